@@ -1,0 +1,292 @@
+"""The records that gitml keeps in git, as frozen values (docs/format.md, "Records").
+
+Each class is one JSON file of a record's ``.gitml/`` folder, or the line of JSON in a tag. Points
+in time are UTC in RFC 3339 with microseconds; durations are seconds; sizes are bytes. ``extra``
+holds the fields that a later version wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gitml.entities.ids import Digest, ObjectId
+
+STEP_STATES = ("completed", "cached", "failed", "interrupted", "skipped")
+RUN_STATES = ("completed", "failed", "interrupted")
+
+
+def _extra() -> Any:
+    return field(default_factory=dict, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """``source.json``: data from outside a pipeline. A function of the bytes alone."""
+
+    digest: Digest
+    kind: str
+    size: int
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The code commit that ran, its tree, and whether it is a snapshot of a dirty tree."""
+
+    commit: ObjectId
+    tree: ObjectId
+    snapshot: bool = False
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFile:
+    """A file of a step's import closure: its path in the repository and its git blob id."""
+
+    path: str
+    blob: str
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a step was given or has loaded: bytes, and the commit that made them.
+
+    ``name`` is the parameter, or for what the step loaded itself the name that it asked for.
+    """
+
+    name: str
+    digest: Digest
+    kind: str
+    commit: ObjectId
+    artifact: str | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A named output: bytes, how they were made of a value, and what is known of them.
+
+    ``artifact`` is its repository-wide name, ``materializer`` is ``<name>/<format version>``,
+    ``type`` the dotted name of the value's class.
+    """
+
+    name: str
+    artifact: str
+    digest: Digest
+    kind: str
+    size: int
+    materializer: str
+    type: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The output that a step printed: a blob."""
+
+    digest: Digest
+    size: int
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """``step.json``: one execution of a step.
+
+    ``key`` is the step cache key (absent where the step cannot be cached), ``parts`` what it was
+    made of, by readable name; ``code_id`` leaves out Python's version; ``observed`` are repository
+    files that were read while it ran and are not in the closure (path to digest or "absent").
+    ``reused`` is the first original where this record stands for a cached execution on an abandoned
+    branch, and ``reached`` the sources of that original which the inputs do not lead to.
+    """
+
+    name: str
+    pipeline: str
+    source: str
+    code: Code
+    code_id: str
+    files: tuple[CodeFile, ...]
+    parameters: Mapping[str, Any]
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    started: str
+    duration: float
+    key: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
+    loads: tuple[Input, ...] = ()
+    observed: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    log: Log | None = None
+    reused: ObjectId | None = None
+    reached: tuple[ObjectId, ...] = ()
+    extra: Mapping[str, Any] = _extra()
+
+    def input_commits(self) -> list[ObjectId]:
+        """The commits that made what the step was given or loaded: its parents after the code."""
+        commits = [one.commit for one in (*self.inputs, *self.loads)]
+        return list(dict.fromkeys([*commits, *self.reached]))
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """A step in a run: its state, and the step commit where there is one."""
+
+    name: str
+    state: str
+    commit: ObjectId | None = None
+    log: Log | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run failed: the step, the error's class and text, and the traceback."""
+
+    step: str
+    type: str
+    message: str
+    traceback: str
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A name that was resolved when the run was planned, and the commit that it meant."""
+
+    name: str
+    commit: ObjectId
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """``run.json``: one run of a pipeline.
+
+    ``model`` is the model that it makes a version of. A run of which every step was cached makes
+    none; ``version`` is then the commit of the version that has the same steps and outputs.
+    """
+
+    pipeline: str
+    state: str
+    code: Code
+    stack: str
+    parameters: Mapping[str, Any]
+    steps: tuple[RunStep, ...]
+    started: str
+    duration: float
+    model: str | None = None
+    version: ObjectId | None = None
+    pins: tuple[Pin, ...] = ()
+    failure: Failure | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class VersionArtifact:
+    """An artifact of a model version: its name in the version, and the output that it is."""
+
+    name: str
+    step: str
+    commit: ObjectId
+    output: Output
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """``model.json``: a model version, without its number (that lives in the tag alone).
+
+    ``keys`` maps the steps of the run to their cache keys ("" where there is none).
+    """
+
+    model: str
+    pipeline: str
+    run: ObjectId
+    code: Code
+    created: str
+    parameters: Mapping[str, Any]
+    artifacts: tuple[VersionArtifact, ...]
+    keys: Mapping[str, str]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    description: str | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """``fold.json``: stands for up to 64 commits where a list of parents would be longer."""
+
+    commits: tuple[ObjectId, ...]
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """The JSON line of an event tag ``<model>@<stage>/<n>``: one move of a stage.
+
+    ``version`` is the new holder's commit, absent for a vacancy; ``before`` the holder before;
+    ``previous`` the object id of the event tag before, which makes the tags a hash chain. A
+    roll-back names in ``restores`` the n of the event whose holder it brought back, so that the
+    next one goes further back.
+    """
+
+    project: str
+    model: str
+    stage: str
+    n: int
+    reason: str
+    at: str
+    version: ObjectId | None = None
+    before: ObjectId | None = None
+    previous: ObjectId | None = None
+    restores: int | None = None
+    policy: str | None = None
+    verdict: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """The JSON line of ``<model>@deleted/<N>``: version N is hidden from all readers, for ever."""
+
+    project: str
+    model: str
+    n: int
+    version: ObjectId
+    reason: str
+    at: str
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The JSON line of the tag behind ``refs/gitml/sources/<name>/<digest12>``: a saved value."""
+
+    name: str
+    digest: Digest
+    kind: str
+    size: int
+    materializer: str
+    type: str
+    at: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = _extra()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line of ``refs/notes/gitml``: metadata that was added to a record later.
+
+    ``removes`` names the id of a line that no longer counts; ``values`` are set over the record's.
+    """
+
+    id: str
+    at: str
+    by: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    removes: str | None = None
+    extra: Mapping[str, Any] = _extra()

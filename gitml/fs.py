@@ -1,0 +1,301 @@
+"""The file system as promises need it: durable writes, judged paths, processes that still live.
+
+The write recipe is one for all of gitml: a temporary file in the same folder, created
+exclusively, written to the last byte, fsynced, renamed, and then the folder fsynced. A name
+that can be seen therefore always has all of its bytes behind it, after a kill as after a power
+cut. Streams that do not fit ``write_durably`` are built from its parts (`write_fully`,
+`flush_to_disk`, `sync_directory`).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shlex
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitml.errors import CorruptData, StorageError
+
+MAX_PATH_BYTES = 4096
+MAX_COMPONENT_BYTES = 255
+
+# Code points that HFS+ ignores when it compares names: `.g<U+200C>it` opens `.git` there.
+_IGNORED_BY_HFS = dict.fromkeys(
+    [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
+)
+_SEPARATORS = re.compile(r"[/\\]")
+_DRIVE = re.compile(r"[A-Za-z]:")
+_SHORT_DOT_GIT = re.compile(r"git~[1-9]\Z")
+_PLAIN_PATH = re.compile(rb"[\w-]+(?:\.[\w-]+)*(?:/[\w-]+(?:\.[\w-]+)*)*\Z")
+
+
+def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace the file ``path`` by ``data``, wholly or not at all, and durably.
+
+    When this returns, a power cut cannot lose the bytes; when it raises StorageError, ``path`` is
+    as it was and no temporary file is left. The folder must exist. After a failed fsync the
+    kernel may have dropped the dirty pages, so the temporary file is thrown away, never retried.
+    ``mode`` is subject to the umask.
+    """
+    with storage_errors(path):
+        temporary = path.with_name(f".gitml-{secrets.token_hex(8)}.tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            try:
+                write_fully(descriptor, data)
+                flush_to_disk(descriptor)
+            finally:
+                os.close(descriptor)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_directory(path.parent)
+
+
+def write_fully(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of ``data`` at the descriptor's position; one ``write`` may take only a part.
+
+    Raises OSError as ``write`` does: wrap it in `storage_errors`, which knows the path.
+    """
+    with memoryview(data) as view:
+        done = 0
+        while done < len(view):
+            done += os.write(descriptor, view[done:])
+
+
+def flush_to_disk(descriptor: int) -> None:
+    """Wait until the file's bytes are on the medium, as far as the system can say.
+
+    On macOS ``fsync`` stops at the drive's cache; ``F_FULLFSYNC`` goes through it where the file
+    system knows it.
+    """
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, full)
+            return
+    os.fsync(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in the folder ``path`` durable: what was created, renamed or removed there.
+
+    Some network and user-space file systems cannot fsync a folder and say so (EINVAL,
+    ENOTSUP); there the rename is as durable as it gets. Raises StorageError for other failures.
+    """
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def make_directories(path: Path) -> None:
+    """Create the folder ``path`` and its missing parents, durably; an existing one is fine."""
+    missing = []
+    folder = path
+    with storage_errors(path):
+        while not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for one in reversed(missing):
+            one.mkdir(exist_ok=True)
+            sync_directory(one.parent)
+
+
+@contextmanager
+def storage_errors(path: Path, doing: str = "write") -> Iterator[None]:
+    """Turn an OSError of the block into StorageError: ``cannot <doing> <path>``.
+
+    The OSError stays as the cause, and a hint says what helps where the errno tells.
+    """
+    try:
+        yield
+    except OSError as error:
+        hint = _hint_for(error, path)
+        raise StorageError(f"cannot {doing} {os.fspath(path)}", hint=hint) from error
+
+
+def _hint_for(error: OSError, path: Path) -> str | None:
+    """What to do about an errno, as a phrase with a command, or None."""
+    folder = shlex.quote(os.fspath(path.parent))
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"free some space and run the same command again; `df -h {folder}` shows it"
+        case errno.EFBIG:
+            return "the size of a file is limited here; `ulimit -f` shows the limit"
+        case errno.EROFS | errno.EACCES | errno.EPERM:
+            return f"check who may write there with `ls -ld {folder}`"
+        case errno.EIO:
+            return "the disk may be failing; `dmesg | tail` shows what the system saw"
+        case errno.EMFILE | errno.ENFILE:
+            return "too many files are open; `ulimit -n` shows the limit"
+    return None
+
+
+def judge_relative_path(raw: bytes) -> str:
+    """The path ``raw`` as text (surrogateescape), if it is safe to create below any folder.
+
+    Raises CorruptData for an empty path or component, ``.``, ``..``, an absolute path, a drive, a
+    UNC path, NUL, a component that some file system takes for ``.git`` (case, trailing dots and
+    spaces, ``git~1``, ``:`` streams, code points that HFS+ ignores), or one that is too long.
+    Backslashes separate components here as they do on Windows, so that a path is safe on every
+    system or on none: the manifest travels.
+    """
+    if len(raw) <= MAX_COMPONENT_BYTES and _PLAIN_PATH.match(raw):
+        # Nearly every path is plain, and a manifest may have a million of them.
+        return raw.decode("ascii")
+    if not raw or len(raw) > MAX_PATH_BYTES or b"\0" in raw:
+        raise CorruptData(f"unsafe path: {raw[:120]!r}")
+    text = raw.decode("utf-8", "surrogateescape")
+    if _DRIVE.match(text) or not all(map(_is_safe_component, _SEPARATORS.split(text))):
+        raise CorruptData(f"unsafe path: {raw[:120]!r}")
+    return text
+
+
+def judge_relative_paths(raws: Iterable[bytes]) -> list[str]:
+    """Every path of one manifest as text, in the order given, if the whole list is safe.
+
+    Beyond `judge_relative_path` for each, no two paths, and no two folders among their parents,
+    may be one name to a file system that folds case or normal forms (``A/x`` beside ``a``,
+    NFC beside NFD), no path may stand twice, and no file may be the folder of another.
+    Raises CorruptData that names the first offender.
+    """
+    names: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    known_folders: set[str] = set()
+    judged = []
+    for raw in raws:
+        text = judge_relative_path(raw)
+        key = _fold(text)
+        if key in names or key in folders:
+            other = names.get(key) or folders[key]
+            raise CorruptData(f"two paths that can be one file: {other!r} and {text!r}")
+        names[key] = text
+        parent = text.rpartition("/")[0]
+        while parent and parent not in known_folders:
+            folder_key = _fold(parent)
+            if folders.setdefault(folder_key, parent) != parent or folder_key in names:
+                other = names.get(folder_key) or folders[folder_key]
+                raise CorruptData(f"two paths that can be one folder: {other!r} and {parent!r}")
+            known_folders.add(parent)
+            parent = parent.rpartition("/")[0]
+        judged.append(text)
+    return judged
+
+
+def _is_safe_component(component: str) -> bool:
+    """Whether no system reads this component as a folder above, as none at all, or as .git."""
+    if len(component.encode("utf-8", "surrogateescape")) > MAX_COMPONENT_BYTES:
+        return False
+    folded = _fold(component)
+    without_stream = folded.partition(":")[0].rstrip(". ")
+    return (
+        folded.rstrip(". ") != ""
+        and without_stream != ".git"
+        and not _SHORT_DOT_GIT.match(without_stream)
+    )
+
+
+def _fold(text: str) -> str:
+    """The key under which the most forgiving file system would look ``text`` up."""
+    text = text.replace("\\", "/")
+    if text.isascii():
+        return text.lower()
+    seen = unicodedata.normalize("NFC", text.translate(_IGNORED_BY_HFS))
+    return unicodedata.normalize("NFC", seen.casefold())
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """Which process owns a lock, a journal or a temporary file, told apart from its pid's heirs.
+
+    ``start`` is when the process began, in the system's own ticks; ``boot`` names the boot of the
+    machine and the pid namespace in it (two containers on one machine count pids apart). Where
+    the system does not say, they are ``-``.
+    """
+
+    pid: int
+    start: str
+    host: str
+    boot: str
+
+    @classmethod
+    def current(cls) -> ProcessIdentity:
+        """The identity of this process; ask again after a fork."""
+        pid = os.getpid()
+        _, start = _state_and_start(pid)
+        return cls(pid, start, _tame(os.uname().nodename), _boot())
+
+    def is_alive(self) -> bool:
+        """Whether the process may still be running; False only when its death is certain.
+
+        A process of another host or another boot cannot be judged from here, so it counts as
+        alive; who waits for it needs a rule about age as well.
+        """
+        if self.host != _tame(os.uname().nodename) or self.boot != _boot():
+            return True
+        state, start = _state_and_start(self.pid)
+        if state == "?":
+            try:
+                os.kill(self.pid, 0)
+            except ProcessLookupError:
+                return False
+            except OSError:
+                return True
+            return True
+        return state not in "ZX" and start == self.start
+
+    def to_text(self) -> str:
+        """The identity as one line that can stand in a file's name: ``pid+start+host+boot``."""
+        return f"{self.pid}+{self.start}+{self.host}+{self.boot}"
+
+    @classmethod
+    def parse(cls, text: str) -> ProcessIdentity:
+        """The identity that `to_text` wrote; raises CorruptData for anything else."""
+        fields = text.split("+")
+        well_formed = len(fields) == 4 and all(field == _tame(field) for field in fields)
+        if not well_formed or not fields[0].isascii() or not fields[0].isdecimal():
+            raise CorruptData(f"not the identity of a process: {text[:120]!r}")
+        return cls(int(fields[0]), fields[1], fields[2], fields[3])
+
+
+def _state_and_start(pid: int) -> tuple[str, str]:
+    """The state letter and start tick of a process; X where there is none, ``?`` if unknowable."""
+    try:
+        line = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ("X", "-") if Path("/proc/self/stat").exists() else ("?", "-")
+    except OSError:
+        return "?", "-"
+    # The second field is the program's name in parentheses and may hold anything, also ")".
+    fields = line.rpartition(b")")[2].split()
+    return fields[0].decode(), fields[19].decode()
+
+
+def _boot() -> str:
+    """The running boot and the pid namespace in it, or ``-`` where the system names neither."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        namespace = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
+    except OSError:
+        return "-"
+    return _tame(f"{boot}.{namespace}")
+
+
+def _tame(text: str) -> str:
+    """The text with everything replaced that could not stand in a file's name or our form."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)[:64] or "-"

@@ -1,0 +1,438 @@
+"""Objects: read through one ``git cat-file`` process, built in memory, stored as one pack."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, cast
+
+from gitml.entities.ids import ObjectId
+from gitml.errors import CorruptData, MissingBytes, StorageError
+from gitml.fs import ProcessIdentity, sync_directory
+from gitml.git.process import Git, GitFailed
+
+_TYPES = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
+_REF_DELTA = 7
+_KEPT_BY = "gitml "
+
+FILE = 0o100644
+FOLDER = 0o040000
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit: its tree, its parents in order, raw identities with dates, and its message."""
+
+    id: ObjectId
+    tree: ObjectId
+    parents: tuple[ObjectId, ...]
+    author: str
+    committer: str
+    message: str
+
+    @property
+    def time(self) -> int:
+        """Seconds since the epoch at which it was committed."""
+        return int(self.committer.rsplit(" ", 2)[1])
+
+    @property
+    def subject(self) -> str:
+        """The first line of the message."""
+        return self.message.partition("\n")[0]
+
+    def trailers(self) -> list[tuple[str, str]]:
+        """The trailers of the last paragraph, in order, as keys and values."""
+        *body, last = self.message.rstrip("\n").rsplit("\n\n", 1)
+        if not body:
+            return []
+        pairs = (line.partition(": ") for line in last.splitlines())
+        return [(key, value) for key, found, value in pairs if found]
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """An annotated tag: the ``name`` in its header, what it tags, its tagger, and its message.
+
+    The tagger is empty in tags that git made before it noted one.
+    """
+
+    id: ObjectId
+    target: ObjectId
+    name: str
+    tagger: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TreeEntry:
+    """An entry of a git tree: raw name, mode, id."""
+
+    name: bytes
+    mode: int
+    id: ObjectId
+
+    @property
+    def sort_key(self) -> bytes:
+        """git sorts a folder as if its name ended with a slash."""
+        return self.name + b"/" if self.mode == FOLDER else self.name
+
+
+class Odb:
+    """The repository's objects for reading; one ``git cat-file --batch`` serves all look-ups."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def read(self, spec: str | ObjectId) -> tuple[ObjectId, str, bytes] | None:
+        """Id, type and bytes of the object that ``spec`` names; None where there is none.
+
+        ``spec`` is an id or any revision of git's (``HEAD:path``, ``clf@v3^{commit}``). Raises
+        CorruptData where git itself fails over the object.
+        """
+        text = str(spec)
+        if "\n" in text or "\0" in text:
+            return None
+        for _ in range(2):
+            try:
+                return self._ask(os.fsencode(text))
+            except (OSError, ValueError):  # the process is gone: killed, or by a damaged object
+                self.close()
+        raise CorruptData(f"git cannot read {text[:120]!r}", hint="`git fsck` says what is damaged")
+
+    def _ask(self, spec: bytes) -> tuple[ObjectId, str, bytes] | None:
+        if self._process is None:
+            self._process = self._git.start("cat-file", "--batch")
+            atexit.register(self.close)
+        stdin, stdout = cast("IO[bytes]", self._process.stdin), self._process.stdout
+        assert stdout is not None  # noqa: S101 - for the type checker: it was opened as a pipe
+        stdin.write(spec + b"\n")
+        stdin.flush()
+        header = stdout.readline()
+        if not header:
+            raise BrokenPipeError
+        words = header.split()
+        if words[-1] in (b"missing", b"ambiguous") or len(words) != 3:
+            return None
+        oid, kind, size = header.decode().split()
+        data = stdout.read(int(size) + 1)
+        if len(data) != int(size) + 1:
+            raise BrokenPipeError
+        return ObjectId(oid), kind, data[:-1]
+
+    def close(self) -> None:
+        """End the process; the next look-up starts another."""
+        process, self._process = self._process, None
+        if process is not None:
+            atexit.unregister(self.close)
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+            process.wait()
+
+    def __contains__(self, oid: ObjectId) -> bool:
+        return self.read(oid) is not None
+
+    def resolve(self, revision: str) -> ObjectId | None:
+        """The commit that a revision of git's means, None where it means none."""
+        if revision.startswith("-"):
+            return None
+        found = self.read(revision + "^{commit}")
+        return found[0] if found and found[1] == "commit" else None
+
+    def commit(self, oid: ObjectId) -> Commit:
+        """The commit with this id; raises MissingBytes where it is absent."""
+        return parse_commit(oid, self._expect(oid, "commit"))
+
+    def tag(self, oid: ObjectId) -> Tag:
+        """The annotated tag with this id; raises MissingBytes where it is absent."""
+        return parse_tag(oid, self._expect(oid, "tag"))
+
+    def tree(self, oid: ObjectId) -> list[TreeEntry]:
+        """The entries of a tree, in git's order."""
+        try:
+            return parse_tree(self._expect(oid, "tree"))
+        except ValueError as error:
+            raise CorruptData(f"the tree {oid.short} is damaged") from error
+
+    def file(self, commit: ObjectId, path: str) -> bytes | None:
+        """The bytes of a file in a commit's tree, None where it has no such file."""
+        found = self.read(f"{commit}:{path}")
+        return found[2] if found and found[1] == "blob" else None
+
+    def _expect(self, oid: ObjectId, kind: str) -> bytes:
+        found = self.read(oid)
+        if found is None:
+            raise MissingBytes(
+                f"this clone lacks the {kind} {oid.short}",
+                hint="in a shallow clone: `git fetch --unshallow`; otherwise `gitml fsck`",
+            )
+        if found[1] != kind:
+            raise CorruptData(f"{oid.short} is a {found[1]}, not a {kind}")
+        return found[2]
+
+
+def parse_commit(oid: ObjectId, data: bytes) -> Commit:
+    """The commit in an object's bytes; raises CorruptData."""
+    head, _, message = data.decode("utf-8", "surrogateescape").partition("\n\n")
+    fields = [line.partition(" ") for line in head.split("\n") if not line.startswith(" ")]
+    try:
+        values = {key: value for key, _, value in fields}
+        parents = tuple(ObjectId(value) for key, _, value in fields if key == "parent")
+        return Commit(
+            oid, ObjectId(values["tree"]), parents, values["author"], values["committer"], message
+        )
+    except KeyError as error:
+        raise CorruptData(f"the commit {oid.short} has no {error.args[0]}") from error
+
+
+def parse_tag(oid: ObjectId, data: bytes) -> Tag:
+    """The annotated tag in an object's bytes; raises CorruptData."""
+    head, _, message = data.decode("utf-8", "surrogateescape").partition("\n\n")
+    values = dict(line.split(" ", 1) for line in head.split("\n") if " " in line)
+    try:
+        tagger = values.get("tagger", "")
+        return Tag(oid, ObjectId(values["object"]), values["tag"], tagger, message)
+    except KeyError as error:
+        raise CorruptData(f"the tag {oid.short} has no {error.args[0]}") from error
+
+
+def parse_tree(data: bytes) -> list[TreeEntry]:
+    """The entries in a tree object's bytes."""
+    entries = []
+    at = 0
+    while at < len(data):
+        space = data.index(b" ", at)
+        end = data.index(b"\0", space)
+        oid = ObjectId(data[end + 1 : end + 21].hex())
+        entries.append(TreeEntry(data[space + 1 : end], int(data[at:space], 8), oid))
+        at = end + 21
+    return entries
+
+
+def blob_id(data: bytes) -> ObjectId:
+    """The id that git gives a blob with these bytes."""
+    return _object_id("blob", data)
+
+
+def _object_id(kind: str, data: bytes) -> ObjectId:
+    header = f"{kind} {len(data)}\0".encode()
+    return ObjectId(hashlib.sha1(header + data, usedforsecurity=False).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An object waiting for its pack; ``base`` is the object that ``data`` is a delta against."""
+
+    type: int
+    data: bytes
+    base: ObjectId | None = None
+
+
+@dataclass
+class Builder:
+    """New objects in memory; dulwich writes them as one pack, git stores it.
+
+    Ids are known at once, so that commits can name one another; nothing is in the repository
+    before ``write_pack`` or ``write_loose``.
+    """
+
+    git: Git
+    _entries: dict[ObjectId, _Entry] = field(default_factory=dict)
+    _bases: dict[int, tuple[ObjectId, bytes]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, oid: ObjectId) -> bool:
+        return oid in self._entries
+
+    def blob(self, data: bytes) -> ObjectId:
+        """The id of a blob with these bytes."""
+        return self._add("blob", data)
+
+    def tree(self, entries: Iterable[TreeEntry], *, like: int | None = None) -> ObjectId:
+        """The id of a tree of these entries, sorted here.
+
+        Trees made with an equal ``like`` are stored as deltas of the first of them: the root trees
+        of a run's records differ from each other in one entry.
+        """
+        data = b"".join(
+            b"%o %b\0%b" % (one.mode, one.name, bytes.fromhex(one.id.hex))
+            for one in sorted(entries, key=lambda entry: entry.sort_key)
+        )
+        oid = _object_id("tree", data)
+        if like is None or oid in self._entries:
+            return self._add("tree", data)
+        base, content = self._bases.setdefault(like, (oid, data))
+        if base == oid:
+            return self._add("tree", data)
+        self._entries[oid] = _Entry(_REF_DELTA, splice_delta(content, data), base)
+        return oid
+
+    def commit(
+        self,
+        tree: ObjectId,
+        parents: Iterable[ObjectId],
+        author: str,
+        committer: str,
+        message: str,
+    ) -> ObjectId:
+        """The id of a commit; identities are raw header lines (``Name <mail> 0 +0000``)."""
+        lines = [f"tree {tree}", *(f"parent {one}" for one in dict.fromkeys(parents))]
+        lines += [f"author {author}", f"committer {committer}", "", message]
+        return self._add("commit", "\n".join(lines).encode("utf-8", "surrogateescape"))
+
+    def tag(self, target: ObjectId, name: str, tagger: str, message: str) -> ObjectId:
+        """The id of an annotated tag of a commit."""
+        lines = [f"object {target}", "type commit", f"tag {name}", f"tagger {tagger}", "", message]
+        return self._add("tag", "\n".join(lines).encode("utf-8", "surrogateescape"))
+
+    def _add(self, kind: str, data: bytes) -> ObjectId:
+        oid = _object_id(kind, data)
+        if oid not in self._entries:
+            self._entries[oid] = _Entry(_TYPES[kind], data)
+        return oid
+
+    def write_pack(self) -> Keep:
+        """Store all objects as one durable pack, protected from gc until the Keep is released."""
+        if not self._entries:
+            return Keep(None)
+        data = self._pack_bytes()
+        folder = self.git.common / "objects" / "pack"
+        _release_abandoned(folder)
+        why = f"--keep={_KEPT_BY}{ProcessIdentity.current().to_text()}"
+        try:
+            answer = self.git.run("index-pack", "--stdin", why, stdin=data)
+        except GitFailed as error:
+            raise StorageError("git could not store the records", hint="`df .`") from error
+        self._entries.clear()
+        self._bases.clear()
+        sync_directory(folder)
+        verdict, _, name = answer.decode().strip().partition("\t")
+        return Keep(str(folder / f"pack-{name}.keep") if verdict == "keep" else None)
+
+    def write_loose(self) -> None:
+        """Store all objects one by one: for a tag or two, where a pack of its own is too much."""
+        if not self._entries:
+            return
+        try:
+            self.git.run("unpack-objects", "-q", "--strict", stdin=self._pack_bytes())
+        except GitFailed as error:
+            raise StorageError("git could not store the record", hint="`df .`") from error
+        objects = self.git.common / "objects"
+        for folder in {objects / oid.hex[:2] for oid in self._entries}:
+            if folder.is_dir():  # it is not there when a pack held the object already
+                sync_directory(folder)
+        sync_directory(objects)
+        self._entries.clear()
+        self._bases.clear()
+
+    def _pack_bytes(self) -> bytes:
+        from dulwich.object_format import SHA1
+        from dulwich.pack import UnpackedObject, write_pack_data
+
+        records = (
+            UnpackedObject(
+                entry.type,
+                delta_base=bytes.fromhex(entry.base.hex) if entry.base else None,
+                decomp_chunks=[entry.data],
+                decomp_len=len(entry.data),
+                sha=bytes.fromhex(oid.hex),
+            )
+            for oid, entry in self._entries.items()
+        )
+        parts: list[bytes] = []
+        write_pack_data(
+            parts.append, records, SHA1, num_records=len(self._entries), compression_level=1
+        )
+        return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Holds git's gc off a new pack; release it when refs reach the objects."""
+
+    path: str | None
+
+    def release(self) -> None:
+        """Let gc treat the pack as any other."""
+        if self.path is not None and os.path.lexists(self.path):
+            Path(self.path).unlink()
+
+
+def _release_abandoned(folder: Path) -> None:
+    """Release packs whose writer was killed before it could: gc would keep them for ever."""
+    for path in folder.glob("pack-*.keep"):
+        with contextlib.suppress(OSError, CorruptData, UnicodeDecodeError):
+            text = path.read_text("ascii").strip()
+            owner = text.removeprefix(_KEPT_BY)
+            if owner != text and not ProcessIdentity.parse(owner).is_alive():
+                path.unlink()
+
+
+def splice_delta(base: bytes, target: bytes) -> bytes:
+    """A git delta that copies the common head and tail of ``base`` and inserts what is between.
+
+    For trees that differ in one entry; see git's Documentation/gitformat-pack, "Deltified
+    representation".
+    """
+    limit = min(len(base), len(target))
+    head = _common(base, target, limit)
+    tail = _common(base[::-1], target[::-1], limit - head)
+    middle = target[head : len(target) - tail]
+    parts = [_varint(len(base)), _varint(len(target)), _copy(0, head)]
+    for at in range(0, len(middle), 127):
+        piece = middle[at : at + 127]
+        parts.append(bytes([len(piece)]) + piece)
+    parts.append(_copy(len(base) - tail, tail))
+    return b"".join(parts)
+
+
+def _common(one: bytes, other: bytes, limit: int) -> int:
+    """The length of the common prefix, at most ``limit``: by halving, since slices compare fast."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[:middle] == other[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _copy(offset: int, size: int) -> bytes:
+    """Copy instructions for a range of the base, each of at most 65,535 bytes."""
+    out = bytearray()
+    while size:
+        step = min(size, 0xFFFF)
+        code, operands = 0x80, bytearray()
+        for bit in range(4):
+            byte = offset >> (8 * bit) & 0xFF
+            if byte:
+                code |= 1 << bit
+                operands.append(byte)
+        for bit in range(2):
+            byte = step >> (8 * bit) & 0xFF
+            if byte:
+                code |= 0x10 << bit
+                operands.append(byte)
+        out += bytes([code]) + operands
+        offset, size = offset + step, size - step
+    return bytes(out)

@@ -1,0 +1,257 @@
+"""The one runner of git processes, and where the repository is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from gitml.errors import GitmlError, NoRepository
+
+_INHERITED_GIT_VARIABLES = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NAMESPACE",
+        "GIT_NO_REPLACE_OBJECTS",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_QUARANTINE_PATH",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    }
+)
+"""What a hook hands down and would bend our commands; ``git -c`` settings are left in place."""
+
+
+class GitFailed(GitmlError):
+    """A git command ended with a code that its caller did not expect; holds git's own words."""
+
+    def __init__(self, arguments: Sequence[str], code: int, stderr: str) -> None:
+        words = " ".join(one for one in arguments[:3])
+        reason = stderr.strip().splitlines()
+        super().__init__(f"git {words}: {reason[-1] if reason else f'exit code {code}'}")
+        self.code = code
+        self.stderr = stderr
+
+
+@dataclass(frozen=True)
+class Git:
+    """A repository, and the means to run git in it.
+
+    ``directory`` is this work tree's git directory, ``common`` the one shared by all work trees
+    (objects, refs and gitml's store live there), ``root`` the top of the work tree, absent where
+    the repository is bare. Found by ``discover``, so git's own check of ownership has passed.
+    """
+
+    directory: Path
+    common: Path
+    root: Path | None
+    shallow: bool
+
+    @classmethod
+    def discover(cls, start: Path) -> Git:
+        """The repository around ``start``; raises NoRepository with the way out."""
+        if not start.is_dir():
+            raise NoRepository(f"no such folder: {start}")
+        env = _environment({}, None)
+        unbent = _without_inherited(env)
+        if "GIT_DIR" not in env or not start.samefile(Path.cwd()):
+            return cls._look(start, unbent)
+        if "GIT_WORK_TREE" not in env:
+            # A hook hands GIT_DIR down. With it alone, git takes the folder that it is started in
+            # for the top of the work tree, wherever in the work tree that is.
+            with contextlib.suppress(NoRepository, OSError):
+                found = cls._look(start, unbent)
+                if found.directory.samefile(env["GIT_DIR"]):
+                    return found
+        return cls._look(start, env)
+
+    @classmethod
+    def _look(cls, start: Path, env: Mapping[str, str]) -> Git:
+        """The repository that git finds from ``start`` in this environment."""
+        question = ["rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir"]
+        question += ["--is-shallow-repository", "--show-object-format", "--is-bare-repository"]
+        done = _execute([*question, "--is-inside-work-tree"], cwd=start, env=env)
+        if done.returncode:
+            raise _no_repository(start, done.stderr.decode(errors="replace"))
+        answers = os.fsdecode(done.stdout).split("\n")
+        if len(answers) != 7:
+            raise NoRepository(f"the path of the repository has a line break: {str(start)!r}")
+        directory, common, shallow, algorithm, bare, inside, _ = answers
+        if algorithm != "sha1":
+            raise NoRepository(f"{start} has {algorithm} object ids, which gitml cannot work with")
+        root = None
+        if bare == "false" and inside == "true":
+            top = _execute(["rev-parse", "--show-toplevel"], cwd=start, env=env)
+            root = Path(os.fsdecode(top.stdout).removesuffix("\n"))
+        return cls(Path(directory), Path(common), root, shallow == "true")
+
+    def work_tree(self) -> Path:
+        """The top of the work tree; raises NoRepository in a bare repository or in ``.git``."""
+        if self.root is None:
+            inside = self.directory.name == ".git"
+            raise NoRepository(
+                f"this needs a work tree, and {self.directory} has none here",
+                hint="`cd` to a folder of the project"
+                if inside
+                else "`git clone` the repository and run the command inside the clone",
+            )
+        return self.root
+
+    def run(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        accept: Sequence[int] = (0,),
+    ) -> bytes:
+        """What git printed; raises GitFailed when it ends with a code that is not accepted.
+
+        Arguments are an argv list, never a shell line. Callers put ``--end-of-options`` before
+        revisions and ``--`` before paths that come from outside.
+        """
+        done = self.process(*arguments, stdin=stdin, env=env)
+        if done.returncode not in accept:
+            raise GitFailed(arguments, done.returncode, done.stderr.decode(errors="replace"))
+        return done.stdout
+
+    def process(
+        self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """The ended process, whatever its code: for commands whose code is the answer."""
+        return _execute(arguments, cwd=self._cwd(), env=_environment(env or {}, self), stdin=stdin)
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A running git that is talked to through its pipes (``cat-file --batch``)."""
+        return subprocess.Popen(
+            _command(arguments),
+            cwd=self._cwd(),
+            env=_environment({}, self),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
+    @cached_property
+    def settings(self) -> Mapping[str, str]:
+        """git's settings by lower-case key, the last value of each, read once."""
+        listing = os.fsdecode(self.run("config", "--null", "--list"))
+        entries = (entry.partition("\n") for entry in listing.split("\0") if entry)
+        return {key: value for key, _, value in entries}
+
+    def config(self, key: str) -> str | None:
+        """The value of one of git's settings, or None where it is not set."""
+        return self.settings.get(key.lower())
+
+    def set_config(self, key: str, value: str | None) -> None:
+        """Set a setting in the repository's own configuration; None removes it."""
+        if value is None:
+            self.run("config", "--unset-all", key, accept=(0, 5))
+        else:
+            self.run("config", "--replace-all", key, value)
+        self.__dict__.pop("settings", None)
+
+    def has_remote(self) -> bool:
+        """Whether the repository has any git remote."""
+        return any(key.startswith("remote.") and key.endswith(".url") for key in self.settings)
+
+    def branch(self) -> str | None:
+        """The checked-out branch's short name, None when HEAD is detached."""
+        name = self.process("symbolic-ref", "--quiet", "--short", "HEAD").stdout
+        return os.fsdecode(name).strip() or None
+
+    def identity(self) -> tuple[str, str] | None:
+        """The user's configured name and address, None when git was told neither.
+
+        git would make one up from the host's name; a record should not carry an invention.
+        """
+        name = _header_text(os.environ.get("GIT_COMMITTER_NAME") or self.config("user.name"))
+        mail = _header_text(os.environ.get("GIT_COMMITTER_EMAIL") or self.config("user.email"))
+        return (name, mail) if name and mail else None
+
+    def _cwd(self) -> Path:
+        return self.root or self.common
+
+
+def init_repository(path: Path) -> Git:
+    """A repository at ``path``, made by ``git init`` where there is none."""
+    path.mkdir(parents=True, exist_ok=True)
+    env = _without_inherited(_environment({}, None))
+    done = _execute(["init", "--quiet"], cwd=path, env=env)
+    if done.returncode:
+        raise GitFailed(["init"], done.returncode, done.stderr.decode(errors="replace"))
+    return Git.discover(path)
+
+
+def _header_text(text: str | None) -> str:
+    """A name or address without what would break a commit's header."""
+    return "".join(one for one in text or "" if one not in "<>" and one >= " ").strip()
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
+    return ["git", "-c", "core.fsmonitor=false", "-c", "core.fsync=all", *arguments]
+
+
+def _environment(extra: Mapping[str, str], git: Git | None) -> dict[str, str]:
+    """The user's environment, pinned to our repository and to messages in plain English."""
+    env = dict(os.environ)
+    if git is not None:
+        env = _without_inherited(env)
+        env["GIT_DIR"] = str(git.directory)
+        if git.root is not None:
+            env["GIT_WORK_TREE"] = str(git.root)
+    env["GIT_ALLOW_PROTOCOL"] = "https:ssh:file:git"
+    env["GIT_OPTIONAL_LOCKS"] = "0"
+    # A path is a path, whatever characters it has; and an id means the object that has it.
+    env["GIT_LITERAL_PATHSPECS"] = "1"
+    for name in ("GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"):
+        env.pop(name, None)
+    env["GIT_NO_REPLACE_OBJECTS"] = "1"
+    env["LC_ALL"] = "C"
+    env.update(extra)
+    return env
+
+
+def _without_inherited(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what a hook handed down."""
+    return {key: value for key, value in env.items() if key not in _INHERITED_GIT_VARIABLES}
+
+
+def _execute(
+    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            _command(arguments), cwd=cwd, env=env, input=stdin, capture_output=True, check=False
+        )
+    except FileNotFoundError as error:
+        if not cwd.is_dir():
+            raise NoRepository(f"no such folder: {cwd}") from error
+        raise GitmlError("git is not installed", hint="`apt-get install git`") from error
+
+
+def _no_repository(start: Path, stderr: str) -> NoRepository:
+    if "dubious ownership" in stderr:
+        command = next((one.strip() for one in stderr.splitlines() if "--add" in one), "")
+        return NoRepository(
+            f"the repository around {start} belongs to another user",
+            hint=f"if you trust it: `{command}`" if command else "`git status` says more",
+        )
+    if "not a git repository" in stderr:
+        return NoRepository(
+            f"not inside a git repository: {start}",
+            hint="`git init && gitml init` makes one here",
+        )
+    reason = stderr.strip().splitlines()
+    return NoRepository(f"git cannot use {start}: {reason[-1] if reason else 'no reason given'}")

@@ -1,0 +1,147 @@
+"""Refs: listed by ``for-each-ref``, moved only by compare-and-swap in one transaction."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitml.entities.ids import ObjectId
+from gitml.errors import GitmlError, Locked, RaceLost
+from gitml.fs import sync_directory
+from gitml.git.process import Git
+
+_NONE = "0" * 40
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A ref: its full name, the object it names, and what a tag peels to (else the same id)."""
+
+    name: str
+    target: ObjectId
+    commit: ObjectId
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One move in a transaction.
+
+    ``new`` None deletes; ``old`` None demands that the ref is not there yet. So nothing moves by
+    accident: every change names what it replaces.
+    """
+
+    name: str
+    new: ObjectId | None
+    old: ObjectId | None
+
+
+def list_refs(git: Git, patterns: Sequence[str]) -> list[Ref]:
+    """All refs that match the patterns (prefixes up to a slash, or globs), by name."""
+    return parse_listing(read_listing(git, patterns))
+
+
+def read_listing(git: Git, patterns: Sequence[str]) -> bytes:
+    """The raw listing behind ``list_refs``: equal bytes mean that no ref moved."""
+    return git.run("for-each-ref", "--format=%(refname) %(objectname) %(*objectname)", *patterns)
+
+
+def parse_listing(listing: bytes) -> list[Ref]:
+    """The refs of a raw listing."""
+    refs = []
+    for line in os.fsdecode(listing).removesuffix("\n").split("\n") if listing else ():
+        name, target, *peeled = line.split(" ")
+        commit = peeled[0] if peeled and peeled[0] else target
+        refs.append(Ref(name, ObjectId(target), ObjectId(commit)))
+    return refs
+
+
+def update(git: Git, changes: Iterable[Change], reason: str) -> None:
+    """Make all the changes or none, durably; raises RaceLost when a ref is not what was expected.
+
+    Raises Locked when another git holds a lock for long, GitmlError with git's words when it
+    refuses for another reason (a hook, a full disk, an object that is not there).
+    Refs are written by ``git update-ref`` alone, so its hooks fire and every storage of refs works.
+    """
+    moves = list(changes)
+    if not moves:
+        return
+    commands = ["start"]
+    for move in moves:
+        old = _NONE if move.old is None else str(move.old)
+        new = _NONE if move.new is None else str(move.new)
+        commands.append(f"update {move.name}\0{new}\0{old}")
+    commands += ["prepare", "commit", ""]
+    stdin = "\0".join(commands).encode()
+    words = ""
+    for attempt in range(_TRIES):
+        done = git.process("update-ref", "-m", f"gitml: {reason}", "--stdin", "-z", stdin=stdin)
+        if done.returncode == 0:
+            _sync(git, moves)
+            return
+        words = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"])[-1]
+        _raise_if_lost(git, moves, reason)
+        # Every ref still is what it was: another process held git's lock for a moment.
+        time.sleep(random.uniform(0.005, 0.02) * (attempt + 1))  # noqa: S311 - jitter
+    raise _refused(git, moves, f"{reason}: {words}")
+
+
+def _raise_if_lost(git: Git, moves: Sequence[Change], reason: str) -> None:
+    """Raise RaceLost when a ref is not what the changes expect; judged by state, not by words."""
+    names = [move.name for move in moves]
+    current = {ref.name: ref.target for ref in list_refs(git, [*names, *_folders_above(names)])}
+    for move in moves:
+        if current.get(move.name) != move.old:
+            found = current.get(move.name)
+            raise RaceLost(
+                f"{reason}: {move.name} is {found.short if found else 'gone'} by now",
+                hint="nothing was written: look at the new state, then run the command again",
+            )
+        for other in current:
+            below = other.startswith(move.name + "/") or move.name.startswith(other + "/")
+            if below and move.new is not None and other not in names:
+                raise RaceLost(
+                    f"{reason}: {other} is in the way of {move.name}",
+                    hint=f"nothing was written; `git log -1 {other}` shows what it is",
+                )
+
+
+def _folders_above(names: Iterable[str]) -> set[str]:
+    """What would be in the way of refs if it were a ref itself."""
+    found: set[str] = set()
+    for name in names:
+        parts = name.split("/")
+        found.update("/".join(parts[:count]) for count in range(3, len(parts)))
+    return found
+
+
+def _refused(git: Git, moves: Sequence[Change], message: str) -> GitmlError:
+    """Why git did not write refs that nobody else had moved."""
+    for lock in (git.common / f"{name}.lock" for name in ("packed-refs", *(m.name for m in moves))):
+        if lock.exists():
+            return Locked(message, hint=f"if no git command is running: `rm {lock}`")
+    return GitmlError(message, hint="nothing was written; `git fsck` looks at the repository")
+
+
+def pack(git: Git) -> None:
+    """Move loose refs into the packed file: thousands of small files slow the user's own git."""
+    git.run("pack-refs", "--all")
+
+
+def _sync(git: Git, moves: Iterable[Change]) -> None:
+    """Flush the folders that hold the refs: git flushes a ref's file but not its name."""
+    folders: set[Path] = set()
+    for move in moves:
+        if move.new is None:  # the file of packed refs may have been written anew
+            folders.add(git.common)
+        folder = (git.common / move.name).parent
+        while folder not in folders and folder != git.common and folder != folder.parent:
+            folders.add(folder)
+            folder = folder.parent
+    for folder in folders:
+        if folder.is_dir():
+            sync_directory(folder)

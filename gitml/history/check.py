@@ -1,0 +1,299 @@
+"""``fsck``: what records say of themselves against what they are, and the bytes that they name.
+
+Every record that a ref reaches is read again from git, not from the index: its format, its kind,
+the parents that follow from its own fields, the names and the chain of the tags. Damage to bytes
+is reported with the model versions that it affects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from gitml.entities import codec
+from gitml.entities.ids import Digest, ObjectId
+from gitml.entities.pointer import Pointer
+from gitml.entities.records import Fold, Promotion, Run, Saved, Source, Step, Tombstone, Version
+from gitml.errors import CorruptData, GitmlError
+from gitml.git.odb import Commit, Odb
+from gitml.git.process import Git
+from gitml.git.refs import Ref, list_refs
+from gitml.history.index import PATTERNS, line_of
+from gitml.history.record import RUNS, SOURCES, TAGS, VERSIONS, version_tag
+from gitml.history.revs import read_promotion, read_tombstone
+from gitml.store.store import Store
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it should be.
+
+    ``kind`` is a fixed word (docs/format.md, "What fsck reports"), ``what`` names the record, ref
+    or blob, ``detail`` says what is wrong, ``affects`` names the versions that depend on it.
+    """
+
+    kind: str
+    what: str
+    detail: str
+    affects: tuple[str, ...] = ()
+
+
+@dataclass
+class Checker:
+    """One check of a repository. ``problems`` grows while it looks."""
+
+    git: Git
+    odb: Odb
+    store: Store
+    problems: list[Problem] = field(default_factory=list)
+    checked: set[ObjectId] = field(default_factory=set)
+    blobs: dict[Digest, set[ObjectId]] = field(default_factory=dict)
+    _above: dict[ObjectId, tuple[ObjectId, ...]] = field(default_factory=dict)
+    _versions: dict[ObjectId, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Look at every record, every tag, and every blob that is named or stored."""
+        listed = list_refs(self.git, PATTERNS)
+        for ref in listed:
+            self._guarded(ref.name, partial(self._ref, ref))
+        self._chains(listed)
+        self._bytes()
+
+    def _guarded(self, what: str, look: Callable[[], object]) -> None:
+        try:
+            look()
+        except GitmlError as error:
+            kind = "corrupt-record" if isinstance(error, CorruptData) else "missing-object"
+            self.problems.append(Problem(kind, what, error.message))
+
+    def _ref(self, ref: Ref) -> None:
+        if ref.name.startswith(f"{RUNS}/"):
+            self._record(ref.commit, "run")
+        elif ref.name.startswith(f"{VERSIONS}/"):
+            model = ref.name.removeprefix(f"{VERSIONS}/").partition("/")[0]
+            self._versions.setdefault(ref.commit, f"{model}@{ref.commit.short}")
+            self._record(ref.commit, "version")
+        elif ref.name.startswith(f"{SOURCES}/"):
+            self._saved(ref)
+        elif ref.name.startswith(f"{TAGS}/") and ref.target != ref.commit:
+            self._tag(ref)
+
+    def _tag(self, ref: Ref) -> None:
+        name = ref.name.removeprefix(f"{TAGS}/")
+        model, _, leaf = name.partition("@")
+        tag = self.odb.tag(ref.target)
+        if tag.name != name:
+            self._problem("forged-tag", name, f"the tag was made as {tag.name}")
+        number = leaf.removeprefix("v")
+        if leaf.startswith("v") and number.isdigit():
+            self._versions[ref.commit] = name
+            self._record(ref.commit, "version")
+            if version_tag(model, int(number)) != ref.name:
+                self._problem("odd-tag", name, "not the way a number is written")
+
+    def _saved(self, ref: Ref) -> None:
+        record = codec.from_document(Saved, line_of(self.odb.tag(ref.target)), ref.name)
+        self._record(ref.commit, "source")
+        self.blobs.setdefault(record.digest, set()).add(ref.commit)
+
+    def _record(self, oid: ObjectId, expected: str) -> None:
+        """Check a record and, through it, everything that it was made of."""
+        todo = [(oid, expected)]
+        while todo:
+            commit_id, kind = todo.pop()
+            if commit_id in self.checked:
+                continue
+            self.checked.add(commit_id)
+            what = f"{kind or 'record'} {commit_id.short}"
+            self._guarded(what, partial(self._one, commit_id, kind, todo))
+
+    def _one(self, oid: ObjectId, expected: str, todo: list[tuple[ObjectId, str]]) -> None:
+        """Check one record; what is above it goes to ``todo``, with the kind it should have."""
+        commit = self.odb.commit(oid)
+        kind = dict(commit.trailers()).get("Gitml-Kind", "")
+        if expected and kind != expected:
+            raise CorruptData(f"is a {kind or 'commit without a kind'}, not a {expected}")
+        self._above[oid] = commit.parents
+        checks: Mapping[str, Callable[[Commit], Iterable[tuple[ObjectId, str]]]] = {
+            "source": self._source,
+            "step": self._step,
+            "run": self._run,
+            "version": self._version,
+            "fold": self._fold,
+        }
+        if kind in checks:
+            todo.extend(checks[kind](commit))
+
+    def _source(self, commit: Commit) -> Iterable[tuple[ObjectId, str]]:
+        record = self._read(Source, commit, "source.json")
+        if commit.parents or commit.time != 0:
+            self._problem("false-parents", commit.id.short, "a source has no parents and date 0")
+        self.blobs.setdefault(record.digest, set()).add(commit.id)
+        return ()
+
+    def _step(self, commit: Commit) -> Iterable[tuple[ObjectId, str]]:
+        record = self._read(Step, commit, "step.json")
+        self._parents(commit, [record.code.commit, *record.input_commits()])
+        self._code(commit, record.code.commit)
+        for output in record.outputs:
+            self.blobs.setdefault(output.digest, set()).add(commit.id)
+        if record.log is not None:
+            self.blobs.setdefault(record.log.digest, set()).add(commit.id)
+        return [(one, "") for one in record.input_commits()]
+
+    def _run(self, commit: Commit) -> Iterable[tuple[ObjectId, str]]:
+        record = self._read(Run, commit, "run.json")
+        steps = [one.commit for one in record.steps if one.commit is not None]
+        known = {one: self.odb.commit(one).parents for one in steps}
+        covered = {parent for parents in known.values() for parent in self._unfolded(parents[1:])}
+        covering = [one for one in dict.fromkeys(steps) if one not in covered]
+        self._parents(commit, [record.code.commit, *covering])
+        self._code(commit, record.code.commit)
+        for log in (one.log for one in record.steps if one.log is not None):
+            self.blobs.setdefault(log.digest, set()).add(commit.id)
+        return [(one, "step") for one in steps]
+
+    def _version(self, commit: Commit) -> Iterable[tuple[ObjectId, str]]:
+        record = self._read(Version, commit, "model.json")
+        self._parents(commit, [record.code.commit, record.run])
+        self._code(commit, record.code.commit)
+        for artifact in record.artifacts:
+            path = f".gitml/artifacts/{artifact.name}.gitml"
+            data = self.odb.file(commit.id, path)
+            if data is None or Pointer.decode(data, path).digest != artifact.output.digest:
+                self._problem("odd-pointer", f"{commit.id.short}:{path}", "differs from model.json")
+            self.blobs.setdefault(artifact.output.digest, set()).add(commit.id)
+        return [(record.run, "run")]
+
+    def _fold(self, commit: Commit) -> Iterable[tuple[ObjectId, str]]:
+        record = self._read(Fold, commit, "fold.json")
+        if tuple(record.commits) != commit.parents:
+            self._problem("false-parents", commit.id.short, "the fold's list differs")
+        return [(one, "") for one in commit.parents]
+
+    def _read(self, kind: type[R], commit: Commit, name: str) -> R:
+        where = f"{commit.id.short}:.gitml/{name}"
+        data = self.odb.file(commit.id, f".gitml/{name}")
+        if data is None:
+            raise CorruptData(f"{where} is missing")
+        metrics = self.odb.file(commit.id, ".gitml/metrics.json")
+        if metrics is not None:
+            codec.metrics_from_json(metrics, f"{commit.id.short}:.gitml/metrics.json")
+        return codec.from_json(kind, data, where)
+
+    def _parents(self, commit: Commit, expected: Sequence[ObjectId]) -> None:
+        """The parents have to be what follows from the record, folds spelled out."""
+        found = [*commit.parents[:1], *self._unfolded(commit.parents[1:])]
+        if found != list(dict.fromkeys(expected)):
+            names = ", ".join(one.short for one in expected)
+            self._problem("false-parents", commit.id.short, f"the record says {names}")
+
+    def _unfolded(self, parents: Iterable[ObjectId]) -> Iterator[ObjectId]:
+        for one in parents:
+            commit = self.odb.commit(one)
+            if dict(commit.trailers()).get("Gitml-Kind") == "fold":
+                yield from self._unfolded(commit.parents)
+            else:
+                yield one
+
+    def _code(self, commit: Commit, code: ObjectId) -> None:
+        """The record stands on the tree of its code, and names it in its trailers too."""
+        if dict(commit.trailers()).get("Gitml-Code") != code.hex:
+            self._problem("false-parents", commit.id.short, "the trailer names other code")
+        if code not in self.odb:
+            return
+        theirs = {e.name: e.id for e in self.odb.tree(commit.tree) if e.name != b".gitml"}
+        own = {e.name: e.id for e in self.odb.tree(self.odb.commit(code).tree)}
+        own.pop(b".gitml", None)
+        if theirs != own:
+            self._problem("odd-tree", commit.id.short, f"its files are not those of {code.short}")
+
+    def _chains(self, listed: Iterable[Ref]) -> None:
+        """Each stage's events have to follow one another; each tombstone has to be whole."""
+        stages: dict[tuple[str, str], dict[int, Ref]] = {}
+        for ref in listed:
+            name = ref.name.removeprefix(f"{TAGS}/")
+            model, _, leaf = name.partition("@")
+            group, slash, n = leaf.partition("/")
+            if not (ref.name.startswith(f"{TAGS}/") and slash and n.isdigit()):
+                continue
+            if group == "deleted":
+                self._guarded(name, partial(self._stone, ref, name))
+            elif group != "alias":
+                stages.setdefault((model, group), {})[int(n)] = ref
+        for (model, stage), events in stages.items():
+            self._guarded(f"{model}@{stage}", partial(self._chain, model, stage, events))
+
+    def _stone(self, ref: Ref, name: str) -> None:
+        stone: Tombstone = read_tombstone(self.odb.tag(ref.target), name)
+        if stone.version != ref.commit or name != f"{stone.model}@deleted/{stone.n}":
+            self._problem("forged-tag", name, "the tombstone is another version's")
+
+    def _chain(self, model: str, stage: str, events: Mapping[int, Ref]) -> None:
+        previous: tuple[ObjectId, Promotion] | None = None
+        for n in range(1, max(events) + 1):
+            name = f"{model}@{stage}/{n}"
+            ref = events.get(n)
+            if ref is None:
+                self._problem("broken-chain", name, "the event is missing")
+                previous = None
+                continue
+            promotion = read_promotion(self.odb.tag(ref.target), model, stage, n)
+            if previous is not None:
+                before = previous[1].version
+                if (promotion.previous, promotion.before) != (previous[0], before):
+                    self._problem("broken-chain", name, "it does not follow the event before")
+            if promotion.version is not None and promotion.version != ref.commit:
+                self._problem("forged-tag", name, "it tags another commit than it names")
+            previous = (ref.target, promotion)
+
+    def _bytes(self) -> None:
+        """Every stored blob is read; damaged and missing ones are named with what they affect."""
+        damaged: dict[Digest, str] = {}
+        for damage in self.store.check():
+            where = damage.path.name
+            if damage.readable or not damage.digests:
+                self._problem("damaged-copy", where, damage.reason)
+            else:
+                damaged |= dict.fromkeys(damage.digests, f"{damage.reason} in {where}")
+        affected = self._affected()
+        for digest, detail in sorted(damaged.items()):
+            users = self._users(digest, affected)
+            self.problems.append(Problem("corrupt-blob", f"blob {digest.short}", detail, users))
+        for digest in sorted(self.blobs):
+            if digest not in damaged and not self.store.has(digest):
+                users = self._users(digest, affected)
+                detail = "named by a record and not in this store"
+                self.problems.append(Problem("missing-blob", f"blob {digest.short}", detail, users))
+
+    def _users(self, digest: Digest, affected: Mapping[ObjectId, set[str]]) -> tuple[str, ...]:
+        named = self.blobs.get(digest, set())
+        return tuple(sorted({label for one in named for label in affected.get(one, ())}))
+
+    def _affected(self) -> dict[ObjectId, set[str]]:
+        """The versions that descend from each record."""
+        found: dict[ObjectId, set[str]] = {}
+        for version, label in self._versions.items():
+            todo, seen = [version], set[ObjectId]()
+            while todo:
+                one = todo.pop()
+                if one in seen:
+                    continue
+                seen.add(one)
+                found.setdefault(one, set()).add(label)
+                todo.extend(parent for parent in self._above.get(one, ()) if parent in self.checked)
+        return found
+
+    def _problem(self, kind: str, what: str, detail: str) -> None:
+        self.problems.append(Problem(kind, what, detail))
+
+
+def check_records(git: Git, odb: Odb, store: Store) -> Checker:
+    """A finished check of all records and bytes of a repository."""
+    checker = Checker(git, odb, store)
+    checker.check()
+    return checker

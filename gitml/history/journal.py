@@ -1,0 +1,131 @@
+"""The journal: finished steps of runs in flight, so that a killed run loses none of them.
+
+A run's record is written when it ends. Until then each finished step is a line in
+``<common git dir>/gitml/journal/<owner>.jsonl``, after its bytes have left this process for the
+store. The next command finds journals whose owner is provably gone and records those runs as
+interrupted (docs/format.md, "Journal").
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gitml.entities import codec
+from gitml.entities.records import RunStep, Step
+from gitml.errors import CorruptData
+from gitml.fs import ProcessIdentity, storage_errors
+
+ABANDONED_AFTER = 7 * 24 * 3600
+"""Seconds without a line after which the journal of a process that cannot be judged is nobody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedStep:
+    """A line of a journal: a step as it stands in the run, and its record if it was executed."""
+
+    entry: RunStep
+    record: Step | None
+    metrics: Mapping[str, float]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A run whose process is gone: what it was (``header``) and the steps that it finished."""
+
+    path: Path
+    header: Mapping[str, Any]
+    steps: tuple[FinishedStep, ...]
+
+
+class Journal:
+    """The journal of one run. Nothing is written before the first executed step is done."""
+
+    def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._header = header
+        self._descriptor: int | None = None
+        self._path: Path | None = None
+        self._waiting: list[str] = []
+
+    def add(self, step: FinishedStep) -> None:
+        """Note a finished step; cached ones wait for the first that was executed."""
+        line: dict[str, Any] = {"step": codec.to_document(step.entry), "at": step.at}
+        if step.record is not None:
+            line["record"] = codec.to_document(step.record)
+            line["metrics"] = codec.parse(codec.metrics_to_json(step.metrics), "metrics")
+        self._waiting.append(codec.dump_line(line))
+        if step.record is None and self._descriptor is None:
+            return
+        lines, self._waiting = self._waiting, []
+        with storage_errors(self._folder):
+            if self._descriptor is None:
+                lines.insert(0, codec.dump_line(self._header))
+                self._create()
+            assert self._descriptor is not None  # noqa: S101 - for the type checker
+            data = "".join(line + "\n" for line in lines).encode()
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+
+    def _create(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        owner = ProcessIdentity.current().to_text()
+        name = f"{owner}.{os.urandom(4).hex()}.jsonl"
+        self._path = self._folder / name
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(self._path, flags, 0o644)
+
+    def remove(self) -> None:
+        """Drop the journal: the run's record stands, or there is nothing worth keeping."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def orphans(folder: Path) -> list[Orphan]:
+    """The journals whose processes are gone; what a kill cut off at the end is left out."""
+    if not folder.is_dir():
+        return []
+    return [_read(path) for path in sorted(folder.glob("*.jsonl")) if _is_abandoned(path)]
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether nobody will go on with a journal.
+
+    Its process is dead for certain, or cannot be judged from here (another host, an earlier boot)
+    and has not written for a week.
+    """
+    try:
+        if not ProcessIdentity.parse(path.name.rsplit(".", 2)[0]).is_alive():
+            return True
+    except CorruptData:
+        pass
+    return time.time() - path.stat().st_mtime > ABANDONED_AFTER
+
+
+def _read(path: Path) -> Orphan:
+    lines = path.read_bytes().split(b"\n")[:-1]
+    documents = []
+    for line in lines:
+        try:
+            documents.append(codec.parse(line, path.name))
+        except CorruptData:
+            break
+    header = documents[0] if documents else {}
+    return Orphan(path, header, tuple(_finished(one, path.name) for one in documents[1:]))
+
+
+def _finished(line: Mapping[str, Any], where: str) -> FinishedStep:
+    entry = codec.from_document(RunStep, line["step"], where)
+    if "record" not in line:
+        return FinishedStep(entry, None, {}, float(line["at"]))
+    record = codec.from_document(Step, line["record"], where)
+    metrics = codec.metrics_from_json(codec.dump(line["metrics"]), where)
+    return FinishedStep(entry, record, metrics, float(line["at"]))

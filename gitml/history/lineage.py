@@ -1,0 +1,143 @@
+"""Walks over records: what something was made of, as data.
+
+Records know what they were made of, so a walk reads each record once and never wanders into the
+history of the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gitml.entities import codec
+from gitml.entities.ids import ObjectId
+from gitml.entities.records import Source
+from gitml.git.odb import Commit, Odb
+from gitml.history.index import Index, StepEntry
+from gitml.history.record import covering_steps
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """A record in a lineage: how it is used below (``role``), what it is, what it was made of.
+
+    ``kind`` is "step", "source", "version", "run" or "missing". A record that stands at several
+    places is spelled out at the first; elsewhere ``repeated`` is set and ``made_of`` is empty.
+    """
+
+    role: str
+    kind: str
+    commit: ObjectId
+    label: str
+    made_of: tuple[Ancestor, ...] = ()
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Questions about ancestry, answered from the index and the commits."""
+
+    index: Index
+    odb: Odb
+
+    def sources(
+        self,
+        commits: Iterable[ObjectId],
+        *,
+        built: Mapping[ObjectId, tuple[ObjectId, ...]] | None = None,
+    ) -> set[ObjectId]:
+        """The source commits that these records reach, themselves included.
+
+        ``built`` are the parents of commits that are not in the repository yet.
+        """
+        found: set[ObjectId] = set()
+        seen: set[ObjectId] = set()
+        todo = list(commits)
+        while todo:
+            commit = todo.pop()
+            if commit in seen:
+                continue
+            seen.add(commit)
+            if built is not None and commit in built:
+                todo.extend(built[commit][1:])
+                continue
+            kind, above = self._above(commit)
+            if kind == "source":
+                found.add(commit)
+            todo.extend(above)
+        return found
+
+    def _above(self, commit: ObjectId) -> tuple[str, list[ObjectId]]:
+        """A record's kind and its parents without the code."""
+        entry = self.index.step(commit)
+        if entry is not None:
+            return "step", list(entry.parents[1:])
+        if commit not in self.odb:
+            return "source", []
+        return record_parents(self.odb.commit(commit))
+
+    def of(self, commit: ObjectId, role: str = "") -> Ancestor:
+        """The ancestry of a record, inputs below it in the order of its record."""
+        return self._of(commit, role, set())
+
+    def _of(self, commit: ObjectId, role: str, seen: set[ObjectId]) -> Ancestor:
+        if commit in seen:
+            kind, label = self._label(commit)
+            return Ancestor(role, kind, commit, label, repeated=True)
+        seen.add(commit)
+        kind, label = self._label(commit)
+        above = [self._of(one, name, seen) for name, one in self._inputs(kind, commit)]
+        return Ancestor(role, kind, commit, label, tuple(above))
+
+    def _inputs(self, kind: str, commit: ObjectId) -> list[tuple[str, ObjectId]]:
+        if kind == "step":
+            return _step_inputs(self.index.step(commit))
+        if kind == "version":
+            version = self.index.version(commit)
+            artifacts = version.record.artifacts if version else ()
+            return self._covering((one.step, one.commit) for one in artifacts)
+        if kind == "run":
+            run = self.index.run(commit)
+            steps = run.record.steps if run else ()
+            return self._covering((one.name, one.commit) for one in steps if one.commit)
+        return []
+
+    def _covering(self, steps: Iterable[tuple[str, ObjectId]]) -> list[tuple[str, ObjectId]]:
+        """The steps that lead to all of them: the others stand above these."""
+        listed = list(steps)
+        entries = {commit: self.index.step(commit) for _, commit in listed}
+        parents = {commit: entry.parents if entry else () for commit, entry in entries.items()}
+        return covering_steps(listed, parents)
+
+    def _label(self, commit: ObjectId) -> tuple[str, str]:
+        """What kind of record a commit is, and a line that names it."""
+        step = self.index.step(commit)
+        if step is not None:
+            return "step", f"{step.record.pipeline}.{step.record.name}"
+        version = self.index.version(commit)
+        if version is not None:
+            return "version", version.record.model
+        run = self.index.run(commit)
+        if run is not None:
+            return "run", run.record.pipeline
+        data = self.odb.file(commit, ".gitml/source.json")
+        if data is not None:
+            source = codec.from_json(Source, data, f"{commit.short}:.gitml/source.json")
+            return "source", f"{source.kind} {source.digest.short}"
+        return "missing", commit.short
+
+
+def record_parents(commit: Commit) -> tuple[str, list[ObjectId]]:
+    """The kind that a commit's trailers name, and its parents without the code commit."""
+    trailers = dict(commit.trailers())
+    kind = trailers.get("Gitml-Kind", "commit")
+    if kind in ("step", "run", "version"):
+        return kind, list(commit.parents[1:])
+    return kind, list(commit.parents) if kind == "fold" else []
+
+
+def _step_inputs(entry: StepEntry | None) -> list[tuple[str, ObjectId]]:
+    if entry is None:
+        return []
+    given = [(one.name, one.commit) for one in (*entry.record.inputs, *entry.record.loads)]
+    return given + [("", one) for one in entry.record.reached]

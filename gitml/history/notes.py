@@ -1,0 +1,111 @@
+"""Metadata that was added to a record later: ``refs/notes/gitml``, one JSON object a line.
+
+gitml writes the notes itself, as a new notes commit moved by compare-and-swap and retried: git's
+own ``notes append`` loses lines when several processes write at once. Notes are merged as the union
+of their lines; a removal is another line, so nothing that was written is ever rewritten.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gitml.entities import codec
+from gitml.entities.ids import ObjectId
+from gitml.entities.records import Note
+from gitml.errors import RaceLost
+from gitml.git import refs
+from gitml.git.odb import FILE, FOLDER, Builder, Odb, TreeEntry
+from gitml.git.process import Git
+from gitml.git.refs import Change
+from gitml.history.record import Person, timestamp
+
+REF = "refs/notes/gitml"
+_TRIES = 40
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The notes of a repository."""
+
+    git: Git
+    odb: Odb
+
+    def read(self, commit: ObjectId) -> list[Note]:
+        """The notes on a record that count, oldest first; what was removed is left out."""
+        tip = self.odb.resolve(REF)
+        found = self._blob(tip, commit) if tip is not None else None
+        lines = found.decode("utf-8", "replace").splitlines() if found else []
+        notes = [_decode(line, commit) for line in lines if line.strip()]
+        removed = {note.removes for note in notes}
+        live = [note for note in notes if note.id not in removed and note.removes is None]
+        return sorted(live, key=lambda note: note.id)
+
+    def values(self, commit: ObjectId) -> dict[str, Any]:
+        """The metadata that notes set on a record, later lines over earlier ones."""
+        return {key: value for note in self.read(commit) for key, value in note.values.items()}
+
+    def add(self, commit: ObjectId, values: Mapping[str, Any], person: Person) -> Note:
+        """Set metadata on a record; raises RaceLost when others keep writing for too long."""
+        now = time.time()
+        note = Note(ulid(now), timestamp(now), f"{person.name} <{person.mail}>", dict(values))
+        line = codec.dump_line(codec.to_document(note)).encode() + b"\n"
+        for attempt in range(_TRIES):
+            try:
+                self._append(commit, line, person, now)
+                return note
+            except RaceLost:
+                if attempt == _TRIES - 1:
+                    raise
+                time.sleep(random.uniform(0.001, 0.02) * (attempt + 1))  # noqa: S311 - jitter
+        raise AssertionError
+
+    def _append(self, commit: ObjectId, line: bytes, person: Person, now: float) -> None:
+        tip = self.odb.resolve(REF)
+        builder = Builder(self.git)
+        root = self.odb.commit(tip).tree if tip is not None else None
+        tree = self._with_line(builder, root, commit.hex, line)
+        identity = person.at(now)
+        parents = [tip] if tip is not None else []
+        made = builder.commit(tree, parents, identity, identity, f"Note on {commit.short}\n")
+        builder.write_loose()
+        refs.update(self.git, [Change(REF, made, tip)], f"note on {commit.short}")
+
+    def _with_line(
+        self, builder: Builder, tree: ObjectId | None, rest: str, line: bytes
+    ) -> ObjectId:
+        """The notes tree with a line appended for ``rest``; follows git's fan-out folders."""
+        entries = {one.name: one for one in self.odb.tree(tree)} if tree is not None else {}
+        folder = entries.get(rest[:2].encode())
+        if folder is not None and folder.mode == FOLDER:
+            inner = self._with_line(builder, folder.id, rest[2:], line)
+            entries[folder.name] = TreeEntry(folder.name, FOLDER, inner)
+        else:
+            old = entries.get(rest.encode())
+            found = self.odb.read(old.id) if old is not None else None
+            data = (found[2] if found else b"") + line
+            entries[rest.encode()] = TreeEntry(rest.encode(), FILE, builder.blob(data))
+        return builder.tree(entries.values())
+
+    def _blob(self, tip: ObjectId, commit: ObjectId) -> bytes | None:
+        for split in range(4):
+            parts = [commit.hex[2 * i : 2 * i + 2] for i in range(split)]
+            data = self.odb.file(tip, "/".join([*parts, commit.hex[2 * split :]]))
+            if data is not None:
+                return data
+        return None
+
+
+def ulid(seconds: float) -> str:
+    """A new ULID: sorts by time, unique without asking anyone (the ULID specification)."""
+    number = (int(seconds * 1000) << 80) | int.from_bytes(os.urandom(10))
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -5, -5))
+
+
+def _decode(line: str, commit: ObjectId) -> Note:
+    return codec.from_document(Note, codec.parse(line, f"note on {commit.short}"), "note")

@@ -1,0 +1,270 @@
+"""Entities as commits and tags: trees, parents and trailers exactly as docs/format.md has them.
+
+A ``Recorder`` builds the objects of one run in memory and publishes them with their refs: objects
+first, as one durable pack, then all refs in one transaction. Parents are true inputs only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from gitml.entities import codec
+from gitml.entities.ids import Digest, ObjectId
+from gitml.entities.pointer import SUFFIX, Pointer
+from gitml.entities.records import Code, Fold, Run, Saved, Source, Step, Version
+from gitml.git import refs
+from gitml.git.odb import FILE, FOLDER, Builder, Odb, TreeEntry
+from gitml.git.process import Git
+from gitml.git.refs import Change
+from gitml.git.snapshot import NOBODY, RECORD_FOLDER, check_root
+
+RUNS = "refs/gitml/runs"
+VERSIONS = "refs/gitml/versions"
+SOURCES = "refs/gitml/sources"
+STAGES = "refs/gitml/stages"
+TAGS = "refs/tags"
+
+MAX_PARENTS = 64
+ATTRIBUTES = b"* -text -filter -ident -working-tree-encoding\n"
+_EPOCH = f"{NOBODY} 0 +0000"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who a record is by; without a configured identity, gitml itself."""
+
+    name: str = "gitml"
+    mail: str = "gitml@localhost"
+
+    def at(self, seconds: float) -> str:
+        """The raw header line of a commit or tag made at this time, with the local zone."""
+        offset = time.localtime(seconds).tm_gmtoff // 60
+        sign = "-" if offset < 0 else "+"
+        hours, minutes = divmod(abs(offset), 60)
+        return f"{self.name} <{self.mail}> {int(seconds)} {sign}{hours:02}{minutes:02}"
+
+
+def timestamp(seconds: float) -> str:
+    """A point in time as records have it: RFC 3339, UTC, microseconds."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def seconds_of(text: str) -> float:
+    """The seconds since the epoch of a record's timestamp."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def run_ref(pipeline: str, started: str, commit: ObjectId) -> str:
+    """The ref that keeps a run: its pipeline, the month it started, its commit."""
+    return f"{RUNS}/{pipeline}/{started[:4]}{started[5:7]}/{commit.short}"
+
+
+def version_ref(model: str, commit: ObjectId) -> str:
+    """The ref that keeps a model version, numbered or not."""
+    return f"{VERSIONS}/{model}/{commit.short}"
+
+
+def saved_ref(name: str, digest: Digest) -> str:
+    """The ref that keeps a value saved by hand."""
+    return f"{SOURCES}/{name}/{digest.hex[:12]}"
+
+
+def version_tag(model: str, number: int) -> str:
+    """The ref of a version's number."""
+    return f"{TAGS}/{model}@v{number}"
+
+
+@dataclass
+class Recorder:
+    """Builds records in memory and publishes them. Not for use by several threads at once."""
+
+    git: Git
+    odb: Odb
+    person: Person
+    builder: Builder = field(init=False)
+    _roots: dict[ObjectId, list[TreeEntry]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.builder = Builder(self.git)
+
+    def source(self, digest: Digest, kind: str, size: int) -> ObjectId:
+        """The source commit of these bytes: a function of digest, kind and size alone."""
+        record = Source(digest, kind, size)
+        root = self._tree(None, {"source.json": codec.to_json(record)})
+        message = _message(f"Source {digest.hex[:12]}", [("Gitml-Kind", "source")])
+        return self.builder.commit(root, (), _EPOCH, _EPOCH, message)
+
+    def step(self, record: Step, metrics: Mapping[str, float], at: float) -> ObjectId:
+        """The commit of a step execution; its parents are the code and what its record names."""
+        trailers = [("Gitml-Kind", "step"), ("Gitml-Code", str(record.code.commit))]
+        given = (*record.inputs, *record.loads)
+        trailers += [("Gitml-Input", f"{one.name} {one.commit}") for one in given]
+        trailers += [("Gitml-Reached", str(one)) for one in record.reached]
+        if record.reused is not None:
+            trailers.append(("Gitml-Reused", str(record.reused)))
+        files = {
+            "step.json": codec.to_json(record),
+            "metrics.json": codec.metrics_to_json(metrics),
+        }
+        subject = f"Step {record.pipeline}.{record.name}"
+        return self._commit(record.code, files, record.input_commits(), subject, trailers, at)
+
+    def run(
+        self,
+        record: Run,
+        metrics: Mapping[str, float],
+        environment: bytes,
+        covering: Sequence[tuple[str, ObjectId]],
+        at: float,
+    ) -> ObjectId:
+        """The commit of a run.
+
+        ``covering`` are the steps (name, commit) that are no direct parent of another step of the
+        run, in plan order: every step is reachable through them.
+        """
+        trailers = [("Gitml-Kind", "run"), ("Gitml-Code", str(record.code.commit))]
+        trailers += [("Gitml-Step", f"{name} {commit}") for name, commit in covering]
+        files = {
+            "run.json": codec.to_json(record),
+            "metrics.json": codec.metrics_to_json(metrics),
+            "environment.txt": environment,
+        }
+        cached = sum(step.state == "cached" for step in record.steps)
+        count = f"{len(record.steps)} step{'s' if len(record.steps) != 1 else ''}"
+        subject = f"Run {record.pipeline}: {record.state}, {count}, {cached} cached"
+        parents = [commit for _, commit in covering]
+        return self._commit(record.code, files, parents, subject, trailers, at)
+
+    def version(
+        self, record: Version, metrics: Mapping[str, float], card: str, at: float
+    ) -> ObjectId:
+        """The commit of a model version: model card, metrics, and a pointer for each artifact."""
+        files = {
+            "model.json": codec.to_json(record),
+            "metrics.json": codec.metrics_to_json(metrics),
+            "README.md": card.encode("utf-8"),
+        }
+        for artifact in record.artifacts:
+            output = artifact.output
+            pointer = Pointer(output.digest, output.kind, output.size)
+            files[f"artifacts/{artifact.name}{SUFFIX}"] = pointer.encode()
+        trailers = [
+            ("Gitml-Kind", "version"),
+            ("Gitml-Code", str(record.code.commit)),
+            ("Gitml-Run", str(record.run)),
+        ]
+        subject = f"Version of {record.model}, made by {record.pipeline}"
+        return self._commit(record.code, files, [record.run], subject, trailers, at)
+
+    def number(self, model: str, number: int, commit: ObjectId, committer: str) -> ObjectId:
+        """The tag object that gives a version its number: a function of commit and number."""
+        name = f"{model}@v{number}"
+        return self.builder.tag(commit, name, committer, f"{model} v{number}\n")
+
+    def line_tag(
+        self, name: str, target: ObjectId, subject: str, document: Mapping[str, object], at: float
+    ) -> ObjectId:
+        """A tag object whose message is a line of names and one line of JSON.
+
+        Free text stands only inside the JSON: git drops lines that begin with ``#`` and takes a
+        raw signature header for a signature.
+        """
+        message = f"{subject}\n\n{codec.dump_line(document)}\n"
+        return self.builder.tag(target, name, self.person.at(at), message)
+
+    def saved(self, record: Saved, at: float) -> tuple[ObjectId, ObjectId]:
+        """Source commit and tag object of a value that was saved by hand."""
+        source = self.source(record.digest, record.kind, record.size)
+        name = f"{record.name}@{record.digest.hex[:12]}"
+        document = codec.to_document(record)
+        return source, self.line_tag(name, source, f"Saved {name}", document, at)
+
+    def publish(self, changes: Iterable[Change], reason: str) -> None:
+        """Store everything built so far as one pack, then move the refs in one transaction."""
+        keep = self.builder.write_pack()
+        refs.update(self.git, changes, reason)
+        keep.release()
+
+    def publish_few(self, changes: Iterable[Change], reason: str) -> None:
+        """The same for a tag or two, which need no pack of their own."""
+        self.builder.write_loose()
+        refs.update(self.git, changes, reason)
+
+    def _commit(
+        self,
+        code: Code,
+        files: Mapping[str, bytes],
+        inputs: Sequence[ObjectId],
+        subject: str,
+        trailers: list[tuple[str, str]],
+        at: float,
+    ) -> ObjectId:
+        line = self.person.at(at)
+        parents = [code.commit, *self._folded(inputs, at)]
+        root = self._tree(code.tree, files)
+        return self.builder.commit(root, parents, line, line, _message(subject, trailers))
+
+    def _folded(self, commits: Sequence[ObjectId], at: float) -> list[ObjectId]:
+        """The commits themselves, or folds of at most 64 where there are more than that."""
+        level = list(dict.fromkeys(commits))
+        line = f"{NOBODY} {int(at)} +0000"
+        while len(level) > MAX_PARENTS:
+            groups = [level[i : i + MAX_PARENTS] for i in range(0, len(level), MAX_PARENTS)]
+            level = []
+            for group in groups:
+                root = self._tree(None, {"fold.json": codec.to_json(Fold(tuple(group)))})
+                message = _message(f"Fold of {len(group)}", [("Gitml-Kind", "fold")])
+                level.append(self.builder.commit(root, group, line, line, message))
+        return level
+
+    def _tree(self, code_tree: ObjectId | None, files: Mapping[str, bytes]) -> ObjectId:
+        """The root tree of a record: the code's entries, and ``.gitml/`` with these files."""
+        entries: list[TreeEntry] = []
+        if code_tree is not None:
+            if code_tree not in self._roots:
+                self._roots[code_tree] = check_root(self.odb, code_tree)
+            entries = self._roots[code_tree]
+        folder = self._folder({".gitattributes": ATTRIBUTES, **files})
+        record = TreeEntry(RECORD_FOLDER, FOLDER, folder)
+        like = hash(code_tree) if code_tree is not None else None
+        return self.builder.tree([*entries, record], like=like)
+
+    def _folder(self, files: Mapping[str, bytes]) -> ObjectId:
+        entries = []
+        folders: dict[str, dict[str, bytes]] = {}
+        for path, data in files.items():
+            name, slash, rest = path.partition("/")
+            if slash:
+                folders.setdefault(name, {})[rest] = data
+            else:
+                entries.append(TreeEntry(name.encode(), FILE, self.builder.blob(data)))
+        for name, inner in folders.items():
+            entries.append(TreeEntry(name.encode(), FOLDER, self._folder(inner)))
+        return self.builder.tree(entries)
+
+
+def covering_steps(
+    steps: Sequence[tuple[str, ObjectId]], parents: Mapping[ObjectId, Sequence[ObjectId]]
+) -> list[tuple[str, ObjectId]]:
+    """The steps that are no direct parent of another step of the run, in plan order.
+
+    With them as parents every step of the run is reachable, also when a cached consumer, whose
+    parent is an earlier producer, stands beside a producer that was made again.
+    """
+    commits = {commit for _, commit in steps}
+    covered = {parent for commit in commits for parent in parents[commit]}
+    seen: set[ObjectId] = set()
+    covering = []
+    for name, commit in steps:
+        if commit not in covered and commit not in seen:
+            seen.add(commit)
+            covering.append((name, commit))
+    return covering
+
+
+def _message(subject: str, trailers: Sequence[tuple[str, str]]) -> str:
+    lines = [f"{key}: {value}" for key, value in trailers]
+    return "\n".join([subject, "", *lines, ""])

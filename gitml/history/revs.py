@@ -1,0 +1,417 @@
+"""Names and what they mean: models with their versions and stages, artifacts, pipelines, runs.
+
+A ``Names`` is a frozen view of the refs at one moment. A run takes one when it is planned and looks
+everything up in it, so that a promotion meanwhile changes nothing in that run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from gitml.entities import codec
+from gitml.entities.ids import Digest, ObjectId
+from gitml.entities.records import Output, Promotion, Tombstone
+from gitml.errors import AmbiguousName, CorruptData, NameNotFound
+from gitml.git.odb import Odb, Tag
+from gitml.git.refs import Ref
+from gitml.history.index import Index, line_of
+from gitml.history.record import TAGS, VERSIONS
+
+_VERSION = re.compile(r"v([1-9][0-9]{0,8})\Z")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}\Z")
+_HEX = re.compile(r"[0-9a-f]{4,64}\Z")
+_KINDS = ("model", "artifact", "pipeline", "run")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A move of a stage: the tag that is its record, the promotion in it, and who made it."""
+
+    tag: ObjectId
+    promotion: Promotion
+    tagger: str
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """A model: its versions by number, its drafts oldest first, what is deleted, its stages.
+
+    ``stages`` holds the events of each stage by n, oldest first; ``aliases`` are free names.
+    """
+
+    name: str
+    numbers: Mapping[int, ObjectId]
+    drafts: tuple[ObjectId, ...]
+    deleted: frozenset[int]
+    aliases: Mapping[str, ObjectId]
+    stages: Mapping[str, tuple[Event, ...]]
+
+    @cached_property
+    def lowest(self) -> Mapping[ObjectId, int]:
+        """The number of each numbered version: the lowest, where it has several."""
+        return {commit: n for n, commit in sorted(self.numbers.items(), reverse=True)}
+
+    @property
+    def visible(self) -> list[ObjectId]:
+        """The versions that are not deleted: by number, then the drafts."""
+        shown = [c for n, c in sorted(self.numbers.items()) if n not in self.deleted]
+        return list(dict.fromkeys([*shown, *self.drafts]))
+
+    @property
+    def latest(self) -> ObjectId | None:
+        """The newest draft of this clone, else the version with the highest number."""
+        return self.drafts[-1] if self.drafts else next(reversed(self.visible), None)
+
+    def holder(self, stage: str) -> ObjectId | None:
+        """The version that holds a stage now, None where it is vacant."""
+        events = self.stages.get(stage, ())
+        return events[-1].promotion.version if events else None
+
+    def held(self, commit: ObjectId) -> list[str]:
+        """The stages that a version holds now."""
+        return sorted(stage for stage in self.stages if self.holder(stage) == commit)
+
+    def archived(self, commit: ObjectId) -> bool:
+        """Whether a version held a stage once and holds none now."""
+        once = any(e.promotion.version == commit for es in self.stages.values() for e in es)
+        return once and not self.held(commit)
+
+    def label(self, commit: ObjectId) -> str:
+        """How a version is written: ``clf@v3``, a draft ``clf@<commit12>``."""
+        number = self.lowest.get(commit)
+        return f"{self.name}@{f'v{number}' if number else commit.short}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a name means.
+
+    ``kind`` is "model", "version", "artifact", "pipeline", "run", "step", "source" or "commit";
+    ``commit`` the record behind it (of a model its latest version, of a pipeline its newest run);
+    ``label`` the canonical spelling; ``output`` the bytes where the name means an artifact.
+    """
+
+    kind: str
+    name: str
+    label: str
+    commit: ObjectId | None
+    output: Output | None = None
+    step: str | None = None
+
+
+@dataclass(frozen=True)
+class Names:
+    """Every name of the repository as it was when this view was taken."""
+
+    refs: tuple[Ref, ...]
+    index: Index
+    odb: Odb
+    _models: dict[str, ModelState] = field(default_factory=dict)
+
+    @classmethod
+    def now(cls, index: Index, odb: Odb) -> Names:
+        """The names as they are now."""
+        return cls(tuple(index.refs()), index, odb)
+
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """The names of all models that have a version, deleted or not."""
+        return tuple(sorted({name for ref in self.refs if (name := _model_of(ref.name))}))
+
+    def model(self, name: str) -> ModelState:
+        """A model by name; raises NameNotFound with the nearest ones."""
+        if name not in self.models:
+            hint = None if self.models else "`gitml run` a pipeline with `model=Model(…)` makes one"
+            raise NameNotFound.among("model", name, self.models, hint=hint)
+        if name not in self._models:
+            self._models[name] = self._read_model(name)
+        return self._models[name]
+
+    def version(self, model: str, which: str) -> ObjectId:
+        """The version of a model that ``v3``, a stage, ``latest``, an alias or a draft names."""
+        state = self.model(model)
+        numbered = _VERSION.match(which) or _NUMBER.match(which)
+        if numbered:
+            return self._numbered(state, int(which.removeprefix("v")))
+        if which == "latest":
+            if state.latest is None:
+                raise NameNotFound(f"every version of {model} is deleted")
+            return state.latest
+        if which in state.stages:
+            return self._holder(state, which)
+        if which in state.aliases:
+            return state.aliases[which]
+        drafts = [c for c in state.visible if len(which) >= 4 and c.hex.startswith(which)]
+        if len(drafts) == 1:
+            return drafts[0]
+        return self._nothing(state, which)
+
+    def artifact(self, name: str, which: str = "latest") -> Found:
+        """An artifact by name and digest, or its newest bytes."""
+        outputs = self.index.outputs(name)
+        saved = self.index.saved(name)
+        if not outputs and not saved:
+            raise NameNotFound.among("artifact", name, self.artifact_names())
+        if which == "latest":
+            newest = self.index.step(outputs[0][2]) if outputs else None
+            if saved and (newest is None or saved[0].at > newest.at):
+                return self._saved(name, saved[0].record.digest)
+            return self._output(name, outputs[0][2], outputs[0][3])
+        digits = which.removeprefix("blake3:")
+        if not _HEX.match(digits):
+            raise NameNotFound(
+                f"{name} has no version called `{which}`",
+                hint=f"`gitml artifact list {name}` shows its digests",
+            )
+        digests = {d for _, d, _, _ in outputs} | {one.record.digest for one in saved}
+        hits = [digest for digest in digests if digest.hex.startswith(digits)]
+        if len(hits) != 1:
+            raise NameNotFound.among("artifact", f"{name}@{which}", [])
+        for _, digest, step, output in outputs:
+            if digest == hits[0]:
+                return self._output(name, step, output)
+        return self._saved(name, hits[0])
+
+    def artifact_names(self) -> list[str]:
+        """The names of all artifacts."""
+        made = {name for name, _, _, _ in self.index.outputs()}
+        return sorted(made | {one.record.name for one in self.index.saved()})
+
+    def resolve(self, text: str) -> Found:
+        """What a name means, by the grammar of product.md.
+
+        Raises NameNotFound with suggestions, AmbiguousName with the spellings to choose from.
+        """
+        kind, slash, rest = text.partition("/")
+        if slash and kind in _KINDS:
+            return self._of_kind(kind, rest)
+        base, at, which = text.partition("@")
+        if at and base:
+            return self._at(base, which)
+        found = [one for kind in _KINDS if (one := self._try(kind, text))]
+        if len(found) > 1:
+            spellings = " or ".join(f"`{one.kind}/{text}`" for one in found)
+            kinds = " and ".join(f"a{'n' * (one.kind[0] == 'a')} {one.kind}" for one in found)
+            raise AmbiguousName(f"`{text}` is {kinds}", hint=f"write {spellings}")
+        if found:
+            return found[0]
+        return self._revision(text)
+
+    def _of_kind(self, kind: str, text: str) -> Found:
+        base, at, which = text.partition("@")
+        if kind == "model":
+            return self._version(base, which) if at else self._model(base)
+        if kind == "artifact":
+            return self.artifact(base, which if at else "latest")
+        if kind == "pipeline":
+            return self._pipeline(text)
+        return self._run(text)
+
+    def _try(self, kind: str, text: str) -> Found | None:
+        try:
+            return self._of_kind(kind, text)
+        except NameNotFound:
+            return None
+
+    def _at(self, base: str, which: str) -> Found:
+        which, colon, artifact = which.partition(":")
+        a_model = base in self.models
+        if colon:
+            return self._version_artifact(base, which, artifact)
+        an_artifact = base in self.artifact_names()
+        if a_model and an_artifact:
+            meanings = []
+            for attempt in (self._version, self.artifact):
+                try:
+                    meanings.append(attempt(base, which))
+                except NameNotFound:
+                    continue
+            if len(meanings) == 1:
+                return meanings[0]
+            if meanings:
+                raise AmbiguousName(
+                    f"`{base}` is a model and an artifact",
+                    hint=f"write `model/{base}@{which}` or `artifact/{base}@{which}`",
+                )
+        if an_artifact and not a_model:
+            return self.artifact(base, which)
+        if not a_model:
+            known = [*self.models, *self.artifact_names()]
+            raise NameNotFound.among("model or artifact", base, known)
+        return self._version(base, which)
+
+    def _model(self, name: str) -> Found:
+        state = self.model(name)
+        return Found("model", name, name, state.latest)
+
+    def _version(self, model: str, which: str) -> Found:
+        commit = self.version(model, which)
+        return Found("version", model, self.model(model).label(commit), commit)
+
+    def _version_artifact(self, model: str, which: str, artifact: str) -> Found:
+        commit = self.version(model, which)
+        label = self.model(model).label(commit)
+        entry = self.index.version(commit)
+        known = {one.name: one for one in entry.record.artifacts} if entry else {}
+        if artifact not in known:
+            raise NameNotFound.among(f"artifact of {label}", artifact, known)
+        output = known[artifact].output
+        return Found("artifact", artifact, f"{label}:{artifact}", commit, output)
+
+    def _pipeline(self, name: str) -> Found:
+        runs = self.index.runs(pipeline=name, limit=1)
+        if not runs:
+            raise NameNotFound.among("pipeline", name, [one for one, _ in self.index.pipelines()])
+        return Found("pipeline", name, name, runs[0].id)
+
+    def _run(self, prefix: str) -> Found:
+        hits = [(kind, oid) for kind, oid in self.index.with_prefix(prefix) if kind == "run"]
+        if len(hits) > 1:
+            known = " or ".join(f"`{oid.short}`" for _, oid in hits)
+            raise AmbiguousName(f"several runs begin with `{prefix}`", hint=f"write {known}")
+        if not hits or len(prefix) < 4:
+            raise NameNotFound(f"no run begins with `{prefix}`", hint="`gitml log` lists the runs")
+        return Found("run", hits[0][1].short, hits[0][1].short, hits[0][1])
+
+    def _output(self, name: str, step: ObjectId, output: str) -> Found:
+        entry = self.index.step(step)
+        if entry is None:
+            raise NameNotFound(f"the step {step.short} that made {name} is not recorded here")
+        made = next(one for one in entry.record.outputs if one.name == output)
+        return Found("artifact", name, f"{name}@{made.digest.short}", step, made, entry.record.name)
+
+    def _saved(self, name: str, digest: Digest) -> Found:
+        entry = next(one for one in self.index.saved(name) if one.record.digest == digest)
+        record = entry.record
+        output = Output(
+            name,
+            name,
+            record.digest,
+            record.kind,
+            record.size,
+            record.materializer,
+            record.type,
+            record.metadata,
+        )
+        return Found("artifact", name, f"{name}@{digest.short}", entry.id, output)
+
+    def _revision(self, text: str) -> Found:
+        """A git revision, when nothing of ours has the name."""
+        records = self.index.with_prefix(text) if len(text) >= 4 else []
+        if len(records) == 1:
+            kind, commit = records[0]
+            return Found(kind, commit.short, commit.short, commit)
+        commit_id = self.odb.resolve(text) if text else None
+        if commit_id is None:
+            known = [*self.models, *self.artifact_names()]
+            known += [name for name, _ in self.index.pipelines()]
+            raise NameNotFound.among("model, artifact, pipeline, run or revision", text, known)
+        kinds = dict(self.odb.commit(commit_id).trailers())
+        return Found(kinds.get("Gitml-Kind", "commit"), text, commit_id.short, commit_id)
+
+    def _numbered(self, state: ModelState, number: int) -> ObjectId:
+        if number in state.deleted:
+            raise NameNotFound(f"{state.name}@v{number} is deleted")
+        if number not in state.numbers:
+            known = [f"v{n}" for n in state.numbers if n not in state.deleted]
+            raise NameNotFound.among(f"version of {state.name}", f"v{number}", known)
+        return state.numbers[number]
+
+    def _holder(self, state: ModelState, stage: str) -> ObjectId:
+        holder = state.holder(stage)
+        if holder is None:
+            raise _vacant(state, stage)
+        number = state.lowest.get(holder)
+        if number in state.deleted:
+            raise NameNotFound(f"{state.label(holder)} holds {stage} and is deleted")
+        return holder
+
+    def _nothing(self, state: ModelState, which: str) -> ObjectId:
+        known = [*state.stages, *state.aliases, "latest"]
+        known += [f"v{n}" for n in state.numbers if n not in state.deleted]
+        error = NameNotFound.among(f"version or stage of {state.name}", which, known)
+        if which.isidentifier() and "did you mean" not in (error.hint or ""):
+            raise _vacant(state, which)
+        raise error
+
+    def _read_model(self, name: str) -> ModelState:
+        numbers: dict[int, ObjectId] = {}
+        deleted: set[int] = set()
+        aliases: dict[str, ObjectId] = {}
+        events: dict[str, list[Event]] = {}
+        kept = []
+        for ref in self.refs:
+            if ref.name.startswith(f"{VERSIONS}/{name}/"):
+                kept.append(ref.commit)
+            if not ref.name.startswith(f"{TAGS}/{name}@"):
+                continue
+            leaf = ref.name.removeprefix(f"{TAGS}/{name}@")
+            group, _, rest = leaf.partition("/")
+            if number := _VERSION.match(leaf):
+                numbers[int(number[1])] = ref.commit
+            elif group == "deleted" and _NUMBER.match(rest):
+                deleted.add(int(rest))
+            elif group == "alias":
+                aliases[rest] = ref.commit
+            elif _NUMBER.match(rest):
+                events.setdefault(group, []).append(self._event(ref, name, group, int(rest)))
+        numbered = set(numbers.values())
+        times = {one.id: one.at for one in self.index.versions(name)}
+        drafts = sorted((c for c in kept if c not in numbered), key=lambda c: times.get(c, 0.0))
+        stages = {
+            stage: tuple(sorted(moves, key=lambda one: one.promotion.n))
+            for stage, moves in events.items()
+        }
+        return ModelState(name, numbers, tuple(drafts), frozenset(deleted), aliases, stages)
+
+    def _event(self, ref: Ref, model: str, stage: str, n: int) -> Event:
+        tag = self.index.tag(ref.target)
+        if tag is None:
+            raise CorruptData(f"{ref.name} is not an annotated tag", hint="`gitml fsck`")
+        promotion = read_promotion(tag, model, stage, n)
+        return Event(tag.id, promotion, tag.tagger)
+
+
+def read_promotion(tag: Tag, model: str, stage: str, n: int) -> Promotion:
+    """The promotion in an event tag; raises CorruptData unless it is of this model, stage and n.
+
+    A tag object copied under another name is caught here: its header has the name it was made for.
+    """
+    name = f"{model}@{stage}/{n}"
+    promotion = codec.from_document(Promotion, line_of(tag), name)
+    same = (promotion.model, promotion.stage, promotion.n) == (model, stage, n)
+    if tag.name != name or not same:
+        raise CorruptData(
+            f"the tag {name} holds the record of {tag.name}", hint="`gitml fsck` lists what is off"
+        )
+    return promotion
+
+
+def read_tombstone(tag: Tag, where: str) -> Tombstone:
+    """The tombstone in a tag ``<model>@deleted/<N>``; raises CorruptData."""
+    return codec.from_document(Tombstone, line_of(tag), where)
+
+
+def _vacant(state: ModelState, stage: str) -> NameNotFound:
+    versions = ", ".join(state.label(commit) for commit in state.visible[-6:])
+    latest = state.label(state.latest) if state.latest else f"{state.name}@v1"
+    return NameNotFound(
+        f"no version of {state.name} holds `{stage}`; there are: {versions or 'none'}",
+        hint=f"`gitml promote {latest} {stage} -m WHY`",
+    )
+
+
+def _model_of(ref: str) -> str | None:
+    """The model that a ref belongs to."""
+    if ref.startswith(VERSIONS + "/"):
+        return ref.removeprefix(VERSIONS + "/").partition("/")[0]
+    if ref.startswith(TAGS + "/"):
+        name, at, leaf = ref.removeprefix(TAGS + "/").partition("@")
+        return name if at and _VERSION.match(leaf) else None
+    return None
+
+
+Resolver = Callable[[str], Found]

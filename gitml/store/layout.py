@@ -1,0 +1,184 @@
+"""Where the files of a store are, and how a file gets its name there: durably, whole, at once.
+
+<root>/format          ``gitml-store 1``
+<root>/packs/          <digest of the index>.pack and .idx, immutable
+<root>/loose/ab/cdef…  large files that do not compress, whole and raw
+<root>/tmp/            what is being written, named by its process
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from gitml.entities.ids import Digest
+from gitml.errors import CorruptData, StorageError
+from gitml.fs import (
+    ProcessIdentity,
+    flush_to_disk,
+    make_directories,
+    storage_errors,
+    sync_directory,
+    write_fully,
+)
+from gitml.store.digest import hash_bytes
+
+FORMAT = "gitml-store 1"
+
+ABANDONED_AFTER = 7 * 24 * 3600
+"""Seconds without a write after which a temporary file of an unknown process is nobody's."""
+
+_OWN_NAMES = frozenset({"format", "packs", "loose", "tmp"})
+_HEX62 = re.compile(r"[0-9a-f]{62}\Z")
+
+
+class Layout:
+    """The folders below one root. Nothing is created before `prepare`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.packs = root / "packs"
+        self._is_prepared = False
+
+    def prepare(self) -> None:
+        """Create what is missing, the format file last; raises StorageError.
+
+        A folder that holds other things is refused: a store must not spill into someone's data.
+        """
+        if self._is_prepared:
+            return
+        present = {path.name for path in listed(self.root)}
+        strangers = sorted(present - _OWN_NAMES)
+        if strangers and "format" not in present:
+            raise StorageError(
+                f"{self.root} is no store: it holds `{strangers[0]}`",
+                hint="choose an empty folder with `git config gitml.store <folder>`",
+            )
+        self.check_format()
+        for name in ("packs", "loose", "tmp"):
+            make_directories(self.root / name)
+        if "format" not in present:
+            self.write_new(self.root / "format", f"{FORMAT}\n".encode())
+        self._is_prepared = True
+
+    def check_format(self) -> None:
+        """Refuse a store of a later version or with a feature that we lack: StorageError."""
+        path = self.root / "format"
+        try:
+            lines = path.read_text("utf-8", "replace").splitlines()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError(f"cannot read {path}") from error
+        needs = [line for line in lines[1:] if line.startswith("requires ")]
+        if lines[:1] != [FORMAT] or needs:
+            shown = (needs or lines or ["empty"])[0][:80]
+            raise StorageError(
+                f"{self.root} is a store that this gitml cannot read: `{shown}`",
+                hint="a later version wrote it: `pip install --upgrade gitml`",
+            )
+
+    def pack_files(self) -> list[str]:
+        """The names in ``packs/``, sorted; as text, for this is asked at every miss."""
+        with storage_errors(self.packs, "read"):
+            try:
+                return sorted(os.listdir(self.packs))  # noqa: PTH208
+            except FileNotFoundError:
+                return []
+
+    def loose(self, digest: Digest) -> Path:
+        """Where the loose file of a digest is, or would be."""
+        # One string instead of three joins: every look-up of what is not in a pack comes here.
+        return Path(f"{self.root}/loose/{digest.hex[:2]}/{digest.hex[2:]}")
+
+    def loose_files(self) -> Iterator[tuple[Digest, Path]]:
+        """Every loose file with the digest that its name claims."""
+        for folder in listed(self.root / "loose"):
+            for path in listed(folder):
+                if re.match(r"[0-9a-f]{2}\Z", folder.name) and _HEX62.match(path.name):
+                    yield Digest(folder.name + path.name), path
+
+    def temporary(self, suffix: str) -> Path:
+        """A new name in ``tmp/`` that says which process owns it."""
+        owner = ProcessIdentity.current().to_text()
+        return self.root / "tmp" / f"{owner}+{secrets.token_hex(4)}{suffix}"
+
+    def abandoned(self) -> Iterator[Path]:
+        """The files in ``tmp/`` that nobody will finish.
+
+        Their process is dead for certain, or cannot be judged and did not write for a week.
+        """
+        for path in listed(self.root / "tmp"):
+            try:
+                owner = ProcessIdentity.parse("+".join(path.name.split("+")[:4]))
+                is_alive = owner.is_alive()
+            except CorruptData:
+                is_alive = True
+            with storage_errors(path, "read"), suppress(FileNotFoundError):
+                if not is_alive or time.time() - path.stat().st_mtime > ABANDONED_AFTER:
+                    yield path
+
+    def write_temporary(self, suffix: str, pieces: Iterable[bytes | memoryview]) -> Path:
+        """A new durable file in ``tmp/`` with this content; nothing is left if that fails."""
+        path = self.temporary(suffix)
+        with storage_errors(path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(path, flags, 0o444)
+            try:
+                try:
+                    for piece in pieces:
+                        write_fully(descriptor, piece)
+                    flush_to_disk(descriptor)
+                finally:
+                    os.close(descriptor)
+            except BaseException:
+                discard(path)
+                raise
+        return path
+
+    def write_new(self, path: Path, data: bytes) -> None:
+        """Write a file of the store durably, by way of ``tmp/``; raises StorageError."""
+        self._rename(self.write_temporary(".part", [data]), path)
+
+    def publish_pack(self, temporary: Path, index: bytes) -> Path:
+        """Give a durable pack its name, then its index: the digest of the index names both."""
+        pack = self.packs / f"{hash_bytes(index).hex}.pack"
+        self._rename(temporary, pack)
+        self.write_new(pack.with_suffix(".idx"), index)
+        return pack
+
+    def publish_loose(self, temporary: Path, digest: Digest) -> None:
+        """Give a durable loose file its name."""
+        path = self.loose(digest)
+        make_directories(path.parent)
+        self._rename(temporary, path)
+
+    def _rename(self, temporary: Path, path: Path) -> None:
+        """Put a finished file in its place; nothing is left if that fails."""
+        with storage_errors(path):
+            try:
+                temporary.replace(path)
+            except BaseException:
+                discard(temporary)
+                raise
+        sync_directory(path.parent)
+
+
+def listed(folder: Path) -> list[Path]:
+    """What a folder of the store holds, sorted; nothing if it does not exist."""
+    with storage_errors(folder, "read"):
+        try:
+            return sorted(folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def discard(path: Path) -> None:
+    """Remove a temporary file as far as that is possible."""
+    with suppress(OSError):
+        path.unlink()

@@ -1,0 +1,574 @@
+"""Packs and their indexes: the two file formats of docs/format-store.md, and nothing else.
+
+A pack is a header and entries, each of which says all about itself, so that its index can be made
+again from the pack alone and a half-written pack is good up to its last whole entry. An index is
+two sorted tables of fixed width behind fan-outs, mapped and searched with the standard library.
+Nothing here verifies the digest of a blob: that is the reader's last step, in `store`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from gitml.errors import CorruptData, StorageError
+from gitml.fs import flush_to_disk, storage_errors, write_fully
+from gitml.store import codec as codecs
+from gitml.store.digest import PIECE, hash_bytes, new_hasher
+
+VERSION = 1
+PACK_MAGIC = b"gitmlpck"
+INDEX_MAGIC = b"gitmlidx"
+MARK = b"\x89GML"
+
+CHUNK = 1
+BLOB = 2
+TREE = 3
+
+_PACK_HEADER = struct.Struct("<8sII")
+_ENTRY = struct.Struct("<4sBBHQQ32s32s")
+_CHECK = 8
+ENTRY_HEADER = _ENTRY.size + _CHECK
+_OBJECT = struct.Struct("<QQ")
+_PART = struct.Struct("<32sQ")
+_INDEX_HEADER = struct.Struct("<8sIIQQQ")
+_FAN_OUT = struct.Struct("<256I")
+_CHUNK_ROW = struct.Struct("<QQQB7x")
+_OBJECT_ROW = struct.Struct("<QQQQB7x")
+_NO_BASE = bytes(32)
+_BUFFER = 1024 * 1024
+NO_INDEX = "the index is missing"
+MAX_PARTS = 1 << 24
+"""Parts of one object: 16 TiB in chunks of 1 MiB; an object's list is held in memory."""
+
+
+class ChunkRow(NamedTuple):
+    """Where a chunk's entry is, and what it holds: lengths in bytes, codec by number."""
+
+    offset: int
+    stored: int
+    plain: int
+    codec: int
+
+
+class ObjectRow(NamedTuple):
+    """Where an object's entry is, and what it is: ``kind`` is BLOB or TREE.
+
+    ``size`` is in plain bytes (of a tree: the sum of its files), ``stored`` in bytes of this
+    pack, headers included; ``entries`` counts a tree's entries.
+    """
+
+    offset: int
+    size: int
+    entries: int
+    stored: int
+    kind: int
+
+
+class Tables:
+    """The two tables of a pack that is being written or walked through, in memory.
+
+    Rows are kept packed as the index will hold them, since a pack may have millions.
+    """
+
+    def __init__(self) -> None:
+        self._chunks: dict[bytes, bytes] = {}
+        self._objects: dict[bytes, bytes] = {}
+
+    def add_chunk(self, digest: bytes, row: ChunkRow) -> None:
+        """Add a chunk; the first entry of a digest stays the one."""
+        self._chunks.setdefault(digest, _CHUNK_ROW.pack(*row))
+
+    def add_object(
+        self, digest: bytes, kind: int, offset: int, payload: bytes, parts: list[tuple[bytes, int]]
+    ) -> None:
+        """Add an object whose entry's payload is given; its chunks stand before it in the pack."""
+        size, entries = _OBJECT.unpack_from(payload)
+        stored = ENTRY_HEADER + len(payload)
+        for part, _ in parts:
+            if row := self.find_chunk(part):
+                stored += ENTRY_HEADER + row.stored
+        self._objects.setdefault(digest, _OBJECT_ROW.pack(offset, size, entries, stored, kind))
+
+    def find_chunk(self, digest: bytes) -> ChunkRow | None:
+        """The row of the chunk, or None."""
+        row = self._chunks.get(digest)
+        return ChunkRow(*_CHUNK_ROW.unpack(row)) if row else None
+
+    def find_object(self, digest: bytes) -> ObjectRow | None:
+        """The row of the object, or None."""
+        row = self._objects.get(digest)
+        return ObjectRow(*_OBJECT_ROW.unpack(row)) if row else None
+
+    def objects(self) -> Iterator[tuple[bytes, ObjectRow]]:
+        """Every object with its row, by digest."""
+        for digest in sorted(self._objects):
+            yield digest, ObjectRow(*_OBJECT_ROW.unpack(self._objects[digest]))
+
+    def encode(self, pack_length: int) -> bytes:
+        """The index file for these tables: a pure function of the pack's entries."""
+        counts = len(self._objects), len(self._chunks)
+        header = _INDEX_HEADER.pack(INDEX_MAGIC, VERSION, 0, pack_length, *counts)
+        pieces = [header, _fan_out(self._objects), _fan_out(self._chunks)]
+        for table in (self._objects, self._chunks):
+            for digest in sorted(table):
+                pieces += (digest, table[digest])
+        return b"".join(pieces)
+
+
+class Index:
+    """An index file over its bytes, checked against its name, searched where it lies."""
+
+    def __init__(self, data: bytes | mmap.mmap, path: Path) -> None:
+        """Take the bytes of the index at ``path``; raises CorruptData if they are not its own."""
+        if hash_bytes(memoryview(data)).hex != path.stem:
+            raise CorruptData(f"{path} is not what its name says")
+        self._data = data
+        try:
+            magic, version, _, self.pack_length, objects, chunks = _INDEX_HEADER.unpack_from(data)
+            start = _INDEX_HEADER.size
+            self._object_fan = (0, *_FAN_OUT.unpack_from(data, start))
+            self._chunk_fan = (0, *_FAN_OUT.unpack_from(data, start + _FAN_OUT.size))
+        except struct.error as error:
+            raise CorruptData(f"{path} is too short for an index") from error
+        self._objects_at = start + 2 * _FAN_OUT.size
+        self._chunks_at = self._objects_at + objects * (32 + _OBJECT_ROW.size)
+        if (
+            (magic, version) != (INDEX_MAGIC, VERSION)
+            or len(data) != self._chunks_at + chunks * (32 + _CHUNK_ROW.size)
+            or list(self._object_fan) != sorted(self._object_fan)
+            or list(self._chunk_fan) != sorted(self._chunk_fan)
+            or (self._object_fan[-1], self._chunk_fan[-1]) != (objects, chunks)
+        ):
+            raise CorruptData(f"{path} is not an index of version {VERSION}")
+
+    @classmethod
+    def open(cls, path: Path) -> Index:
+        """The index at ``path``, mapped; raises CorruptData, FileNotFoundError or OSError."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(descriptor).st_size == 0:
+                raise CorruptData(f"{path} is empty")
+            return cls(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), path)
+        finally:
+            os.close(descriptor)
+
+    def find_chunk(self, digest: bytes) -> ChunkRow | None:
+        """The row of the chunk, or None."""
+        at = self._find(digest, self._chunk_fan, self._chunks_at, 32 + _CHUNK_ROW.size)
+        return ChunkRow(*_CHUNK_ROW.unpack_from(self._data, at + 32)) if at else None
+
+    def find_object(self, digest: bytes) -> ObjectRow | None:
+        """The row of the object, or None."""
+        at = self._find(digest, self._object_fan, self._objects_at, 32 + _OBJECT_ROW.size)
+        return ObjectRow(*_OBJECT_ROW.unpack_from(self._data, at + 32)) if at else None
+
+    def objects(self) -> Iterator[tuple[bytes, ObjectRow]]:
+        """Every object with its row, by digest."""
+        for at in range(self._objects_at, self._chunks_at, 32 + _OBJECT_ROW.size):
+            row = _OBJECT_ROW.unpack_from(self._data, at + 32)
+            yield self._data[at : at + 32], ObjectRow(*row)
+
+    def _find(self, digest: bytes, fan: tuple[int, ...], start: int, width: int) -> int:
+        """The offset of the row that begins with ``digest``, or 0."""
+        data = self._data
+        low, high = fan[digest[0]], fan[digest[0] + 1]
+        row = bisect_left(
+            range(high),
+            digest,
+            low,
+            high,
+            key=lambda row: data[start + row * width : start + row * width + 32],
+        )
+        at = start + row * width
+        return at if row < high and data[at : at + 32] == digest else 0
+
+
+class Pack:
+    """One pack to read from; its tables are read at the first look-up.
+
+    If its index is missing, damaged or of another version, the tables come from a walk through
+    the pack itself: slower, and just as right, because what is read is verified anyway.
+    """
+
+    def __init__(self, path: Path, tables: Tables | None = None) -> None:
+        """``tables`` are given for a pack that is still being written."""
+        self.path = path
+        self._tables: Tables | Index | None = tables
+        self._length: int | None = None
+        self.index_fault: str | None = None
+
+    @property
+    def tables(self) -> Tables | Index:
+        """The tables; raises StorageError where the pack cannot be read.
+
+        They are empty if the pack is gone, for another process may remove one at any time.
+        """
+        if self._tables is None:
+            try:
+                with self.opened() as descriptor:
+                    self._length = os.fstat(descriptor).st_size
+                    self._tables = self._read_index() or _tables_of(descriptor, self.path)
+            except FileNotFoundError:
+                self._tables = Tables()
+            except OSError as error:
+                raise StorageError(f"cannot read {self.path}") from error
+        return self._tables
+
+    def _read_index(self) -> Index | None:
+        """The index beside the pack, or None with ``index_fault`` set."""
+        path = self.path.with_suffix(".idx")
+        try:
+            return Index.open(path)
+        except FileNotFoundError:
+            self.index_fault = NO_INDEX
+        except (CorruptData, OSError) as error:
+            self.index_fault = f"the index is damaged: {error}"
+        return None
+
+    def find_chunk(self, digest: bytes) -> ChunkRow | None:
+        """The row of a chunk whose entry ends within the file, or None."""
+        row = self.tables.find_chunk(digest)
+        return row if row and self._holds(row.offset + row.stored) else None
+
+    def find_object(self, digest: bytes) -> ObjectRow | None:
+        """The row of an object whose entry begins within the file, or None.
+
+        Its chunks stand before it, so in a truncated pack this is enough to know.
+        """
+        row = self.tables.find_object(digest)
+        return row if row and self._holds(row.offset) else None
+
+    def _holds(self, end: int) -> bool:
+        return self._length is None or end + ENTRY_HEADER <= self._length
+
+    def pieces(
+        self, digest: bytes, row: ObjectRow, others: Callable[[], Iterable[Pack]]
+    ) -> Iterator[bytes]:
+        """The plain bytes of an object, part after part; ``others`` may hold parts as well.
+
+        A part that is not the whole object is verified by itself; the object as a whole is the
+        caller's to verify. Raises CorruptData; OSError passes through.
+        """
+        with self.opened() as descriptor:
+            for part, length in self._parts(descriptor, digest, row):
+                chunk = self.find_chunk(part)
+                if chunk is not None:
+                    pieces = _chunk_pieces(descriptor, part, chunk)
+                else:
+                    pieces = _pieces_from(others(), part)
+                yield from _verified_part(pieces, part, length, is_whole=part == digest)
+
+    def _parts(self, descriptor: int, digest: bytes, row: ObjectRow) -> list[tuple[bytes, int]]:
+        """The list of parts in an object's entry, if the entry is whole."""
+        entry = _read_entry(descriptor, row.offset)
+        if entry is None or (entry.kind, entry.digest) != (row.kind, digest):
+            raise CorruptData(f"no such object at byte {row.offset}")
+        payload, parts = _read_object(descriptor, entry)
+        if _OBJECT.unpack_from(payload) != (row.size, row.entries):
+            raise CorruptData(f"the object at byte {row.offset} is not as the index says")
+        return parts
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """The pack's descriptor for the block; raises OSError."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+class PackBuilder:
+    """A pack being written to a temporary file, readable meanwhile through ``pack``.
+
+    Entries gather in memory up to a megabyte. After an error while writing, the file's end is not
+    known any more and the builder refuses to finish: it can only be thrown away.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Create the file exclusively; raises StorageError."""
+        self._tables = Tables()
+        self.pack = Pack(path, self._tables)
+        self._buffer = bytearray(_PACK_HEADER.pack(PACK_MAGIC, VERSION, 0))
+        self._written = 0
+        self._is_broken = False
+        with storage_errors(path):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o644)
+
+    def add_chunk(self, digest: bytes, plain: int, codec: int, stored: bytes) -> None:
+        """Add a chunk of ``plain`` bytes in its stored form, unless it is there already."""
+        if self._tables.find_chunk(digest):
+            return
+        offset = self._append(CHUNK, digest, plain, codec, stored)
+        self._tables.add_chunk(digest, ChunkRow(offset, len(stored), plain, codec))
+
+    def add_chunk_stream(
+        self, digest: bytes, plain: int, codec: int, pieces: Iterable[bytes | memoryview]
+    ) -> None:
+        """Add a chunk whose stored form comes in pieces and need not fit into memory.
+
+        The entry's header is written last, so a half-written chunk is no entry. If ``pieces``
+        raises, the pack is cut back to where it was.
+        """
+        self.write_out()
+        offset, stored = self._written, 0
+        hasher = new_hasher()
+        try:
+            self._seek(offset + ENTRY_HEADER)
+            for piece in pieces:
+                with self._writing():
+                    write_fully(self._descriptor, piece)
+                hasher.update(piece)
+                stored += len(piece)
+            header = _ENTRY.pack(MARK, CHUNK, codec, 0, stored, plain, digest, _NO_BASE)
+            hasher.update(header)
+            self._seek(offset)
+            with self._writing():
+                write_fully(self._descriptor, header + hasher.digest(_CHECK))
+        except BaseException:
+            self._seek(offset)
+            with self._writing():
+                os.ftruncate(self._descriptor, offset)
+            raise
+        self._written = offset + ENTRY_HEADER + stored
+        self._seek(self._written)
+        self._tables.add_chunk(digest, ChunkRow(offset, stored, plain, codec))
+
+    def add_object(
+        self, digest: bytes, kind: int, size: int, entries: int, parts: list[tuple[bytes, int]]
+    ) -> None:
+        """Add an object made of ``parts``, each a chunk's digest and plain length."""
+        payload = _OBJECT.pack(size, entries) + b"".join(_PART.pack(*part) for part in parts)
+        plain = sum(length for _, length in parts)
+        offset = self._append(kind, digest, plain, codecs.RAW, payload)
+        self._tables.add_object(digest, kind, offset, payload, parts)
+
+    def write_out(self) -> None:
+        """Hand every entry so far to the system: they survive a kill of this process."""
+        with self._writing():
+            write_fully(self._descriptor, self._buffer)
+        self._written += len(self._buffer)
+        self._buffer.clear()
+
+    def finish(self) -> bytes:
+        """Make the pack durable and give the bytes of its index; raises StorageError."""
+        self.write_out()
+        with self._writing():
+            os.fchmod(self._descriptor, 0o444 & os.fstat(self._descriptor).st_mode)
+            flush_to_disk(self._descriptor)
+        self.close()
+        return self._tables.encode(self._written)
+
+    def close(self) -> None:
+        """Give the descriptor back; the file stays."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _append(self, kind: int, digest: bytes, plain: int, codec: int, stored: bytes) -> int:
+        """Add one entry and give its offset."""
+        offset = self._written + len(self._buffer)
+        header = _ENTRY.pack(MARK, kind, codec, 0, len(stored), plain, digest, _NO_BASE)
+        hasher = new_hasher()
+        hasher.update(stored)
+        hasher.update(header)
+        self._buffer += header
+        self._buffer += hasher.digest(_CHECK)
+        self._buffer += stored
+        if len(self._buffer) >= _BUFFER:
+            self.write_out()
+        return offset
+
+    def _seek(self, offset: int) -> None:
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Refuse a broken builder, and break it when writing fails."""
+        if self._is_broken:
+            raise StorageError(f"cannot go on with {self.pack.path} after an error")
+        try:
+            with storage_errors(self.pack.path):
+                yield
+        except StorageError:
+            self._is_broken = True
+            raise
+
+
+class _Entry(NamedTuple):
+    """The header of an entry, and where the entry is."""
+
+    offset: int
+    kind: int
+    codec: int
+    stored: int
+    plain: int
+    digest: bytes
+    check: bytes
+    header: bytes
+
+    @property
+    def end(self) -> int:
+        """The offset just behind the entry."""
+        return self.offset + ENTRY_HEADER + self.stored
+
+
+def walk(descriptor: int, *, resync: bool) -> tuple[Tables, int]:
+    """The tables of all whole entries of a pack, and where the last of them ends.
+
+    Without ``resync`` the walk stops at the first damage, which is what a half-written pack
+    needs; with it, the walk goes on at the next entry that is whole.
+    """
+    length = os.fstat(descriptor).st_size
+    tables = Tables()
+    offset = end = _PACK_HEADER.size
+    while offset < length:
+        entry = _read_entry(descriptor, offset)
+        if entry is None or not _is_whole(descriptor, entry, length):
+            if not resync:
+                break
+            offset = _next_mark(descriptor, offset + 1, length)
+            continue
+        if entry.kind == CHUNK:
+            row = ChunkRow(offset, entry.stored, entry.plain, entry.codec)
+            tables.add_chunk(entry.digest, row)
+        elif entry.kind in (BLOB, TREE):
+            with suppress(CorruptData):
+                listed = _read_object(descriptor, entry)
+                tables.add_object(entry.digest, entry.kind, offset, *listed)
+        offset = end = entry.end
+    return tables, end
+
+
+def has_header(descriptor: int) -> bool:
+    """Whether the file begins as a pack of the version that we write."""
+    return os.pread(descriptor, _PACK_HEADER.size, 0) == _PACK_HEADER.pack(PACK_MAGIC, VERSION, 0)
+
+
+def _tables_of(descriptor: int, path: Path) -> Tables:
+    """The tables of a pack without a good index; raises StorageError for a later version.
+
+    A pack with a good index is of our version whatever its header says: a flipped bit there
+    must not shut the whole store.
+    """
+    header = os.pread(descriptor, _PACK_HEADER.size, 0)
+    if len(header) == _PACK_HEADER.size:
+        magic, version, _ = _PACK_HEADER.unpack(header)
+        if magic == PACK_MAGIC and version > VERSION:
+            raise StorageError(
+                f"{path} is a pack of version {version}, which this gitml cannot read",
+                hint="a later version wrote it: `pip install --upgrade gitml`",
+            )
+    return walk(descriptor, resync=True)[0]
+
+
+def _read_entry(descriptor: int, offset: int) -> _Entry | None:
+    """The entry header at ``offset``, or None if there is none."""
+    data = os.pread(descriptor, ENTRY_HEADER, offset)
+    if len(data) != ENTRY_HEADER or not data.startswith(MARK):
+        return None
+    _, kind, codec, _, stored, plain, digest, _ = _ENTRY.unpack_from(data)
+    header, check = data[: _ENTRY.size], data[_ENTRY.size :]
+    return _Entry(offset, kind, codec, stored, plain, digest, check, header)
+
+
+def _is_whole(descriptor: int, entry: _Entry, length: int) -> bool:
+    """Whether the entry ends within the file and its check agrees."""
+    if entry.end > length:
+        return False
+    hasher = new_hasher()
+    position = entry.offset + ENTRY_HEADER
+    while position < entry.end:
+        piece = os.pread(descriptor, min(PIECE, entry.end - position), position)
+        if not piece:
+            return False
+        hasher.update(piece)
+        position += len(piece)
+    hasher.update(entry.header)
+    return hasher.digest(_CHECK) == entry.check
+
+
+def _next_mark(descriptor: int, offset: int, length: int) -> int:
+    """Where the next mark of an entry stands at or behind ``offset``; ``length`` if nowhere."""
+    while offset < length:
+        window = os.pread(descriptor, _BUFFER, offset)
+        found = window.find(MARK)
+        if found >= 0:
+            return offset + found
+        if len(window) < len(MARK):
+            break
+        offset += len(window) - len(MARK) + 1
+    return length
+
+
+def _read_object(descriptor: int, entry: _Entry) -> tuple[bytes, list[tuple[bytes, int]]]:
+    """The payload of an object's entry and its parts; raises CorruptData unless it is whole."""
+    where = f"the object at byte {entry.offset}"
+    count, rest = divmod(entry.stored - _OBJECT.size, _PART.size)
+    if rest or not 0 <= count <= MAX_PARTS:
+        raise CorruptData(f"{where} has no list of parts")
+    payload = os.pread(descriptor, entry.stored, entry.offset + ENTRY_HEADER)
+    hasher = new_hasher()
+    hasher.update(payload)
+    hasher.update(entry.header)
+    if hasher.digest(_CHECK) != entry.check:
+        raise CorruptData(f"{where} is damaged")
+    parts = list(_PART.iter_unpack(payload[_OBJECT.size :]))
+    if sum(length for _, length in parts) != entry.plain:
+        raise CorruptData(f"{where} has parts that do not add up")
+    return payload, parts
+
+
+def _chunk_pieces(descriptor: int, digest: bytes, row: ChunkRow) -> Iterator[bytes]:
+    """The plain bytes of a chunk, unverified but of the declared length."""
+    entry = _read_entry(descriptor, row.offset)
+    expected = (CHUNK, row.codec, row.stored, row.plain, digest)
+    if entry is None or entry[1:6] != expected:
+        raise CorruptData(f"no such chunk at byte {row.offset}")
+    start = row.offset + ENTRY_HEADER
+    yield from codecs.decode(row.codec, descriptor, start, row.stored, row.plain)
+
+
+def _pieces_from(packs: Iterable[Pack], digest: bytes) -> Iterator[bytes]:
+    """The plain bytes of a chunk in whichever of the packs has it."""
+    for pack in packs:
+        row = pack.find_chunk(digest)
+        if row is not None:
+            with pack.opened() as descriptor:
+                yield from _chunk_pieces(descriptor, digest, row)
+            return
+    raise CorruptData(f"the chunk blake3:{digest.hex()} is missing")
+
+
+def _verified_part(
+    pieces: Iterator[bytes], digest: bytes, length: int, *, is_whole: bool
+) -> Iterator[bytes]:
+    """The pieces of a part, with its length checked, and its digest unless it is the object."""
+    hasher = None if is_whole else new_hasher()
+    for piece in pieces:
+        length -= len(piece)
+        if hasher is not None:
+            hasher.update(piece)
+        yield piece
+    if length or (hasher is not None and hasher.digest() != digest):
+        raise CorruptData(f"the chunk blake3:{digest.hex()} is damaged")
+
+
+def _fan_out(table: dict[bytes, bytes]) -> bytes:
+    """For each first byte, how many digests of the table begin with it or a lower one."""
+    counts = [0] * 256
+    for digest in table:
+        counts[digest[0]] += 1
+    total = 0
+    for byte, count in enumerate(counts):
+        total += count
+        counts[byte] = total
+    return _FAN_OUT.pack(*counts)

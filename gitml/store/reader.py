@@ -1,0 +1,207 @@
+"""Verified reading: whatever comes out of the store has the digest that was asked for.
+
+A digest may have several copies. They are tried one after the other, so damage in one of them is
+noticed only by who checks; only when none is good does reading fail.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from gitml.entities.ids import Digest
+from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError, UsageError
+from gitml.store.digest import new_hasher
+from gitml.store.directory import fill, new_file_beside, write_tree
+from gitml.store.tree import MAX_ARROW_BYTES, MAX_ENTRIES, Tree, TreeEntry
+from gitml.store.tree import decode as decode_tree
+
+Kind = Literal["blob", "tree"]
+T = TypeVar("T")
+
+_MAX_LINK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What the store holds under a digest.
+
+    ``size`` is in plain bytes (of a tree: the sum of its files), ``stored`` in bytes on disk of
+    one copy, ``entries`` counts the files and links of a tree (0 for a blob).
+    """
+
+    digest: Digest
+    kind: Kind
+    size: int
+    stored: int
+    entries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One copy of an object: what is said of it, its file, and its bytes, unverified.
+
+    The pieces of a blob are its bytes, those of a tree its Arrow form.
+    """
+
+    stored: StoredObject
+    path: Path
+    pieces: Callable[[], Iterator[bytes]]
+
+
+class Reader:
+    """What can be asked of held bytes; `Store` and `Writer` are readers."""
+
+    def has(self, digest: Digest) -> bool:
+        """Whether a copy is held, by name and size alone: existence is not integrity."""
+        return next(self._found(digest), None) is not None
+
+    def info(self, digest: Digest) -> StoredObject:
+        """What is held under the digest, without reading it; raises MissingBytes."""
+        for copy in self._found(digest):
+            return copy.stored
+        raise _missing(digest)
+
+    def read(self, digest: Digest) -> bytes:
+        """The bytes of a blob, verified.
+
+        Raises MissingBytes if there is no copy, CorruptData if there is no good one, UsageError
+        for the digest of a tree.
+        """
+        return self._take(digest, "blob", lambda copy: b"".join(verified_pieces(copy)))
+
+    def read_tree(self, digest: Digest) -> Tree:
+        """The tree under the digest, verified; raises as `read` does."""
+        return self._take(digest, "tree", verified_tree)
+
+    def copy_to(self, digest: Digest, target: Path) -> None:
+        """Write a blob to the file, or a tree to the folder ``target``.
+
+        The name appears when all of it is verified. A file is replaced; a folder must not exist
+        or be empty. Raises as `read` does, StorageError, and UsageError for a target in use.
+        """
+        if self.info(digest).kind == "tree":
+            write_tree(self.read_tree(digest), target, self._fill_file, self._read_link)
+            return
+        with new_file_beside(target) as descriptor:
+            self._fill(digest, descriptor, target)
+
+    def _copies(self, digest: Digest) -> Iterator[Copy]:
+        """Every copy that is known of, the likeliest first."""
+        raise NotImplementedError
+
+    def _refresh(self) -> bool:
+        """Look for what other processes published; whether there may be anything new."""
+        raise NotImplementedError
+
+    def _found(self, digest: Digest) -> Iterator[Copy]:
+        """Every copy, after a second look if there seemed to be none."""
+        found = False
+        for copy in self._copies(digest):
+            found = True
+            yield copy
+        if not found and self._refresh():
+            yield from self._copies(digest)
+
+    def _take(self, digest: Digest, kind: Kind, use: Callable[[Copy], T]) -> T:
+        """What ``use`` makes of the first copy on which it does not raise CorruptData.
+
+        When all fail it looks once more, for a pack may have been replaced or published since.
+        """
+        failure: tuple[Path, CorruptData] | None
+        for is_last in (False, True):
+            failure = None
+            for copy in self._copies(digest):
+                if copy.stored.kind != kind:
+                    raise UsageError(f"{digest} is a {copy.stored.kind}, not a {kind}")
+                try:
+                    return use(copy)
+                except CorruptData as error:
+                    failure = failure or (copy.path, error)
+            if is_last or not self._refresh():
+                break
+        if failure is None:
+            raise _missing(digest)
+        path, first = failure
+        if isinstance(first.__cause__, OSError):
+            raise StorageError(f"cannot read {path}") from first.__cause__
+        raise CorruptData(
+            f"{digest} is damaged in {path}",
+            hint="`gitml fsck` lists all damage; adding the same data again heals it",
+        ) from first
+
+    def _fill(self, digest: Digest, descriptor: int, path: Path) -> None:
+        """Make a verified blob the content of an open file."""
+        self._take(digest, "blob", lambda copy: fill(descriptor, verified_pieces(copy), path))
+
+    def _fill_file(self, entry: TreeEntry, descriptor: int, path: Path) -> None:
+        """Make a tree's file the content of an open file; CorruptData if its size is another."""
+        self._fill(entry.digest, descriptor, path)
+        if os.fstat(descriptor).st_size != entry.size:
+            raise CorruptData(f"{entry.path!r} has not the size that its tree says")
+
+    def _read_link(self, entry: TreeEntry) -> bytes:
+        """The target of a tree's symbolic link; CorruptData if its size is another."""
+        if self.info(entry.digest).size > _MAX_LINK:
+            raise CorruptData(f"the target of the symbolic link {entry.path!r} is too long")
+        target = self.read(entry.digest)
+        if len(target) != entry.size:
+            raise CorruptData(f"{entry.path!r} has not the size that its tree says")
+        return target
+
+
+def verified_pieces(copy: Copy) -> Iterator[bytes]:
+    """The bytes of a blob's copy; raises CorruptData at the latest behind the last of them."""
+    hasher = new_hasher()
+    left = copy.stored.size
+    for piece in _readable_pieces(copy):
+        left -= len(piece)
+        hasher.update(piece)
+        yield piece
+    if left or hasher.hexdigest() != copy.stored.digest.hex:
+        raise CorruptData("the bytes are not what the digest says")
+
+
+def verified_tree(copy: Copy) -> Tree:
+    """The tree of a tree's copy; raises CorruptData."""
+    if copy.stored.entries > MAX_ENTRIES:
+        raise CorruptData(f"a tree has at most {MAX_ENTRIES:,} entries")
+    data = bytearray()
+    for piece in _readable_pieces(copy):
+        data += piece
+        if len(data) > MAX_ARROW_BYTES:
+            raise CorruptData(f"a tree has at most {MAX_ARROW_BYTES:,} bytes")
+    tree = decode_tree(bytes(data), copy.stored.digest)
+    if (tree.size, len(tree.entries)) != (copy.stored.size, copy.stored.entries):
+        raise CorruptData("the tree has not the size that the pack says")
+    return tree
+
+
+def fault_of(copy: Copy) -> str | None:
+    """What is wrong with a copy, after reading all of it; None if it is good."""
+    try:
+        if copy.stored.kind == "tree":
+            verified_tree(copy)
+        else:
+            for _ in verified_pieces(copy):
+                pass
+    except GitmlError as error:
+        return ": ".join([error.message, *error.causes()])
+    return None
+
+
+def _readable_pieces(copy: Copy) -> Iterator[bytes]:
+    """The pieces of a copy; a file that cannot be read makes this copy a bad one."""
+    try:
+        yield from copy.pieces()
+    except OSError as error:
+        raise CorruptData(f"{copy.path} cannot be read") from error
+
+
+def _missing(digest: Digest) -> MissingBytes:
+    return MissingBytes(
+        f"{digest} is not in this store", hint="`gitml pull` brings what a remote has"
+    )

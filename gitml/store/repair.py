@@ -1,0 +1,183 @@
+"""Finding damage in a store, and putting right what the store can put right by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitml.entities.ids import Digest
+from gitml.errors import CorruptData, StorageError
+from gitml.fs import flush_to_disk, storage_errors
+from gitml.store.digest import hash_bytes, hash_file
+from gitml.store.holdings import Holdings
+from gitml.store.layout import Layout, listed
+from gitml.store.pack import Index, Pack, has_header, walk
+from gitml.store.reader import Copy, fault_of
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing wrong in a store: which objects it touches, in which file, and why.
+
+    ``readable`` says that every one of ``digests`` still has a good copy. Damage that touches no
+    object (a pack's own header, an entry that nothing uses) has no digests.
+    """
+
+    digests: tuple[Digest, ...]
+    path: Path
+    reason: str
+    readable: bool
+
+
+def check(store: Holdings, digests: Iterable[Digest] | None) -> Iterator[Damage]:
+    """Every damage of ``digests``, or of everything held: see `Store.check`."""
+    if digests is not None:
+        for digest in digests:
+            copies = list(store.copies(digest))
+            if not copies:
+                yield Damage((digest,), store.root, "no copy is held", readable=False)
+            for copy in copies:
+                yield from _damage_of(store, copy)
+        return
+    packs = store.packs()
+    for pack in packs:
+        yield from _check_pack(store, pack)
+    yield from _check_lonely_indexes(store, {pack.path for pack in packs})
+    for digest, path in store.layout.loose_files():
+        try:
+            copy = store.loose_copy(digest, path)
+        except OSError as error:
+            yield Damage((digest,), path, f"cannot be read: {error.strerror}", readable=False)
+        else:
+            yield from _damage_of(store, copy)
+
+
+def recover(store: Holdings) -> list[Digest]:
+    """Publish and clean up what interrupted processes left: see `Store.recover`."""
+    saved: list[Digest] = []
+    for path in store.layout.abandoned():
+        saved += _salvage(store.layout, path)
+    store.forget_listing()
+    for pack in store.packs():
+        if pack.tables and pack.index_fault:
+            saved += _index_again(store.layout, pack)
+    store.forget_listing()
+    return [digest for digest in saved if _is_readable(store, [digest])]
+
+
+def _damage_of(store: Holdings, copy: Copy) -> Iterator[Damage]:
+    """The damage of one copy, if any."""
+    if reason := fault_of(copy):
+        digests = (copy.stored.digest,)
+        yield Damage(digests, copy.path, reason, _is_readable(store, digests))
+
+
+def _is_readable(store: Holdings, digests: Iterable[Digest]) -> bool:
+    """Whether each of the digests has a good copy."""
+    return all(any(fault_of(copy) is None for copy in store.copies(one)) for one in digests)
+
+
+def _check_pack(store: Holdings, pack: Pack) -> Iterator[Damage]:
+    """Everything wrong with a pack: its index, its objects' bytes, its entries' headers.
+
+    Verifying objects leaves a few bytes of the pack unread (checks, the header of the pack). So
+    the index is also made again from the entries, and must be the one that names the pack.
+    """
+    try:
+        held = sorted(pack.tables.objects(), key=lambda one: one[1].offset)
+        with pack.opened() as descriptor:
+            index = walk(descriptor, resync=True)[0].encode(os.fstat(descriptor).st_size)
+            is_explained = has_header(descriptor) and hash_bytes(index).hex == pack.path.stem
+    except (OSError, StorageError) as error:
+        yield Damage((), pack.path, f"the pack cannot be read: {error}", readable=False)
+        return
+    if pack.index_fault:
+        digests = tuple(Digest.from_bytes(raw) for raw, _ in held)
+        path = pack.path.with_suffix(".idx")
+        yield Damage(digests, path, pack.index_fault, _is_readable(store, digests))
+    for raw, row in held:
+        digest = Digest.from_bytes(raw)
+        if pack.find_object(raw) is None:
+            reason: str | None = "the pack ends before the object"
+        else:
+            reason = fault_of(store.pack_copy(pack, digest, row))
+        if reason:
+            is_explained = True
+            yield Damage((digest,), pack.path, reason, _is_readable(store, [digest]))
+    if not is_explained:
+        yield Damage((), pack.path, "the pack is not what its name says", readable=True)
+
+
+def _check_lonely_indexes(store: Holdings, packs: set[Path]) -> Iterator[Damage]:
+    """Indexes whose pack is gone: what they list was held once."""
+    for path in listed(store.layout.packs):
+        pack = path.with_suffix(".pack")
+        if path.suffix == ".idx" and pack not in packs:
+            digests: tuple[Digest, ...] = ()
+            with suppress(CorruptData, OSError):
+                digests = tuple(Digest.from_bytes(raw) for raw, _ in Index.open(path).objects())
+            yield Damage(digests, pack, "the pack is missing", _is_readable(store, digests))
+
+
+def _salvage(layout: Layout, path: Path) -> list[Digest]:
+    """Publish the whole objects in an abandoned temporary file, or remove it.
+
+    Another process may do the same at the same time. Both find the same entries, so who comes
+    second finds the file gone and has nothing to do.
+    """
+    try:
+        if path.suffix == ".pack":
+            return _salvage_pack(layout, path)
+        if path.suffix == ".loose":
+            digest = Digest.parse("blake3:" + path.stem.rpartition("+")[2])
+            if hash_file(path) == digest:
+                layout.publish_loose(path, digest)
+                return [digest]
+    except StorageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return []
+        raise
+    with storage_errors(path):
+        path.unlink(missing_ok=True)
+    return []
+
+
+def _salvage_pack(layout: Layout, path: Path) -> list[Digest]:
+    """Cut an abandoned pack behind its last whole entry; publish it if it has objects."""
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            tables, end = walk(descriptor, resync=False)
+            objects = [Digest.from_bytes(raw) for raw, _ in tables.objects()]
+            if not objects or not has_header(descriptor):
+                path.unlink(missing_ok=True)
+                return []
+            os.ftruncate(descriptor, end)
+            os.fchmod(descriptor, 0o444 & os.fstat(descriptor).st_mode)
+            flush_to_disk(descriptor)
+        finally:
+            os.close(descriptor)
+    layout.publish_pack(path, tables.encode(end))
+    return objects
+
+
+def _index_again(layout: Layout, pack: Pack) -> list[Digest]:
+    """Make the index of a pack anew from its whole entries.
+
+    A damaged pack takes the name of its new index. Its damaged entries stay in the file, but not
+    in that index, so that they no longer look as if they were held.
+    """
+    with storage_errors(pack.path, "read"), pack.opened() as descriptor:
+        tables, _ = walk(descriptor, resync=True)
+        index = tables.encode(os.fstat(descriptor).st_size)
+    objects = [Digest.from_bytes(raw) for raw, _ in tables.objects()]
+    if not objects:
+        return []
+    layout.prepare()
+    if layout.publish_pack(pack.path, index) != pack.path:
+        with storage_errors(pack.path):
+            pack.path.with_suffix(".idx").unlink(missing_ok=True)
+    return objects

@@ -1,0 +1,257 @@
+"""The byte store: blobs and trees under their digests, written durably and never trusted.
+
+A name in the store means nothing until size and digest agree: whatever is read is verified, a
+damaged copy gives way to a good one, and storing bytes again heals them. Many processes may
+write at once without locks, since everything visible is immutable and named by its content.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from gitml.entities.ids import Digest
+from gitml.errors import CorruptData, StorageError, UsageError
+from gitml.fs import judge_relative_paths, storage_errors, sync_directory
+from gitml.store import codec as codecs
+from gitml.store import repair
+from gitml.store import tree as trees
+from gitml.store.digest import hash_bytes
+from gitml.store.directory import SourceFile, list_directory
+from gitml.store.holdings import Holdings, described
+from gitml.store.layout import discard
+from gitml.store.pack import BLOB, TREE, PackBuilder
+from gitml.store.reader import Copy, Reader, StoredObject
+from gitml.store.repair import Damage
+from gitml.store.tree import Tree, TreeEntry, judge_link_target
+
+__all__ = ["Damage", "Store", "StoredObject", "Tree", "TreeEntry", "Writer"]
+
+LARGE = 4 * 1024 * 1024
+"""From this size on, in bytes, files are streamed, and kept loose if they do not compress."""
+
+
+class Store(Holdings):
+    """The bytes below one root; any number of processes may use it at once.
+
+    Opening one reads nothing, and the root is created at the first write. A store may be used by
+    many threads, a `Writer` by one.
+    """
+
+    def writer(self) -> Writer:
+        """A context manager that stores: all of it at its end, or nothing if it raises."""
+        return Writer(self)
+
+    def objects(self) -> Iterator[StoredObject]:
+        """Everything that is held, each digest once, unverified."""
+        seen: set[bytes] = set()
+        for pack in self.packs():
+            for raw, _ in pack.tables.objects():
+                row = pack.find_object(raw)
+                if row is not None and raw not in seen:
+                    seen.add(raw)
+                    yield described(Digest.from_bytes(raw), row)
+        for digest, path in self.layout.loose_files():
+            if digest.raw not in seen:
+                with suppress(FileNotFoundError):
+                    size = path.stat().st_size
+                    yield StoredObject(digest, "blob", size, size)
+
+    def check(self, digests: Iterable[Digest] | None = None) -> Iterator[Damage]:
+        """Read and verify every copy of ``digests``, or of everything that is held.
+
+        Yields what is wrong, copy by copy; an absent digest is damage only if it was asked for.
+        Changes nothing: `recover` and storing the same data again are the repairs.
+        """
+        return repair.check(self, digests)
+
+    def recover(self) -> list[Digest]:
+        """Publish what dead writers left, make missing indexes again, drop other leftovers.
+
+        Gives the digests of the objects that it published, each verified. Running it beside
+        writers, or twice at once, is harmless. Raises StorageError.
+        """
+        return repair.recover(self)
+
+
+class Writer(Reader):
+    """Stores bytes; nothing of it is visible in the store before `commit`.
+
+    A context manager: commits at its end, aborts if the block raises. New blobs go to one pack
+    file, made at the first of them; large files that do not compress are kept apart. What was
+    put can be read through the writer at once. After `commit` it can be used again.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._builder: PackBuilder | None = None
+        self._loose: dict[Digest, Path] = {}
+        self._relied_on: set[Path] = set()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()
+
+    def put_bytes(self, data: bytes) -> Digest:
+        """Store a blob and give its digest; raises StorageError."""
+        digest = hash_bytes(data)
+        if not self._is_held(digest):
+            builder = self._building()
+            if data:
+                builder.add_chunk(digest.raw, len(data), *codecs.encode(data))
+            self._add_blob(digest, len(data))
+        return digest
+
+    def put_file(self, path: Path) -> tuple[Digest, int]:
+        """Store a file's bytes, in constant memory, and give digest and size in bytes.
+
+        Raises StorageError, also if the file changes while it is read, and UsageError for what
+        is no regular file.
+        """
+        with SourceFile(path) as source:
+            return self._put_source(source)
+
+    def put_directory(self, path: Path) -> tuple[Digest, int]:
+        """Store the files and links below a folder as a tree; gives its digest and size.
+
+        Empty folders are not kept. Raises UsageError for what cannot be checked out safely again
+        (a pipe, a link that leads out, two names that differ in case) and StorageError, also if
+        something changes while it is read.
+        """
+        listing = sorted(list_directory(path))
+        try:
+            judge_relative_paths(name.encode("utf-8", "surrogateescape") for name, _ in listing)
+        except CorruptData as error:
+            raise UsageError(f"cannot store the folder {path}") from error
+        tree = Tree.of([self._put_member(path, name, mode) for name, mode in listing])
+        if sorted(list_directory(path)) != listing:
+            raise StorageError(f"{path} changed while it was read")
+        return self.put_tree(tree), tree.size
+
+    def put_tree(self, tree: Tree) -> Digest:
+        """Store a tree, whose files must be stored by themselves; gives its digest."""
+        digest = tree.digest
+        if not self._is_held(digest):
+            data = trees.encode(tree)
+            chunk = hash_bytes(data).raw
+            builder = self._building()
+            builder.add_chunk(chunk, len(data), *codecs.encode(data))
+            parts = [(chunk, len(data))]
+            builder.add_object(digest.raw, TREE, tree.size, len(tree.entries), parts)
+        return digest
+
+    def flush(self) -> None:
+        """Let everything put so far survive a kill of this process, though not a power cut."""
+        if self._builder is not None:
+            self._builder.write_out()
+
+    def commit(self) -> None:
+        """Make everything put so far durable, then visible; writes no file if nothing is new.
+
+        Also what was held already is made durable: the process that wrote it may be about to
+        do that, but we may be the first to rely on it. Raises StorageError, with nothing of
+        this writer visible that is not durable and no temporary file left.
+        """
+        layout = self._store.layout
+        try:
+            index = self._builder.finish() if self._builder is not None else b""
+            for digest, temporary in self._loose.items():
+                layout.publish_loose(temporary, digest)
+            if self._builder is not None:
+                layout.publish_pack(self._builder.pack.path, index)
+                self._store.forget_listing()
+            for folder in self._relied_on:
+                sync_directory(folder)
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Forget everything that was not committed and remove its temporary files."""
+        if self._builder is not None:
+            self._builder.close()
+            discard(self._builder.pack.path)
+        for temporary in self._loose.values():
+            discard(temporary)
+        self._builder = None
+        self._loose = {}
+        self._relied_on = set()
+
+    def _copies(self, digest: Digest) -> Iterator[Copy]:
+        if self._builder is not None:
+            pack = self._builder.pack
+            row = pack.find_object(digest.raw)
+            if row is not None:
+                self._builder.write_out()
+                yield self._store.pack_copy(pack, digest, row)
+        if digest in self._loose:
+            yield self._store.loose_copy(digest, self._loose[digest])
+        yield from self._store._copies(digest)
+
+    def _refresh(self) -> bool:
+        return self._store._refresh()
+
+    def _is_held(self, digest: Digest) -> bool:
+        """Whether a whole copy is here already; a damaged one does not count."""
+        if digest in self._loose:
+            return True
+        if self._builder is not None and self._builder.pack.find_object(digest.raw):
+            return True
+        path = self._store.proven_copy(digest)
+        if path is not None:
+            self._relied_on.add(path.parent)
+        return path is not None
+
+    def _building(self) -> PackBuilder:
+        """The pack of this writer, begun if need be."""
+        if self._builder is None:
+            self._store.layout.prepare()
+            self._builder = PackBuilder(self._store.layout.temporary(".pack"))
+        return self._builder
+
+    def _add_blob(self, digest: Digest, size: int) -> None:
+        """Add the object of a blob that is one chunk, or none if it is empty."""
+        parts = [(digest.raw, size)] if size else []
+        self._building().add_object(digest.raw, BLOB, size, 0, parts)
+
+    def _put_member(self, root: Path, name: str, mode: int) -> TreeEntry:
+        """Store one file or link of a directory and give its entry."""
+        path = root / name
+        if mode == trees.SYMLINK:
+            with storage_errors(path, "read"):
+                # Not Path.readlink: it would tidy the target up, and these are bytes to keep.
+                target = os.readlink(os.fsencode(path))  # noqa: PTH115
+            try:
+                judge_link_target(name, target)
+            except CorruptData as error:
+                raise UsageError(f"cannot store {path}") from error
+            return TreeEntry(name, mode, len(target), self.put_bytes(target))
+        with SourceFile(path, follow=False) as source:
+            digest, size = self._put_source(source)
+        return TreeEntry(name, mode, size, digest)
+
+    def _put_source(self, source: SourceFile) -> tuple[Digest, int]:
+        """Store an open file: a small one in one read, a large one in two passes."""
+        if source.size < LARGE:
+            data = source.read_all()
+            source.check_unchanged()
+            return self.put_bytes(data), source.size
+        digest = source.digest()
+        if not self._is_held(digest):
+            pieces = source.pieces_of(digest)
+            if codecs.is_compressible(source.size, source.read_at):
+                packed = codecs.compress_stream(pieces, source.size)
+                self._building().add_chunk_stream(digest.raw, source.size, codecs.ZSTD, packed)
+                self._add_blob(digest, source.size)
+            else:
+                self._store.layout.prepare()
+                suffix = f"+{digest.hex}.loose"
+                self._loose[digest] = self._store.layout.write_temporary(suffix, pieces)
+        source.check_unchanged()
+        return digest, source.size

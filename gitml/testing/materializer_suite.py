@@ -1,0 +1,229 @@
+"""What every materializer must do, as tests: subclass `MaterializerSuite`, give it values.
+
+    class TestMine(MaterializerSuite):
+        materializer = MyMaterializer
+        library = "mylib"
+
+        def values(self, folder):
+            return {"empty": mylib.Thing(), "full": mylib.Thing(1, 2)}
+
+        def refused(self):
+            return {"a live one": (mylib.Thing(open=True), "is open")}
+
+The tests are the laws of `gitml.materializers.base`: what is loaded is what was saved, equal values
+give equal bytes also in another process with another hash seed, what cannot be kept is refused,
+foreign bytes end in an error of gitml and never in another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from gitml.errors import GitmlError, UnsupportedValue
+from gitml.materializers import Materializer, Rules, for_type, for_value
+
+_METADATA_LIMIT = 16 * 1024
+
+
+@dataclass(frozen=True)
+class SavedContent:
+    """What a materializer has saved, as the content that it is given to load; without a store."""
+
+    saved: bytes | Path
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """``"tree"`` for a folder, else ``"blob"``."""
+        return "tree" if isinstance(self.saved, Path) and self.saved.is_dir() else "blob"
+
+    def read(self) -> bytes:
+        """The bytes of a blob."""
+        return self.saved if isinstance(self.saved, bytes) else self.saved.read_bytes()
+
+    def path(self) -> Path:
+        """A file or folder with the content: the saved one itself, or a new file."""
+        if isinstance(self.saved, Path):
+            return self.saved
+        handle, name = tempfile.mkstemp()
+        with os.fdopen(handle, "wb") as file:
+            file.write(self.saved)
+        return Path(name)
+
+
+class MaterializerSuite:
+    """The conformance tests of one materializer; a subclass is collected when named ``Test…``."""
+
+    materializer: ClassVar[type[Materializer]]
+    rules: ClassVar[Rules] = Rules()
+    library: ClassVar[str] = ""
+    """The package that must not be imported before a value is saved or loaded."""
+    equal_bytes: ClassVar[bool] = True
+    """False only where the format cannot promise that equal values give equal bytes (pickle)."""
+    registered: ClassVar[bool] = True
+    """Whether a value finds this materializer by its type."""
+    any_bytes: ClassVar[bool] = False
+    """Whether each and every byte string is a value of the format."""
+
+    def values(self, folder: Path) -> Mapping[str, object]:
+        """Values by label, made anew at each call and equal each time; ``folder`` is scratch."""
+        raise NotImplementedError
+
+    def refused(self) -> Mapping[str, tuple[object, str]]:
+        """Values that must not be saved, each with words that the message must hold."""
+        return {}
+
+    def same(self, left: Any, right: Any) -> bool:
+        """Whether two values are equal in all that the materializer promises to keep."""
+        return type(left) is type(right) and bool(left == right)
+
+    # The tests
+
+    def test_it_says_what_it_is(self) -> None:
+        """Name, version and types are what records and look-ups need."""
+        kind = self.materializer
+        assert kind.name.isidentifier() and kind.name == kind.name.lower()
+        assert type(kind.version) is int and kind.version >= 1
+        assert isinstance(kind.ASSOCIATED_TYPES, tuple)
+        assert all(isinstance(one, str) for one in kind.ASSOCIATED_TYPES)
+
+    def test_importing_it_imports_no_library(self) -> None:
+        """Finding a materializer must be cheap for those who never use its library."""
+        script = (
+            "import importlib, json, sys; importlib.import_module(sys.argv[1]);"
+            "sys.stdout.write(json.dumps([one.partition('.')[0] for one in sys.modules]))"
+        )
+        loaded = json.loads(_python("-c", script, self.materializer.__module__))
+        assert self.library not in loaded
+
+    def test_what_is_loaded_is_what_was_saved(self, tmp_path: Path) -> None:
+        """Same type and same value, and saved once more the same bytes."""
+        for label, value in self.values(tmp_path).items():
+            saved = self._save(value)
+            loaded = self._load(saved)
+            assert self.same(value, loaded), label
+            if self.equal_bytes:
+                assert digest(self._save(loaded)) == digest(saved), label
+
+    def test_equal_values_give_equal_bytes(self, tmp_path: Path) -> None:
+        """Made twice in this process and once in another, under another hash seed."""
+        if not self.equal_bytes:
+            pytest.skip("this format does not promise it")
+        first = digests(self, tmp_path / "first")
+        again = digests(self, tmp_path / "second")
+        assert [label for label in first if again[label] != first[label]] == []
+        suite = type(self)
+        script = f"import sys, {__name__} as suite; suite.report(*sys.argv[1:])"
+        there = _python("-c", script, suite.__module__, suite.__qualname__, str(tmp_path / "third"))
+        elsewhere = json.loads(there)
+        assert [label for label in first if elsewhere[label] != first[label]] == []
+
+    def test_different_values_give_different_bytes(self, tmp_path: Path) -> None:
+        """A digest must say which of two values it names."""
+        made = digests(self, tmp_path)
+        assert len(set(made.values())) == len(made), made
+
+    def test_metadata_is_small_and_strict(self, tmp_path: Path) -> None:
+        """It is recorded in git: standard JSON, a few kilobytes at most, the same each time."""
+        for label, value in self.values(tmp_path).items():
+            text = json.dumps(self.materializer().metadata(value), allow_nan=False)
+            assert len(text) <= _METADATA_LIMIT, label
+            again = self.materializer().metadata(self.values(tmp_path)[label])
+            assert json.loads(text) == again, label
+
+    def test_what_it_cannot_keep_is_refused(self) -> None:
+        """Better no artifact than one that comes back as something else."""
+        for label, (value, words) in self.refused().items():
+            try:
+                self._save(value)
+            except UnsupportedValue as error:
+                assert words in error.message, label
+            else:
+                pytest.fail(f"saved, where it should be refused: {label}")
+
+    def test_a_value_finds_it(self, tmp_path: Path) -> None:
+        """By the value and by the value's type alone."""
+        if not self.registered:
+            pytest.skip("asked for by name only")
+        for label, value in self.values(tmp_path).items():
+            found = for_type(type(value))
+            assert for_value(value, self.rules).name == self.materializer.name, label
+            assert found is not None and found.name == self.materializer.name, label
+
+    def test_damaged_bytes_end_in_an_error_of_ours(self, tmp_path: Path) -> None:
+        """Cut, flipped or foreign: an error with an exit code, or a value, never a traceback."""
+        if self.any_bytes:
+            pytest.skip("all bytes are values of this format")
+        for foreign in (b"", b"\0" * 64, b"{", bytes(range(256))):
+            try:
+                self._load(foreign)
+            except GitmlError:
+                continue
+            pytest.fail(f"loaded, where it should be refused: {foreign!r}")
+        for label, value in self.values(tmp_path).items():
+            saved = self._save(value)
+            assert isinstance(saved, bytes), label
+            step = max(1, len(saved) // 12)
+            for place in range(0, len(saved), step):
+                flipped = bytearray(saved)
+                flipped[place] ^= 0x41
+                for damaged in (saved[:place], bytes(flipped)):
+                    try:
+                        self._load(damaged)
+                    except GitmlError:
+                        continue
+
+    def _save(self, value: object) -> bytes | Path:
+        return self.materializer().save(value, self.rules)
+
+    def _load(self, saved: bytes | Path) -> object:
+        return self.materializer().load(SavedContent(saved), None, self.rules)
+
+
+def digest(saved: bytes | Path) -> str:
+    """A digest of what was saved: of the bytes, or of all names and bytes in a folder."""
+    if isinstance(saved, bytes):
+        return hashlib.sha256(saved).hexdigest()
+    if saved.is_file():
+        return digest(saved.read_bytes())
+    files = sorted(one for one in saved.rglob("*") if one.is_file())
+    entries = [[one.relative_to(saved).as_posix(), digest(one.read_bytes())] for one in files]
+    return digest(json.dumps(entries).encode())
+
+
+def digests(suite: MaterializerSuite, folder: Path) -> dict[str, str]:
+    """The digest of each value of a suite, saved now."""
+    folder.mkdir(exist_ok=True)
+    return {label: digest(suite._save(value)) for label, value in suite.values(folder).items()}
+
+
+def report(module: str, name: str, folder: str) -> None:
+    """Write the `digests` of the suite ``module.name`` to standard output, as JSON."""
+    suite = getattr(importlib.import_module(module), name)()
+    sys.stdout.write(json.dumps(digests(suite, Path(folder))))
+
+
+def _python(*arguments: str) -> str:
+    """The output of another interpreter with another hash seed and this one's import path."""
+    variables = {"PYTHONHASHSEED": "20021", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
