@@ -1,0 +1,177 @@
+"""Values to bytes and back: which materializer a value, an annotation or a record asks for.
+
+Found by name in a static table, so nothing heavy is imported until a value of that library is
+saved or loaded. Third parties add one class and one entry point in the group
+``gitml.materializers``; the entry point's name is the materializer's ``name``.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+
+from gitml import plugins
+from gitml.errors import GitmlError, NameNotFound, UnsupportedValue
+from gitml.materializers.base import JSON, Content, Materializer, Rules, library, type_name
+
+__all__ = [
+    "GROUP",
+    "JSON",
+    "Content",
+    "Materializer",
+    "Rules",
+    "for_type",
+    "for_value",
+    "library",
+    "load_value",
+    "named",
+    "type_name",
+]
+
+GROUP = "gitml.materializers"
+
+# The same as the ASSOCIATED_TYPES of the built-ins (a test compares them), kept here so that a
+# look-up imports none of them.
+_TYPES: Mapping[str, str] = {
+    "NoneType": "json",
+    "bool": "json",
+    "int": "json",
+    "float": "json",
+    "complex": "json",
+    "str": "json",
+    "list": "json",
+    "tuple": "json",
+    "dict": "json",
+    "set": "json",
+    "frozenset": "json",
+    "datetime.date": "json",
+    "datetime.datetime": "json",
+    "datetime.timedelta": "json",
+    "decimal.Decimal": "json",
+    "uuid.UUID": "json",
+    "bytes": "bytes",
+    "pathlib.Path+": "path",
+    "numpy.ndarray": "npy",
+    "numpy.generic+": "npy",
+    "pyarrow.Table": "arrow",
+    "pyarrow.RecordBatch": "arrow",
+    "pandas.DataFrame": "pandas",
+    "pandas.Series": "pandas",
+    "sklearn.base.BaseEstimator+": "sklearn",
+}
+
+
+def for_value(value: object, rules: Rules) -> Materializer:
+    """The materializer that saves ``value``.
+
+    Built-ins first, then installed plugins, then pickle where the rules allow it; otherwise raises
+    UnsupportedValue, which names the type and the ways out.
+    """
+    found = _for_class(type(value))
+    if found is not None:
+        return found
+    if rules.allow_pickle:
+        return named("pickle")
+    raise UnsupportedValue(
+        f"no materializer stores a value of type {type_name(value)}",
+        hint="return plain data, a table, an array, an estimator or a `pathlib.Path`; or allow "
+        "pickle with `pickle = true` below `[materializers]` in gitml.toml",
+    )
+
+
+def for_type(annotation: object) -> Materializer | None:
+    """The materializer that values of an annotated type will have; None when that is undecided.
+
+    Undecided are a missing annotation, ``Any``, protocols, strings, and unions whose members do not
+    agree. Cache keys need the answer before there is a value.
+    """
+    if isinstance(annotation, typing.TypeAliasType if hasattr(typing, "TypeAliasType") else ()):
+        return for_type(annotation.__value__)
+    if isinstance(annotation, typing.NewType):
+        return for_type(annotation.__supertype__)
+    if annotation is None:
+        return named("json")
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return for_type(typing.get_args(annotation)[0])
+    if origin is typing.Literal:
+        return _agreed(type(one) for one in typing.get_args(annotation))
+    if origin in (typing.Union, types.UnionType):
+        return _agreed(typing.get_args(annotation))
+    kind = origin or annotation
+    if not isinstance(kind, type):
+        return None
+    return named("json") if typing.is_typeddict(kind) else _for_class(kind)
+
+
+@functools.cache
+def named(name: str) -> Materializer:
+    """The materializer that a record names; raises NameNotFound when nothing here provides it."""
+    found = plugins.find(GROUP, name)
+    if found is None:
+        raise NameNotFound.among(
+            "materializer",
+            name,
+            plugins.names(GROUP),
+            hint="a plugin wrote this artifact: look it up in `.gitml/environment.txt` of the run "
+            f"and install it, for example with `pip install 'gitml[{name}]'`",
+        )
+    made = found()
+    if not isinstance(made, Materializer) or made.name != name:
+        raise GitmlError(f"the plugin `{name}` of {GROUP} is not a materializer of this name")
+    return made
+
+
+def load_value(content: Content, name: str, wanted: object, rules: Rules) -> object:
+    """The stored value as a parameter annotated ``wanted`` wants it; ``name`` is in the record.
+
+    Whatever saved it, ``pathlib.Path`` gets a private copy of the file or folder, and ``bytes`` the
+    stored bytes; then no materializer is needed. Everything else comes back as it was saved.
+    """
+    if typing.get_origin(wanted) is typing.Annotated:
+        wanted = typing.get_args(wanted)[0]
+    kind = wanted if isinstance(wanted, type) else None
+    if kind is not None and issubclass(kind, PurePath):
+        return Path(content.path())
+    if kind is bytes:
+        if content.kind != "blob":
+            raise UnsupportedValue(
+                "a folder cannot be given to a parameter annotated `bytes`",
+                hint="annotate the parameter with `pathlib.Path`",
+            )
+        return content.read()
+    return named(name).load(content, kind, rules)
+
+
+def _agreed(annotations: typing.Iterable[object]) -> Materializer | None:
+    """The one materializer of all these annotations, or None."""
+    found = [for_type(one) for one in annotations]
+    return found[0] if found and all(one is found[0] for one in found) else None
+
+
+def _for_class(kind: type) -> Materializer | None:
+    """The materializer of a class: the static table along its bases, then the plugins."""
+    for spelling in _spellings(kind):
+        if spelling in _TYPES:
+            return named(_TYPES[spelling])
+    offered = _offered()
+    for spelling in _spellings(kind):
+        if spelling in offered:
+            return named(offered[spelling])
+    return None
+
+
+@functools.cache
+def _offered() -> Mapping[str, str]:
+    """The associated types of the installed plugins; scanned once a process, on the first miss."""
+    return {one: name for name, found in plugins.installed(GROUP) for one in found.ASSOCIATED_TYPES}
+
+
+def _spellings(kind: type) -> Iterator[str]:
+    """The names by which ASSOCIATED_TYPES may mean this class, nearest first."""
+    yield type_name(kind)
+    for base in kind.__mro__:
+        yield f"{type_name(base)}+"
