@@ -1,0 +1,202 @@
+"""The public Python API: decorated functions that run, and artifacts and models by name."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, overload
+
+from gitml.errors import UsageError
+from gitml.handles import RunHandle, StoredOutput, VersionHandle
+from gitml.pipelines import context, dsl
+from gitml.pipelines.context import get_context, log_metadata, log_metrics
+from gitml.pipelines.dsl import DataFile, StepFunction
+from gitml.repo import Repo
+
+__all__ = [
+    "Artifact",
+    "Model",
+    "Pipeline",
+    "Repo",
+    "data",
+    "get_context",
+    "load_artifact",
+    "log_metadata",
+    "log_metrics",
+    "pipeline",
+    "save_artifact",
+    "step",
+]
+
+
+class Model(dsl.Model):
+    """A model by name: what a pipeline's run makes, or with ``version`` what is used.
+
+    ``version`` is a number, a stage ("production"), "latest", an alias or a draft's id.
+    """
+
+    def load(self, name: str, wanted: type | None = None) -> Any:
+        """The value of an artifact of this version.
+
+        In a step the version becomes a parent of what the step makes. Raises NameNotFound naming
+        the versions there are; nothing falls back silently.
+        """
+        return _load(self.artifact(name).spelling, wanted)
+
+    @property
+    def resolved(self) -> VersionHandle:
+        """The version that this means now, with its metrics, parameters and artifacts."""
+        return _repo().version(f"{self.name}@{self.which}")
+
+
+class Artifact(dsl.Artifact):
+    """A named artifact: its newest bytes, or those of a digest (``version="9c41f07b"``)."""
+
+    def load(self, wanted: type | None = None) -> Any:
+        """The value; in a step it becomes an input of the step."""
+        return _load(self.spelling, wanted)
+
+
+class Pipeline(dsl.PipelineFunction):
+    """A pipeline that runs when it is called."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the pipeline and give the recorded run; inside of another pipeline, join it.
+
+        What a step raised comes out as StepFailed with the recorded run as ``run``.
+        """
+        if dsl.composing():
+            return self.inline(*args, **kwargs)
+        if _being_imported(self):
+            raise UsageError(
+                f"{self.name} is called while its file is imported",
+                hint="put the call below `if __name__ == '__main__':`",
+            )
+        return self.run(self.arguments(args, kwargs))
+
+    def run(self, parameters: Mapping[str, Any] | None = None, *, cache: bool = True) -> RunHandle:
+        """Run with parameters by name; ``<step>.<parameter>`` reaches into a step."""
+        if context.current() is not None:
+            raise UsageError(
+                f"{self.name} is called by a step: a pipeline cannot run inside of a step",
+                hint=f"call `{self.name}()` in the body of the pipeline",
+            )
+        file = Path(self.file)
+        repo = _repo(file.parent if file.is_file() else None)  # a notebook's cell is no file
+        return repo.run(self, parameters or {}, cache=cache, live=1)
+
+
+@overload
+def step(function: Callable[..., Any]) -> StepFunction: ...
+@overload
+def step(
+    *,
+    name: str | None = None,
+    cache: bool = True,
+    environment: list[str] | None = None,
+    files: list[str] | None = None,
+) -> Callable[[Callable[..., Any]], StepFunction]: ...
+def step(
+    function: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    cache: bool = True,
+    environment: list[str] | None = None,
+    files: list[str] | None = None,
+) -> StepFunction | Callable[[Callable[..., Any]], StepFunction]:
+    """A function as a step: recorded, stored, cached; called outside of a pipeline, itself.
+
+    ``environment`` names variables and ``files`` repository paths that its result depends on;
+    ``cache=False`` runs it every time.
+    """
+
+    def decorate(plain: Callable[..., Any]) -> StepFunction:
+        return StepFunction(
+            plain,
+            name=name,
+            cache=cache,
+            environment=tuple(environment or ()),
+            files=tuple(files or ()),
+        )
+
+    return decorate(function) if function is not None else decorate
+
+
+@overload
+def pipeline(function: Callable[..., Any]) -> Pipeline: ...
+@overload
+def pipeline(
+    *, name: str | None = None, model: dsl.Model | None = None, cache: bool = True
+) -> Callable[[Callable[..., Any]], Pipeline]: ...
+def pipeline(
+    function: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    model: dsl.Model | None = None,
+    cache: bool = True,
+) -> Pipeline | Callable[[Callable[..., Any]], Pipeline]:
+    """A function that calls steps as a pipeline; calling it runs it and gives the run."""
+
+    def decorate(plain: Callable[..., Any]) -> Pipeline:
+        return Pipeline(plain, name=name, model=model, cache=cache)
+
+    return decorate(function) if function is not None else decorate
+
+
+def data(path: str | Path) -> Any:
+    """A file or folder of the repository as an input, by a path relative to its root.
+
+    In a pipeline it is something to hand to a step, in a step the ``Path`` itself, and the bytes
+    become a source that the step descends from. Elsewhere it is just the path.
+    """
+    text = Path(path).as_posix()
+    running = context.current()
+    if running is not None:
+        return running.data(text)
+    if dsl.composing():
+        return DataFile(text)
+    return _repo().root / text
+
+
+def load_artifact(name: str, version: str = "latest", wanted: type | None = None) -> Any:
+    """The value of an artifact by name; in a step it becomes an input of the step."""
+    return Artifact(name, version).load(wanted)
+
+
+def save_artifact(value: Any, name: str) -> StoredOutput:
+    """A value stored under a name, as a source for others. Not in a step: return it there."""
+    if context.current() is not None:
+        raise UsageError(
+            "a step's results are what it returns",
+            hint=f"return the value as `Annotated[T, {name!r}]`",
+        )
+    return _repo().save(value, name)
+
+
+def _load(spelling: str, wanted: type | None) -> Any:
+    running = context.current()
+    if running is not None:
+        return running.load(spelling, wanted)
+    return _repo().artifact(spelling).load(wanted)
+
+
+def _repo(start: Path | None = None) -> Repo:
+    return Repo.discover(start or Path.cwd(), environment=os.environ)
+
+
+def _being_imported(pipeline: Pipeline) -> bool:
+    """Whether the call stands at the top level of the pipeline's own file, and that is imported."""
+    if pipeline.function.__module__ == "__main__":
+        return False
+    frame = inspect.currentframe()
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "<module>" and code.co_filename == pipeline.file:
+            module = sys.modules.get(pipeline.function.__module__)
+            spec = getattr(module, "__spec__", None)
+            return bool(getattr(spec, "_initializing", False)) or spec is not None
+        frame = frame.f_back
+    return False

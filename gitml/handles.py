@@ -1,0 +1,304 @@
+"""Records with their repository: runs, steps, outputs and versions that can load what they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gitml.entities.ids import Digest, ObjectId
+from gitml.entities.records import Failure, Log, Output, RunStep
+from gitml.errors import NameNotFound
+from gitml.git.odb import Odb
+from gitml.history.index import Index, RunEntry, StepEntry, VersionEntry
+from gitml.history.notes import Notes
+from gitml.history.revs import ModelState, Names
+
+if TYPE_CHECKING:
+    from gitml.materializers import Rules
+    from gitml.store.store import Store
+
+T = TypeVar("T")
+
+
+@dataclass
+class Parts:
+    """What handles need of their repository; the store is opened by those that load bytes."""
+
+    odb: Odb
+    index: Index
+    notes: Notes
+    open_store: Callable[[], Store]
+    find_rules: Callable[[], Rules]
+    _names: Names | None = None
+    _names_of: str = ""
+
+    @cached_property
+    def store(self) -> Store:
+        """The bytes."""
+        return self.open_store()
+
+    @cached_property
+    def rules(self) -> Rules:
+        """What the repository allows materializers to do."""
+        return self.find_rules()
+
+    def names(self) -> Names:
+        """Every name as it was at the last look at the refs."""
+        if self._names is None or self._names_of != self.index.mark:
+            self._names = Names.now(self.index, self.odb)
+            self._names_of = self.index.mark
+        return self._names
+
+
+@dataclass(frozen=True)
+class StoredOutput:
+    """Bytes with a name: an output of a step, an artifact of a version, a saved value."""
+
+    record: Output
+    commit: ObjectId
+    parts: Parts = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The artifact's repository-wide name."""
+        return self.record.artifact
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the bytes."""
+        return self.record.digest
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.record.size
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What is known of the value: shape, columns, schema."""
+        return self.record.metadata
+
+    def load(self, wanted: type[T] | None = None) -> Any:
+        """The value, its bytes verified; as a ``Path`` or ``bytes`` where that is wanted.
+
+        Raises CorruptData and MissingBytes, never gives wrong bytes.
+        """
+        from gitml import materializers
+        from gitml.pipelines.content import StoredContent
+
+        content = StoredContent(self.parts.store, self.record)
+        name = self.record.materializer.partition("/")[0]
+        return materializers.load_value(content, name, wanted, self._rules())
+
+    def copy_to(self, target: Path) -> None:
+        """Write the bytes, verified before the name appears, to a file or folder."""
+        self.parts.store.copy_to(self.record.digest, target)
+
+    def _rules(self) -> Rules:
+        """Types that the step's recorded code defines are trusted when its output is loaded."""
+        import dataclasses
+
+        entry = self.parts.index.step(self.commit)
+        if entry is None:
+            return self.parts.rules
+        modules = {_module(file.path) for file in entry.record.files}
+        return dataclasses.replace(self.parts.rules, trusted_modules=frozenset(modules))
+
+
+@dataclass(frozen=True)
+class StepHandle:
+    """A step as it stands in a run: its state, and its record where it finished."""
+
+    entry: RunStep
+    found: StepEntry | None
+    parts: Parts = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The name of the step in the run."""
+        return self.entry.name
+
+    @property
+    def status(self) -> str:
+        """One of "completed", "cached", "failed", "interrupted", "skipped"."""
+        return self.entry.state
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The numbers that it logged."""
+        return self.found.metrics if self.found else {}
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What else it logged."""
+        return self.found.record.metadata if self.found else {}
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Its parameters, defaults included."""
+        return self.found.record.parameters if self.found else {}
+
+    @property
+    def outputs(self) -> dict[str, StoredOutput]:
+        """Its outputs by their names within the step."""
+        if self.found is None:
+            return {}
+        commit = self.found.id
+        return {o.name: StoredOutput(o, commit, self.parts) for o in self.found.record.outputs}
+
+    def log(self) -> str:
+        """What it printed; empty where it printed nothing."""
+        log: Log | None = self.entry.log or (self.found.record.log if self.found else None)
+        return self.parts.store.read(log.digest).decode("utf-8", "replace") if log else ""
+
+
+@dataclass(frozen=True)
+class RunHandle:
+    """A run that is recorded."""
+
+    entry: RunEntry
+    parts: Parts = field(repr=False, compare=False)
+
+    @property
+    def id(self) -> ObjectId:
+        """The run's commit; ``id.short`` is how it is written."""
+        return self.entry.id
+
+    @property
+    def pipeline(self) -> str:
+        """The name of the pipeline."""
+        return self.entry.record.pipeline
+
+    @property
+    def status(self) -> str:
+        """One of "completed", "failed", "interrupted"."""
+        return self.entry.record.state
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The parameters of the pipeline."""
+        return self.entry.record.parameters
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The metrics of all steps."""
+        return self.entry.metrics
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it failed."""
+        return self.entry.record.failure
+
+    @cached_property
+    def steps(self) -> dict[str, StepHandle]:
+        """The steps in plan order, by name."""
+        index = self.parts.index
+        return {
+            one.name: StepHandle(one, index.step(one.commit) if one.commit else None, self.parts)
+            for one in self.entry.record.steps
+        }
+
+    @cached_property
+    def model_version(self) -> VersionHandle | None:
+        """The version that the run made, or resolved to when every step was cached."""
+        record, index = self.entry.record, self.parts.index
+        if record.model is None:
+            return None
+        resolved = index.version(record.version) if record.version is not None else None
+        version = resolved or index.version_of_run(self.entry.id)
+        return VersionHandle(version, self.parts) if version is not None else None
+
+    @property
+    def made_version(self) -> bool:
+        """Whether ``model_version`` is of this run's own making."""
+        version = self.model_version
+        return version is not None and version.entry.record.run == self.id
+
+    def metadata(self) -> dict[str, Any]:
+        """What was noted on the run later."""
+        return self.parts.notes.values(self.id)
+
+
+@dataclass(frozen=True)
+class VersionHandle:
+    """A model version that is recorded."""
+
+    entry: VersionEntry
+    parts: Parts = field(repr=False, compare=False)
+
+    @cached_property
+    def state(self) -> ModelState:
+        """The model with all its versions and stages, as they were when this was first asked."""
+        return self.parts.names().model(self.entry.record.model)
+
+    @property
+    def id(self) -> ObjectId:
+        """The version's commit."""
+        return self.entry.id
+
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return self.entry.record.model
+
+    @property
+    def number(self) -> int | None:
+        """Its number, None for a draft."""
+        return self.state.lowest.get(self.id)
+
+    @property
+    def label(self) -> str:
+        """How it is written: ``clf@v3``."""
+        return self.state.label(self.id)
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages that it holds now."""
+        return self.state.held(self.id)
+
+    @property
+    def archived(self) -> bool:
+        """Whether it held a stage once and holds none now."""
+        return self.state.archived(self.id)
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Parameters of the pipeline, and of the steps as ``<step>.<name>``."""
+        return self.entry.record.parameters
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The metrics of its run."""
+        return self.entry.metrics
+
+    @property
+    def artifacts(self) -> dict[str, StoredOutput]:
+        """Its artifacts by name."""
+        return {
+            one.name: StoredOutput(one.output, one.commit, self.parts)
+            for one in self.entry.record.artifacts
+        }
+
+    @property
+    def run(self) -> RunHandle | None:
+        """The run that made it."""
+        entry = self.parts.index.run(self.entry.record.run)
+        return RunHandle(entry, self.parts) if entry else None
+
+    def metadata(self) -> dict[str, Any]:
+        """What its steps logged, with what was noted later over it."""
+        return {**self.entry.record.metadata, **self.parts.notes.values(self.id)}
+
+    def load(self, name: str, wanted: type[T] | None = None) -> Any:
+        """The value of an artifact; raises NameNotFound with the nearest names."""
+        if name not in self.artifacts:
+            raise NameNotFound.among(f"artifact of {self.label}", name, self.artifacts)
+        return self.artifacts[name].load(wanted)
+
+
+def _module(path: str) -> str:
+    """The dotted name that a repository file has as a module."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")

@@ -1,0 +1,116 @@
+"""The key under which a step's result is found again, and why two keys differ.
+
+Pure functions: whoever calls them has traced the code, digested the inputs and read the declared
+environment. The form is in docs/design/0002-step-cache-key.md and stays as it is for ever, since
+old records are looked up by it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gitml.errors import UnsupportedValue
+from gitml.pipelines.closure import Closure
+from gitml.pipelines.sourcefile import digest_text
+from gitml.pipelines.syntax import quote
+from gitml.pipelines.values import NotPlain, canonical_value, looks_secret
+
+_USERINFO = re.compile(r"://[^/\s:@]*:[^/\s@]*@")
+
+
+@dataclass(frozen=True)
+class StepKey:
+    """The key of a step: 64 hex digits in ``digest``, which is the digest of its ``parts``.
+
+    ``parts`` maps a readable name (``code definition a.py:scale``, ``parameter depth``,
+    ``input features``, ``python 3.11``) to a digest, never to a value.
+    """
+
+    digest: str
+    parts: Mapping[str, str]
+
+
+@dataclass(frozen=True, order=True)
+class Change:
+    """A part in which two keys differ."""
+
+    part: str
+    how: Literal["added", "removed", "changed"]
+
+
+def step_key(
+    *,
+    name: str,
+    closure: Closure,
+    parameters: Mapping[str, object],
+    inputs: Mapping[str, str],
+    outputs: Sequence[tuple[str, str]],
+    input_materializers: Mapping[str, str],
+    environment: Mapping[str, str | None] | None = None,
+    files: Mapping[str, str] | None = None,
+    python: str = "3.11",
+) -> StepKey:
+    """The key of one step of a plan.
+
+    ``inputs`` are digests as text, ``outputs`` pairs of an output's name and its materializer with
+    version (or an empty string) in the order of the outputs, ``environment`` the values of the
+    declared variables, ``files`` what `digest_files` gave for the declared files, ``python`` the
+    minor version that runs the step. Raises UnsupportedValue for a parameter that is not plain
+    data; such a step cannot be cached.
+    """
+    texts = {
+        "name": quote(name),
+        "source": quote(closure.source),
+        f"python {python}": quote(python),
+    }
+    for key, value in parameters.items():
+        texts[f"parameter {key}"] = _parameter(key, value)
+    for key, digest in inputs.items():
+        texts[f"input {key}"] = quote(digest)
+    for key, materializer in input_materializers.items():
+        texts[f"materializer {key}"] = quote(materializer)
+    for place, (key, materializer) in enumerate(outputs):
+        texts[f"output {key}"] = f"{place} {quote(materializer)}"
+    for key, setting in (environment or {}).items():
+        texts[f"environment {key}"] = _variable(key, setting)
+    for key, digest in (files or {}).items():
+        texts[f"file {key}"] = quote(digest)
+    parts = {f"code {key}": digest for key, digest in closure.parts.items()}
+    parts |= {key: digest_text(text) for key, text in texts.items()}
+    lines = "".join(f"{quote(key)} {parts[key]}\n" for key in sorted(parts))
+    return StepKey(digest_text("step 1\n" + lines), dict(sorted(parts.items())))
+
+
+def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
+    """What differs between the parts of two keys, by part: why the newer one was a miss."""
+    found = [Change(part, "removed") for part in old.keys() - new.keys()]
+    found += [Change(part, "added") for part in new.keys() - old.keys()]
+    found += [Change(part, "changed") for part in old.keys() & new.keys() if old[part] != new[part]]
+    return sorted(found)
+
+
+def _parameter(name: str, value: object) -> str:
+    try:
+        return canonical_value(value, _refuse)
+    except NotPlain as error:
+        raise UnsupportedValue(
+            f"the parameter `{name}` holds {type(value).__name__}, which is not plain data",
+            hint="hand it over as the output of a step, or set `cache=False`",
+        ) from error
+
+
+def _refuse(value: object) -> str:
+    """Code behind a parameter is in no closure, so that a change of it would not be seen."""
+    raise NotPlain(type(value).__name__)
+
+
+def _variable(name: str, value: str | None) -> str:
+    """A declared variable by value; of a secret, whether it is set: digests are published."""
+    if value is None:
+        return "unset"
+    if looks_secret(name) or _USERINFO.search(value):
+        return "set"
+    return quote(value)

@@ -1,0 +1,38 @@
+"""The model card of a version: ``.gitml/README.md``, what a forge shows beside the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gitml.entities.records import Version
+
+
+def model_card(version: Version, metrics: Mapping[str, float]) -> str:
+    """The card as Markdown: what made the version, with what, how good it is, what it holds."""
+    lines = [f"# {version.model}", ""]
+    if version.description:
+        lines += [_text(version.description), ""]
+    lines += [f"Made by the pipeline `{version.pipeline}` on {version.created[:10]}."]
+    lines += _table("Metrics", "metric", {k: f"{v:.6g}" for k, v in sorted(metrics.items())})
+    lines += _table("Parameters", "parameter", dict(sorted(version.parameters.items())))
+    artifacts = {
+        one.name: f"{one.output.type or one.output.kind}, {one.output.size} bytes, {one.output.digest.short}"
+        for one in version.artifacts
+    }
+    lines += _table("Artifacts", "artifact", artifacts)
+    return "\n".join([*lines, ""])
+
+
+def _table(title: str, head: str, rows: Mapping[str, Any]) -> list[str]:
+    if not rows:
+        return []
+    lines = ["", f"## {title}", "", f"| {head} | value |", "|---|---|"]
+    return lines + [f"| {_text(key)} | {_text(str(value))} |" for key, value in rows.items()]
+
+
+def _text(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    for mark in "\\`*_[]<>|#":
+        text = text.replace(mark, "\\" + mark)
+    return " ".join(text.split()) or " "

@@ -1,0 +1,127 @@
+"""What a step can say and ask while it runs: metrics, metadata, artifacts by name."""
+
+from __future__ import annotations
+
+import contextvars
+import math
+import numbers
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gitml.entities.records import Input
+from gitml.errors import UsageError
+from gitml.pipelines.dsl import Model
+
+
+@dataclass
+class StepContext:
+    """The step that is running: ``pipeline``, ``step``, its ``parameters`` and the run's ``model``.
+
+    ``metrics`` and ``metadata`` are what it has logged so far, ``loads`` what it has loaded by name
+    (each becomes a parent of the step).
+    """
+
+    pipeline: str
+    step: str
+    parameters: Mapping[str, Any]
+    model: Model | None
+    load: Callable[[str, type | None], Any]
+    data: Callable[[str], Path]
+    metrics: dict[str, float] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    loads: dict[str, Input] = field(default_factory=dict)
+
+
+_running: contextvars.ContextVar[StepContext | None] = contextvars.ContextVar(
+    "gitml_step", default=None
+)
+
+
+def current() -> StepContext | None:
+    """The running step's context, None outside of a step."""
+    return _running.get()
+
+
+def get_context() -> StepContext:
+    """The running step's context; raises UsageError outside of a step."""
+    context = _running.get()
+    if context is None:
+        raise UsageError("no step is running here", hint="call it inside a function with `@step`")
+    return context
+
+
+@contextmanager
+def running(context: StepContext) -> Iterator[None]:
+    """Make ``context`` the running step's for the length of a block."""
+    token = _running.set(context)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+def log_metrics(values: Mapping[str, Any]) -> None:
+    """Record numbers of the running step; nested names are joined by dots, the last value counts.
+
+    Raises UsageError outside of a step and for what is not a number.
+    """
+    context = get_context()
+    for name, value in _leaves(values, ""):
+        context.metrics[name] = _number(value, name)
+
+
+def log_metadata(values: Mapping[str, Any]) -> None:
+    """Record facts of the running step; numeric leaves are metrics, the rest is metadata.
+
+    Raises UsageError outside of a step and for values that are not plain JSON.
+    """
+    context = get_context()
+    for name, value in _leaves(values, ""):
+        if not isinstance(value, bool) and isinstance(value, numbers.Real):
+            context.metrics[name] = _number(value, name)
+        else:
+            context.metadata[name] = _plain(value, name)
+
+
+def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if not isinstance(key, str):
+            raise UsageError(f"the name of a metric should be text, not {key!r}")
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _number(value: Any, name: str) -> float:
+    """A number as Python's own: NumPy's scalars become int or float."""
+    if hasattr(value, "item") and not isinstance(value, (int, float)):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(
+            f"the metric `{name}` is a {type(value).__name__}, not a number",
+            hint="`log_metadata` takes texts and lists",
+        )
+    return value
+
+
+def _plain(value: Any, name: str) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(one, f"{name}[{i}]") for i, one in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one, f"{name}.{key}") for key, one in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if hasattr(value, "item") and not isinstance(value, (str, int, float)):
+        value = value.item()
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise UsageError(
+        f"the metadata `{name}` is a {type(value).__name__}, which is not plain JSON",
+        hint="log its text, or return it as an output of the step",
+    )

@@ -1,0 +1,377 @@
+"""``@step`` and ``@pipeline``: decorated functions, and the graph that comes from calling them.
+
+Calling a step inside a pipeline records the call and returns handles for its outputs; anywhere else
+it is the plain function. Composing a pipeline runs its body once; nothing is loaded or stored.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import contextvars
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from gitml.entities.ids import check_model_name, check_name
+from gitml.errors import UsageError
+
+PARAMETER_TYPES = (type(None), bool, int, float, str)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model by name; with ``version`` one of its versions: a number, a stage, "latest", ….
+
+    As a pipeline's ``model`` without a version it says what a run makes; with one, what it uses.
+    """
+
+    name: str
+    version: str | int | None = None
+    description: str | None = None
+
+    def __post_init__(self) -> None:
+        check_model_name(self.name)
+
+    @property
+    def which(self) -> str:
+        """The version as it is written behind the ``@``."""
+        return str(self.version) if self.version is not None else "latest"
+
+    def artifact(self, name: str) -> Artifact:
+        """A reference to an artifact of this version, to hand to a step."""
+        return Artifact(name, model=self)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A reference to a named artifact: its newest bytes, those of a digest, or a version's.
+
+    Handed to a step it is resolved once, when the run is planned. In a return annotation
+    (``Annotated[T, Artifact("features")]``) it names the output.
+    """
+
+    name: str
+    version: str = "latest"
+    model: Model | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "artifact")
+
+    @property
+    def spelling(self) -> str:
+        """The name as the command line takes it."""
+        if self.model is not None:
+            return f"{self.model.name}@{self.model.which}:{self.name}"
+        return f"artifact/{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file or folder of the repository that a step reads: what ``gitml.data(path)`` gives."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Handle:
+    """An output of a step that has not run yet; hand it to another step."""
+
+    node: str
+    output: str
+
+    def __iter__(self) -> Iterator[Any]:
+        raise UsageError(
+            f"the step {self.node} has one output, so it cannot be unpacked",
+            hint="annotate its return with `tuple[Annotated[A, 'a'], Annotated[B, 'b']]`",
+        )
+
+    def __bool__(self) -> bool:
+        raise UsageError(
+            f"the output of {self.node} is not known while the pipeline is composed",
+            hint="branch inside a step, or on a parameter of the pipeline",
+        )
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """A declared output: its key within the step, its artifact name if it has one, its type."""
+
+    name: str
+    artifact: str | None
+    annotation: Any
+
+
+@dataclass(frozen=True)
+class Node:
+    """A call of a step in a pipeline: its name in the graph, and what each parameter is bound to.
+
+    A binding is a ``Handle``, an ``Artifact``, a ``DataFile``, or a plain parameter value.
+    """
+
+    name: str
+    step: StepFunction
+    bindings: Mapping[str, Any]
+
+
+@dataclass
+class Composition:
+    """A pipeline being composed: the calls so far, and the pipelines that are open."""
+
+    open: list[PipelineFunction]
+    nodes: list[Node] = field(default_factory=list)
+    _calls: dict[str, int] = field(default_factory=dict)
+
+    def add(self, step: StepFunction, bindings: Mapping[str, Any]) -> Node:
+        """Record a call; a step that is called again gets ``_2``, ``_3`` … behind its name."""
+        name = step.name
+        while name in self._calls:
+            self._calls[step.name] += 1
+            name = f"{step.name}_{self._calls[step.name]}"
+        self._calls[name] = 1
+        node = Node(name, step, bindings)
+        self.nodes.append(node)
+        return node
+
+
+_composition: contextvars.ContextVar[Composition | None] = contextvars.ContextVar(
+    "gitml_composition", default=None
+)
+
+
+def composing() -> bool:
+    """Whether a pipeline is being composed in this context."""
+    return _composition.get() is not None
+
+
+class StepFunction:
+    """A function as a step of pipelines; called outside of one it is the plain function."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        cache: bool = True,
+        environment: tuple[str, ...] = (),
+        files: tuple[str, ...] = (),
+    ) -> None:
+        plain, fixed = _unwrapped(function)
+        functools.update_wrapper(self, plain)
+        self.function = plain
+        self._fixed = fixed
+        self._given = function
+        self.name = check_name(name or str(getattr(plain, "__name__", "")), "step")
+        self.cache = cache
+        self.environment = environment
+        self.files = files
+        self.signature = _signature(function, self.name)
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Record the call while a pipeline is composed, otherwise call the function."""
+        composition = _composition.get()
+        if composition is None:
+            return self._given(*args, **kwargs)
+        node = composition.add(self, self._bind(args, kwargs))
+        handles = tuple(Handle(node.name, output.name) for output in self.outputs)
+        if not handles:
+            return None
+        return handles[0] if len(handles) == 1 else handles
+
+    @functools.cached_property
+    def hints(self) -> dict[str, Any]:
+        """The resolved annotations of the function, with their ``Annotated`` extras."""
+        try:
+            return typing.get_type_hints(self.function, include_extras=True)
+        except NameError as error:
+            raise UsageError(
+                f"an annotation of the step {self.name} cannot be resolved",
+                hint=f"import `{error.name}` at the module's top level, not below TYPE_CHECKING",
+            ) from error
+
+    @functools.cached_property
+    def outputs(self) -> tuple[OutputSpec, ...]:
+        """The declared outputs; a step without a return annotation has one, typed by its value."""
+        return _outputs(self.hints.get("return", inspect.Parameter.empty), self.name)
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise UsageError(f"the call of the step {self.name} does not fit: {error}") from error
+        bound.apply_defaults()
+        values = {**self._fixed, **bound.arguments}
+        for key, value in values.items():
+            if not isinstance(value, (Handle, Artifact, DataFile)):
+                _check_parameter(value, f"{self.name}: {key}")
+        return values
+
+
+class PipelineFunction:
+    """A function whose calls of steps make a graph."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        model: Model | None = None,
+        cache: bool = True,
+    ) -> None:
+        functools.update_wrapper(cast("Callable[..., Any]", self), function)
+        self.function = function
+        self.name = check_name(name or function.__name__, "pipeline")
+        self.model = model
+        self.cache = cache
+        self.signature = _signature(function, self.name)
+
+    def __repr__(self) -> str:
+        return f"<pipeline {self.name}>"
+
+    @property
+    def file(self) -> str:
+        """The source file that the pipeline is defined in."""
+        return self.function.__code__.co_filename
+
+    def inline(self, *args: Any, **kwargs: Any) -> Any:
+        """Compose the pipeline into the one that is open; raises UsageError for a cycle."""
+        composition = _composition.get()
+        assert composition is not None  # noqa: S101 - callers ask composing() first
+        if self in composition.open:
+            chain = " → ".join(one.name for one in [*composition.open, self])
+            raise UsageError(f"the pipelines call each other in a cycle: {chain}")
+        composition.open.append(self)
+        try:
+            return self.function(*args, **kwargs)
+        finally:
+            composition.open.pop()
+
+    def compose(self, arguments: Mapping[str, Any]) -> list[Node]:
+        """The calls that the pipeline makes with these arguments, in order.
+
+        A step can only be handed what was called before it, so the order is a plan.
+        """
+        composition = Composition([self])
+        token = _composition.set(composition)
+        try:
+            self.function(**arguments)
+        finally:
+            _composition.reset(token)
+        if not composition.nodes:
+            raise UsageError(f"the pipeline {self.name} calls no step")
+        return composition.nodes
+
+    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The pipeline's parameters by name, defaults filled in; raises UsageError."""
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            known = ", ".join(self.signature.parameters) or "none"
+            raise UsageError(
+                f"the pipeline {self.name} cannot be called so: {error}",
+                hint=f"its parameters are: {known}",
+            ) from error
+        bound.apply_defaults()
+        values = dict(bound.arguments)
+        for key, value in values.items():
+            _check_parameter(value, f"{self.name}: {key}")
+        return values
+
+
+def override(nodes: list[Node], values: Mapping[str, Any]) -> list[Node]:
+    """The calls with parameters of steps replaced: ``{"train.depth": 8}``; raises UsageError."""
+    changed = {node.name: node for node in nodes}
+    for path, value in values.items():
+        name, _, parameter = path.rpartition(".")
+        node = changed.get(name)
+        if node is None or parameter not in node.bindings:
+            known = [f"{one.name}.{key}" for one in nodes for key in one.bindings]
+            raise UsageError(
+                f"no step has the parameter `{path}`", hint=f"there are: {', '.join(known[:8])}"
+            )
+        if isinstance(node.bindings[parameter], (Handle, Artifact, DataFile)):
+            raise UsageError(f"`{path}` is the output of another step, not a parameter")
+        _check_parameter(value, path)
+        changed[name] = replace(node, bindings={**node.bindings, parameter: value})
+    return [changed[node.name] for node in nodes]
+
+
+def _unwrapped(function: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The function inside of a ``functools.partial``, and what that binds: parameters, too."""
+    if not isinstance(function, functools.partial):
+        return function, {}
+    bound = inspect.signature(function.func).bind_partial(*function.args, **function.keywords)
+    return function.func, dict(bound.arguments)
+
+
+def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:
+    signature = inspect.signature(function)
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            stars = "*" if parameter.kind == parameter.VAR_POSITIONAL else "**"
+            raise UsageError(
+                f"{name} takes {stars}{parameter.name}: its inputs would have no names",
+                hint="give every input a parameter of its own",
+            )
+        if parameter.kind == parameter.POSITIONAL_ONLY:
+            raise UsageError(f"{name} has the positional-only parameter `{parameter.name}`")
+    return signature
+
+
+def _outputs(annotation: Any, step: str) -> tuple[OutputSpec, ...]:
+    if annotation is None or annotation is type(None):
+        return ()
+    if annotation is inspect.Parameter.empty:
+        return (OutputSpec("output", None, None),)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if isinstance(origin, type) and issubclass(origin, collections.abc.Iterator):
+        raise UsageError(
+            f"the step {step} is a generator, which cannot be stored",
+            hint="return a list, a table or a file",
+        )
+    if origin is not tuple or not arguments or arguments[-1] is Ellipsis:
+        return (_output(annotation, "output"),)
+    specs = tuple(_output(one, f"output_{i}") for i, one in enumerate(arguments))
+    names = [one.name for one in specs]
+    if len(set(names)) != len(names):
+        raise UsageError(f"the step {step} names two outputs alike: {', '.join(names)}")
+    return specs
+
+
+def _output(annotation: Any, fallback: str) -> OutputSpec:
+    if typing.get_origin(annotation) is not typing.Annotated:
+        return OutputSpec(fallback, None, annotation)
+    inner, *extras = typing.get_args(annotation)
+    for extra in extras:
+        name = extra.name if isinstance(extra, Artifact) else extra
+        if isinstance(name, str):
+            return OutputSpec(check_name(name, "output"), name, inner)
+    return OutputSpec(fallback, None, inner)
+
+
+def _check_parameter(value: Any, where: str) -> None:
+    """Raise UsageError for a value that cannot stand in a record as plain JSON."""
+    if isinstance(value, (list, tuple)):
+        for i, one in enumerate(value):
+            _check_parameter(one, f"{where}[{i}]")
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            if not isinstance(key, str):
+                raise UsageError(f"{where}: a key of a parameter should be text, not {key!r}")
+            _check_parameter(one, f"{where}[{key!r}]")
+    elif isinstance(value, Handle):
+        raise UsageError(
+            f"{where} holds a step's output inside a container",
+            hint="hand each output to a parameter of its own",
+        )
+    elif type(value) not in PARAMETER_TYPES:
+        raise UsageError(
+            f"{where} is a {type(value).__name__}, which is no parameter",
+            hint="parameters are numbers, texts, true/false, lists and dicts; make it a step's "
+            "output, `save_artifact(value, name)` and hand over `Artifact(name)`, or `data(path)`",
+        )

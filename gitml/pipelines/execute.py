@@ -1,0 +1,527 @@
+"""Runs the steps of a plan: from the cache where the key and its conditions hold, else by calling.
+
+One ``Execution`` is one run. It owns the run's writer (bytes), recorder (records), journal and
+captured output; an orchestrator decides in which order ``step`` is called. Nothing is visible to
+others before the run is published.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import posixpath
+import sys
+import time
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gitml import materializers
+from gitml.entities.ids import ObjectId
+from gitml.entities.records import CodeFile, Input, Log, Output, RunStep, Step
+from gitml.errors import GitmlError, StepFailed, UnsupportedValue, UsageError
+from gitml.history.index import Index, StepEntry
+from gitml.history.journal import FinishedStep, Journal
+from gitml.history.lineage import Lineage
+from gitml.history.record import Recorder, timestamp
+from gitml.history.revs import Names
+from gitml.materializers import Rules
+from gitml.pipelines import context
+from gitml.pipelines.cache import StepKey, step_key
+from gitml.pipelines.content import StoredContent
+from gitml.pipelines.dsl import OutputSpec
+from gitml.pipelines.observe import Observer, digest_files
+from gitml.pipelines.output import Capture
+from gitml.pipelines.plan import FromStep, Pinned, Plan, PlannedStep, Value, pinned
+from gitml.store.store import Store, Writer
+
+_DATA = "data:"
+"""Before the path of a data file, in the name under which a step has loaded it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A step that is done: its commit and record, its metrics, whether it came from the cache.
+
+    ``new`` tells that the commit is this run's to write, at the time ``at``: an executed step, or a
+    cached one that has to be made again because its code is not this run's.
+    """
+
+    name: str
+    commit: ObjectId
+    record: Step
+    metrics: Mapping[str, float]
+    parents: tuple[ObjectId, ...]
+    at: float
+    cached: bool
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvent:
+    """Something to tell while a run goes on: ``state`` is "started", "cached", "completed", …."""
+
+    step: str
+    state: str
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Execution:
+    """One run in progress.
+
+    ``tell`` is called with each event; ``done`` grows in plan order; ``current`` is the step at
+    work and ``log`` what it printed.
+    """
+
+    root: Path
+    plan: Plan
+    started: float
+    index: Index
+    names: Names
+    store: Store
+    writer: Writer
+    recorder: Recorder
+    journal: Journal
+    rules: Rules
+    capture: Capture
+    take_data: Callable[[str], Pinned]
+    environment: Mapping[str, str]
+    cache: bool
+    tell: Callable[[StepEvent], None] = lambda event: None
+    done: dict[str, Done] = field(default_factory=dict)
+    log: Log | None = None
+    current: str = ""
+    _reachable: dict[ObjectId, bool] = field(default_factory=dict)
+    _warned: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._lineage = Lineage(self.index, self.recorder.odb)
+        self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+    def step(self, planned: PlannedStep) -> None:
+        """Do one step: adopt a cached execution or call the function, and note it as done."""
+        began = time.perf_counter()
+        self.current, self.log = planned.name, None
+        inputs = self._inputs(planned)
+        key = self._key(planned, inputs)
+        hit = self._hit(planned, key, inputs) if key is not None else None
+        if hit is not None:
+            self._finish(self._adopt(planned, hit, inputs), began)
+            return
+        self._warn(planned)
+        self.tell(StepEvent(planned.name, "started"))
+        self._finish(self._call(planned, key, inputs), began)
+
+    def _finish(self, done: Done, began: float) -> None:
+        """Note a step as done, so that a kill of this process does not lose it."""
+        self.done[done.name] = done
+        state = "cached" if done.cached else "completed"
+        if done.new:
+            self.writer.flush()
+        entry = RunStep(done.name, state, done.commit)
+        record = done.record if done.new else None
+        self.journal.add(FinishedStep(entry, record, done.metrics, done.at))
+        self.tell(StepEvent(done.name, state, time.perf_counter() - began))
+
+    def forecast(self, planned: PlannedStep) -> tuple[StepKey | None, StepEntry | None]:
+        """The key that a step would have now and the execution that it would adopt.
+
+        Both None while an input is not known or where the step cannot be cached. A step with a hit
+        counts as done, so that the steps behind it can be forecast too.
+        """
+        if self.waits_for(planned) is not None:
+            return None, None
+        inputs = self._inputs(planned)
+        key = self._key(planned, inputs)
+        hit = self._hit(planned, key, inputs) if key is not None else None
+        if hit is not None:
+            self.done[planned.name] = _as_it_is(planned, hit)
+        return key, hit
+
+    def waits_for(self, planned: PlannedStep) -> str | None:
+        """The first step whose output a step needs and that is not done."""
+        bound = (one for one in planned.bindings.values() if isinstance(one, FromStep))
+        return next((one.step for one in bound if one.step not in self.done), None)
+
+    def _inputs(self, planned: PlannedStep) -> dict[str, Pinned]:
+        return {
+            name: self._given(binding)
+            for name, binding in planned.bindings.items()
+            if not isinstance(binding, Value)
+        }
+
+    def _given(self, binding: FromStep | Pinned) -> Pinned:
+        """An input with its bytes known: what is pinned, or the output of a step that is done."""
+        if isinstance(binding, Pinned):
+            return binding
+        done = self.done[binding.step]
+        for output in done.record.outputs:
+            if output.name == binding.output:
+                return Pinned(output.artifact, output, done.commit)
+        raise UsageError(f"the step {binding.step} made no output `{binding.output}`")
+
+    def _key(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> StepKey | None:
+        step, closure = planned.step, planned.closure
+        if closure.uncached is not None or not step.cache:
+            return None
+        return step_key(
+            name=step.name,
+            closure=closure,
+            parameters=_parameters(planned),
+            inputs={name: _content_id(one.output) for name, one in inputs.items()},
+            outputs=[(one.name, _declared(one)) for one in step.outputs],
+            input_materializers={name: one.output.materializer for name, one in inputs.items()},
+            environment={name: self.environment.get(name) for name in step.environment},
+            files=digest_files(self.root, step.files),
+            python=self._python,
+        )
+
+    def _hit(
+        self, planned: PlannedStep, key: StepKey, inputs: Mapping[str, Pinned]
+    ) -> StepEntry | None:
+        """The best execution with this key whose conditions still hold, None where there is none.
+
+        Its bytes are here, the files that it read besides its closure are unchanged, and what it
+        loaded by name is still what the name means. One that this run can adopt as the same commit
+        comes before others. (Its commit exists: the index forgets what no ref reaches.)
+        """
+        if not self.cache:
+            return None
+        usable = [e for e in self.index.steps_with_key(key.digest) if self._usable(e)]
+        for entry in usable:
+            if self._same_commit(entry, inputs):
+                return entry
+        return usable[0] if usable else None
+
+    def _usable(self, entry: StepEntry) -> bool:
+        record = entry.record
+        if not all(self.store.has(output.digest) for output in record.outputs):
+            return False
+        if record.observed and digest_files(self.root, record.observed) != record.observed:
+            return False
+        return all(self._still_means(load) for load in record.loads)
+
+    @property
+    def odb(self) -> Any:
+        """The repository's objects."""
+        return self.recorder.odb
+
+    def _still_means(self, load: Input) -> bool:
+        try:
+            found = self._look_up(load.name)
+        except GitmlError:
+            return False
+        return found.commit == load.commit and found.output.digest == load.digest
+
+    def _same_commit(self, entry: StepEntry, inputs: Mapping[str, Pinned]) -> bool:
+        """Whether the execution may stand in this run as the same commit.
+
+        Its code is this run's or an ancestor of it, or a snapshot with the same tree on top of an
+        ancestor; otherwise an abandoned branch would leak through it. And the model versions that
+        this run was given are among its parents, so that lineage names the version that was used.
+        """
+        versions = {one.commit for one in inputs.values() if self.index.version(one.commit)}
+        if not versions <= set(entry.parents):
+            return False
+        code = entry.record.code
+        if self._ancestor(code.commit):
+            return True
+        if code.snapshot and code.tree == self.plan.code.tree:
+            return all(self._ancestor(one) for one in self.odb.commit(code.commit).parents)
+        return False
+
+    def _ancestor(self, commit: ObjectId) -> bool:
+        """Whether a code commit is this run's or an ancestor of it."""
+        if commit not in self._reachable:
+            git = self.recorder.git
+            here = self.plan.code.commit
+            answer = commit == here or (
+                git.process("merge-base", "--is-ancestor", commit.hex, here.hex).returncode == 0
+            )
+            self._reachable[commit] = answer
+        return self._reachable[commit]
+
+    def _adopt(self, planned: PlannedStep, entry: StepEntry, inputs: Mapping[str, Pinned]) -> Done:
+        if self._same_commit(entry, inputs):
+            return _as_it_is(planned, entry)
+        given = tuple(_input(name, one) for name, one in inputs.items())
+        reached = self._lineage.sources(entry.parents[1:])
+        mine = self._lineage.sources([one.commit for one in given], built=self._built)
+        record = dataclasses.replace(
+            entry.record,
+            name=planned.name,
+            pipeline=self.plan.pipeline,
+            code=self.plan.code,
+            inputs=given,
+            reused=entry.record.reused or entry.id,
+            reached=tuple(sorted(reached - mine)),
+        )
+        return self._recorded(planned, record, entry.metrics, time.time(), cached=True)
+
+    def _recorded(
+        self,
+        planned: PlannedStep,
+        record: Step,
+        metrics: Mapping[str, float],
+        at: float,
+        *,
+        cached: bool,
+    ) -> Done:
+        """A step with a new record, its commit built."""
+        commit = self.recorder.step(record, metrics, at)
+        parents = (record.code.commit, *record.input_commits())
+        return Done(planned.name, commit, record, metrics, parents, at, cached=cached, new=True)
+
+    @property
+    def _built(self) -> dict[ObjectId, tuple[ObjectId, ...]]:
+        """The parents of the step commits that this run has made or adopted."""
+        return {done.commit: done.parents for done in self.done.values()}
+
+    def _call(
+        self, planned: PlannedStep, key: StepKey | None, inputs: Mapping[str, Pinned]
+    ) -> Done:
+        started = time.time()
+        clock = time.perf_counter()
+        arguments = {
+            name: binding.value if isinstance(binding, Value) else self._load(planned, name, inputs)
+            for name, binding in planned.bindings.items()
+        }
+        running = context.StepContext(
+            self.plan.pipeline,
+            planned.name,
+            _parameters(planned),
+            self.plan.uses or self.plan.model,
+            functools.partial(self._load_by_name, planned),
+            self._data_in_step,
+        )
+        returned, seen = self._run_function(planned, arguments, running)
+        if seen.unstable:
+            key = None
+        outputs = self._store_outputs(planned, returned)
+        record = Step(
+            name=planned.name,
+            pipeline=self.plan.pipeline,
+            source=planned.closure.source,
+            code=self.plan.code,
+            code_id=planned.closure.code_id,
+            files=tuple(CodeFile(file.path, file.blob) for file in planned.closure.files),
+            parameters=_parameters(planned),
+            inputs=tuple(_input(name, one) for name, one in inputs.items()),
+            outputs=outputs,
+            started=timestamp(started),
+            duration=round(time.perf_counter() - clock, 6),
+            key=key.digest if key else None,
+            parts=key.parts if key else {},
+            loads=tuple(running.loads.values()),
+            observed=digest_files(self.root, _besides(running.loads, seen.observed)),
+            metadata=running.metadata,
+            log=self.log,
+        )
+        at = started + record.duration
+        return self._recorded(planned, record, dict(running.metrics), at, cached=False)
+
+    def _run_function(
+        self, planned: PlannedStep, arguments: Mapping[str, Any], running: context.StepContext
+    ) -> tuple[Any, Observer]:
+        """What the function returned, and what it read besides its code and its inputs.
+
+        ``log`` is what it printed, also when it raises.
+        """
+        printed: list[bytes] = []
+        data = [one.spelling for one in planned.bindings.values() if isinstance(one, Pinned)]
+        observer = Observer(self.root, planned.closure, [*planned.step.files, *data])
+        try:
+            with self.capture.step(printed), observer, context.running(running):
+                returned = planned.step.function(**arguments)
+        except GitmlError:
+            raise
+        except Exception as error:
+            raise StepFailed(f"the step {planned.name} of {self.plan.pipeline} failed") from error
+        finally:
+            self.log = self._keep(printed)
+        self._name_once(f"{planned.name} started {one}" for one in observer.subprocesses)
+        return returned, observer
+
+    def _store_outputs(self, planned: PlannedStep, returned: Any) -> tuple[Output, ...]:
+        specs = planned.step.outputs
+        values = _match(specs, returned, planned.name)
+        return tuple(
+            self._store_output(planned, spec, value, alone=len(specs) == 1)
+            for spec, value in zip(specs, values, strict=True)
+        )
+
+    def _store_output(
+        self, planned: PlannedStep, spec: OutputSpec, value: Any, *, alone: bool
+    ) -> Output:
+        default = f"{self.plan.pipeline}.{planned.name}" + ("" if alone else f".{spec.name}")
+        try:
+            return store_value(
+                self.writer,
+                value,
+                name=spec.name,
+                artifact=spec.artifact or default,
+                rules=self._rules(planned),
+            )
+        except UnsupportedValue as error:
+            raise UnsupportedValue(
+                f"the output `{spec.name}` of the step {planned.name} cannot be stored",
+                hint=error.hint,
+            ) from error
+
+    def _rules(self, planned: PlannedStep) -> Rules:
+        """What may be loaded and stored: what the repository allows, and the step's own types."""
+        return dataclasses.replace(self.rules, trusted_modules=planned.closure.modules)
+
+    def _load(self, planned: PlannedStep, name: str, inputs: Mapping[str, Pinned]) -> Any:
+        wanted = planned.step.hints.get(name)
+        return self._value(planned, inputs[name], wanted)
+
+    def _value(self, planned: PlannedStep, given: Pinned, wanted: Any) -> Any:
+        content = StoredContent(self.writer, given.output, given.path)
+        return materializers.load_value(
+            content, _materializer(given.output), plain_type(wanted), self._rules(planned)
+        )
+
+    def _load_by_name(self, planned: PlannedStep, name: str, wanted: type | None) -> Any:
+        """What a step loads itself; it becomes an input of the step, by commit."""
+        given = self._look_up(name)
+        running = context.get_context()
+        running.loads[name] = _input(name, given)
+        return self._value(planned, given, wanted)
+
+    def _look_up(self, name: str) -> Pinned:
+        """What a name meant when the run was planned; a path is a data file of the repository."""
+        if name.startswith(_DATA):
+            return self.take_data(name.removeprefix(_DATA))
+        return pinned(name, self.names.resolve(name))
+
+    def _data_in_step(self, path: str) -> Path:
+        name = f"{_DATA}{posixpath.normpath(path)}"
+        given = self._look_up(name)
+        context.get_context().loads[name] = _input(name, given)
+        return given.path or self.root / path
+
+    def _keep(self, printed: Sequence[bytes]) -> Log | None:
+        data = b"".join(printed)
+        return Log(self.writer.put_bytes(data), len(data)) if data else None
+
+    def _warn(self, planned: PlannedStep) -> None:
+        """Say once what about a step's code deserves to be known."""
+        notes = [f"{planned.name}: {one}" for one in planned.closure.warnings]
+        if planned.closure.uncached is not None:
+            notes.append(f"{planned.name} is not cached: {planned.closure.uncached}")
+        self._name_once(notes)
+
+    def _name_once(self, notes: Iterable[str]) -> None:
+        fresh = [one for one in notes if one not in self._warned]
+        self._warned.update(fresh)
+        if fresh:
+            self.tell(StepEvent("", "note", notes=tuple(fresh)))
+
+
+def _as_it_is(planned: PlannedStep, entry: StepEntry) -> Done:
+    """A cached execution adopted as the same commit."""
+    return Done(
+        planned.name,
+        entry.id,
+        entry.record,
+        entry.metrics,
+        entry.parents,
+        entry.at,
+        cached=True,
+        new=False,
+    )
+
+
+def store_value(writer: Writer, value: Any, *, name: str, artifact: str, rules: Rules) -> Output:
+    """A value in the store, as the output that records name; raises UnsupportedValue."""
+    materializer = materializers.for_value(value, rules)
+    saved = materializer.save(value, rules)
+    kind = "blob"
+    if isinstance(saved, bytes):
+        digest, size = writer.put_bytes(saved), len(saved)
+    elif saved.is_dir():
+        kind = "tree"
+        digest, size = writer.put_directory(saved)
+    else:
+        digest, size = writer.put_file(saved)
+    return Output(
+        name=name,
+        artifact=artifact,
+        digest=digest,
+        kind=kind,
+        size=size,
+        materializer=f"{materializer.name}/{materializer.version}",
+        type=materializers.type_name(value),
+        metadata=materializer.metadata(value),
+    )
+
+
+def plain_type(annotation: Any) -> type | None:
+    """The class behind a parameter's annotation, None where it says nothing definite."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return plain_type(typing.get_args(annotation)[0])
+    return annotation if isinstance(annotation, type) else None
+
+
+_UNFINISHED = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+
+
+def _match(specs: Sequence[OutputSpec], returned: Any, step: str) -> Sequence[Any]:
+    """The returned values, one for each declared output; raises UsageError for a wrong count."""
+    if isinstance(returned, _UNFINISHED):
+        if isinstance(returned, types.CoroutineType):
+            returned.close()
+        raise UsageError(
+            f"the step {step} returned a {type(returned).__name__}, which cannot be stored",
+            hint="return a list, a table or a file",
+        )
+    if not specs:
+        if returned is not None:
+            raise UsageError(f"the step {step} is annotated `-> None` and returned a value")
+        return ()
+    if len(specs) == 1:
+        return (returned,)
+    if not isinstance(returned, (tuple, list)) or len(returned) != len(specs):
+        count = len(returned) if isinstance(returned, (tuple, list)) else 1
+        raise UsageError(
+            f"the step {step} declares {len(specs)} outputs and returned {count}",
+            hint="return a tuple with one value for each",
+        )
+    return returned
+
+
+def _input(name: str, given: Pinned) -> Input:
+    output = given.output
+    return Input(name, output.digest, output.kind, given.commit, output.artifact or None)
+
+
+def _besides(loads: Iterable[str], paths: Iterable[str]) -> list[str]:
+    """The paths that are not, and not below, data that the step asked for by name."""
+    data = [one.removeprefix(_DATA) for one in loads if one.startswith(_DATA)]
+    return [one for one in paths if not any(f"{one}/".startswith(f"{path}/") for path in data)]
+
+
+def _parameters(planned: PlannedStep) -> dict[str, Any]:
+    bindings = planned.bindings.items()
+    return {name: one.value for name, one in bindings if isinstance(one, Value)}
+
+
+def _content_id(output: Output) -> str:
+    return str(output.digest) if output.kind == "blob" else f"tree {output.digest}"
+
+
+def _declared(spec: OutputSpec) -> str:
+    """The materializer that a declared output will use, as far as its annotation tells."""
+    wanted = plain_type(spec.annotation)
+    found = materializers.for_type(wanted) if wanted is not None else None
+    return f"{found.name}/{found.version}" if found is not None else ""
+
+
+def _materializer(output: Output) -> str:
+    return output.materializer.partition("/")[0]

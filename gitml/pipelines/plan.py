@@ -1,0 +1,170 @@
+"""A pipeline call as a plan: the steps in order, their code, and everything they are bound to.
+
+Names are resolved here and nowhere later, so that what happens meanwhile in the repository changes
+nothing in the run. A plan loads no values and writes no records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gitml.entities.ids import ObjectId
+from gitml.entities.records import Code, Output, Pin
+from gitml.errors import NameNotFound
+from gitml.history.revs import Found, Names
+from gitml.pipelines.closure import Closure, Tracer
+from gitml.pipelines.dsl import (
+    Artifact,
+    DataFile,
+    Handle,
+    Model,
+    Node,
+    PipelineFunction,
+    StepFunction,
+    override,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A parameter: a plain value, part of the cache key and of the record."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FromStep:
+    """An input that an earlier step of the plan makes."""
+
+    step: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """An input that exists: its bytes, and the commit (step, source or version) that made them."""
+
+    spelling: str
+    output: Output
+    commit: ObjectId
+    path: Path | None = None
+
+
+Binding = Value | FromStep | Pinned
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step of a plan: what is called, with what, and the code that its key is made of."""
+
+    name: str
+    step: StepFunction
+    bindings: Mapping[str, Binding]
+    closure: Closure
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run before it runs.
+
+    ``model`` is the model that it makes a version of, ``uses`` the version that it was given (by
+    the full id of its commit).
+    """
+
+    pipeline: str
+    parameters: Mapping[str, Any]
+    steps: tuple[PlannedStep, ...]
+    code: Code
+    stack: str
+    model: Model | None
+    pins: tuple[Pin, ...]
+    uses: Model | None
+    cache: bool
+
+
+@dataclass
+class Planner:
+    """Makes plans of pipeline calls in one repository.
+
+    ``take_data`` stores a file of the repository and gives it as a pinned input; ``take_code``
+    gives the code commit for the paths of the import closure.
+    """
+
+    root: Path
+    names: Names
+    stack: str
+    take_data: Callable[[str], Pinned]
+    take_code: Callable[[set[str]], Code]
+
+    def plan(self, pipeline: PipelineFunction, parameters: Mapping[str, Any]) -> Plan:
+        """The plan of a call; ``parameters`` may name those of steps as ``<step>.<parameter>``.
+
+        Raises UsageError, NameNotFound and what reading the code raises.
+        """
+        own = {key: value for key, value in parameters.items() if "." not in key}
+        theirs = {key: value for key, value in parameters.items() if "." in key}
+        arguments = pipeline.arguments((), own)
+        nodes = override(pipeline.compose(arguments), theirs)
+        makes, uses = self._model(pipeline.model)
+        tracer = Tracer(self.root)
+        pins: dict[str, Pinned] = {}
+        steps = tuple(self._step(node, tracer, pins) for node in nodes)
+        closure = {file.path for step in steps for file in step.closure.files}
+        return Plan(
+            pipeline.name,
+            {**arguments, **theirs},
+            steps,
+            self.take_code(closure),
+            self.stack,
+            makes,
+            tuple(self._pins(pipeline.model, uses, pins)),
+            uses,
+            pipeline.cache,
+        )
+
+    def _model(self, model: Model | None) -> tuple[Model | None, Model | None]:
+        """The model that the run makes, and the one it uses: a version pinned to its commit."""
+        if model is None or model.version is None:
+            return model, None
+        return None, Model(model.name, self.names.version(model.name, model.which).hex)
+
+    def _pins(
+        self, model: Model | None, uses: Model | None, pins: Mapping[str, Pinned]
+    ) -> list[Pin]:
+        """What every name meant when the run was planned, for its record."""
+        found = {name: one.commit for name, one in pins.items()}
+        if model is not None and uses is not None:
+            found[f"{model.name}@{model.which}"] = ObjectId(uses.which)
+        return [Pin(name, commit) for name, commit in sorted(found.items())]
+
+    def _step(self, node: Node, tracer: Tracer, pins: dict[str, Pinned]) -> PlannedStep:
+        closure = tracer.trace(node.step.function, declared_environment=node.step.environment)
+        bindings = {key: self._bind(value, pins) for key, value in node.bindings.items()}
+        return PlannedStep(node.name, node.step, bindings, closure)
+
+    def _bind(self, value: Any, pins: dict[str, Pinned]) -> Binding:
+        if isinstance(value, Handle):
+            return FromStep(value.node, value.output)
+        if isinstance(value, Artifact):
+            if value.spelling not in pins:
+                pins[value.spelling] = self.pin(value)
+            return pins[value.spelling]
+        if isinstance(value, DataFile):
+            if value.path not in pins:
+                pins[value.path] = self.take_data(value.path)
+            return pins[value.path]
+        return Value(value)
+
+    def pin(self, artifact: Artifact) -> Pinned:
+        """An artifact reference, resolved; raises NameNotFound."""
+        return pinned(artifact.spelling, self.names.resolve(artifact.spelling))
+
+
+def pinned(spelling: str, found: Found) -> Pinned:
+    """What a resolved name offers as an input; raises NameNotFound where it has no bytes."""
+    if found.output is None or found.commit is None:
+        raise NameNotFound(f"`{spelling}` is a {found.kind}, not an artifact")
+    return Pinned(spelling, found.output, found.commit)

@@ -1,0 +1,455 @@
+"""A run from plan to record: executes, unites what the steps logged, publishes all at once.
+
+The order is the law of promises.md: bytes durable first, then the records as one pack, then all
+refs in one transaction. A run that fails or is interrupted is recorded too, with the steps that
+finished; it makes no version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gitml.entities import codec
+from gitml.entities.ids import Digest, ObjectId
+from gitml.entities.records import Code, Failure, Run, RunStep, Version, VersionArtifact
+from gitml.errors import RaceLost, StepFailed, StorageError
+from gitml.git import refs
+from gitml.git.odb import Odb
+from gitml.git.process import Git
+from gitml.git.refs import Change
+from gitml.git.snapshot import code_state
+from gitml.git.upkeep import keep_up
+from gitml.history import journal
+from gitml.history.index import Index, VersionEntry
+from gitml.history.journal import Journal, Orphan
+from gitml.history.record import (
+    Person,
+    Recorder,
+    covering_steps,
+    run_ref,
+    seconds_of,
+    timestamp,
+    version_ref,
+    version_tag,
+)
+from gitml.history.revs import ModelState, Names
+from gitml.materializers import Rules
+from gitml.pipelines.card import model_card
+from gitml.pipelines.dsl import Model, PipelineFunction
+from gitml.pipelines.environment import environment_text
+from gitml.pipelines.execute import Done, Execution, StepEvent
+from gitml.pipelines.failure import describe
+from gitml.pipelines.output import Capture
+from gitml.pipelines.plan import Pinned, Plan, Planner
+from gitml.pipelines.sources import take
+from gitml.stack.stack import Stack
+from gitml.store.store import Store, Writer
+
+_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that has ended: its commit, its record, the version that it made or resolved to."""
+
+    commit: ObjectId
+    record: Run
+    version: ObjectId | None
+    new_version: bool
+
+
+@dataclass
+class Runner:
+    """Runs pipelines in one repository and records them."""
+
+    git: Git
+    odb: Odb
+    index: Index
+    store: Store
+    person: Person
+    rules: Rules
+    environment: Mapping[str, str]
+    live: int = 2
+    _left_out: tuple[str, ...] = field(default=(), init=False)
+
+    @property
+    def journals(self) -> Path:
+        """The folder of the journals of runs in flight."""
+        return self.git.common / "gitml" / "journal"
+
+    def run(
+        self,
+        pipeline: PipelineFunction,
+        parameters: Mapping[str, Any],
+        stack: Stack,
+        *,
+        cache: bool = True,
+        tell: Callable[[StepEvent], None] = lambda event: None,
+    ) -> Finished:
+        """Run a pipeline and record it.
+
+        Raises what planning raises (nothing is recorded then); what a step raises comes out as
+        GitmlError or KeyboardInterrupt with ``finished`` set to the recorded run.
+        """
+        orchestrator = stack.runner()
+        with self.store.writer() as writer, Capture(self.live) as capture:
+            execution = self.prepare(pipeline, parameters, stack.name, writer, capture)
+            execution.tell, execution.cache = tell, cache and execution.cache
+            self._name_left_out(execution)
+            try:
+                orchestrator.run(execution.plan.steps, execution.step)
+            except (Exception, KeyboardInterrupt, SystemExit) as error:
+                self._record_failure(execution, error)
+                raise
+            finished = self._publish(execution, "completed", None)
+            execution.journal.remove()
+        return finished
+
+    def _name_left_out(self, execution: Execution) -> None:
+        """Say what the snapshot does not hold, so that nobody believes that it is recorded."""
+        files = self._left_out
+        if execution.plan.code.snapshot and files:
+            more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+            note = f"the snapshot leaves out what git does not track: {', '.join(files[:3])}{more}"
+            execution.tell(StepEvent("", "note", notes=(note,)))
+
+    def prepare(
+        self,
+        pipeline: PipelineFunction,
+        parameters: Mapping[str, Any],
+        stack: str,
+        writer: Writer,
+        capture: Capture,
+    ) -> Execution:
+        """A planned run that has not begun; it has written nothing but a snapshot of the code."""
+        root = self.git.work_tree()
+        self.index.refresh()
+        names = Names.now(self.index, self.odb)
+        recorder = Recorder(self.git, self.odb, self.person)
+        data = _DataFiles(root, writer, recorder)
+        plan = Planner(root, names, stack, data.take, self._code).plan(pipeline, parameters)
+        started = time.time()
+        return Execution(
+            root=root,
+            plan=plan,
+            started=started,
+            index=self.index,
+            names=names,
+            store=self.store,
+            writer=writer,
+            recorder=recorder,
+            journal=Journal(self.journals, self._header(plan, started)),
+            rules=self.rules,
+            capture=capture,
+            take_data=data.take,
+            environment=self.environment,
+            cache=plan.cache,
+        )
+
+    def _code(self, closure: set[str]) -> Code:
+        state = code_state(self.git, self.odb, closure=closure)
+        self._left_out = state.left_out
+        return Code(state.commit, state.tree, state.snapshot)
+
+    def _header(self, plan: Plan, started: float) -> dict[str, Any]:
+        return {
+            "format": codec.FORMAT,
+            "pipeline": plan.pipeline,
+            "parameters": dict(plan.parameters),
+            "code": codec.to_document(plan.code),
+            "stack": plan.stack,
+            "started": timestamp(started),
+            "model": plan.model.name if plan.model else None,
+            "person": [self.person.name, self.person.mail],
+            "environment": environment_text().decode(),
+            "steps": [step.name for step in plan.steps],
+        }
+
+    def _record_failure(self, execution: Execution, error: BaseException) -> None:
+        """Record a run that did not complete; its error carries the recorded run."""
+        interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
+        state = "interrupted" if interrupted else "failed"
+        failure = describe(error, execution.current, self.environment)
+        with contextlib.suppress(StorageError):
+            finished = self._publish(execution, state, failure)
+            execution.journal.remove()
+            error.finished = finished  # type: ignore[attr-defined]
+            if isinstance(error, StepFailed):
+                error.hint = f"`gitml show {finished.commit.short}` prints the traceback"
+
+    def _publish(self, execution: Execution, state: str, failure: Failure | None) -> Finished:
+        """Make the run's bytes durable, then its records, then its refs."""
+        started, now = execution.started, time.time()
+        plan, done = execution.plan, list(execution.done.values())
+        metrics = united({one.name: one.metrics for one in done})
+        makes = plan.model if state == "completed" else None
+        resolved = self._resolved(plan, makes, done) if makes else None
+        run = Run(
+            pipeline=plan.pipeline,
+            state=state,
+            code=plan.code,
+            stack=plan.stack,
+            parameters=plan.parameters,
+            steps=tuple(_run_steps(execution, state)),
+            started=timestamp(started),
+            duration=round(now - started, 6),
+            model=plan.model.name if plan.model else None,
+            version=resolved.id if resolved else None,
+            pins=plan.pins,
+            failure=failure,
+        )
+        execution.writer.commit()
+        recorder = execution.recorder
+        commit = self._record_run(recorder, run, metrics, environment_text(), done, now)
+        ref = run_ref(run.pipeline, run.started, commit)
+        changes = [Change(ref, commit, None)]
+        if makes is None or resolved is not None:
+            recorder.publish(changes, f"run {run.pipeline}")
+            keep_up(self.git, ref)
+            version = resolved.id if resolved else None
+            return Finished(commit, run, version, False)
+        version = self._version(recorder, plan, makes, run, commit, done, metrics, now)
+        changes.append(Change(version_ref(makes.name, version), version, None))
+        self._publish_version(recorder, makes.name, version, changes, now)
+        keep_up(self.git, ref)
+        return Finished(commit, run, version, True)
+
+    def _record_run(
+        self,
+        recorder: Recorder,
+        run: Run,
+        metrics: Mapping[str, float],
+        environment: bytes,
+        done: Iterable[Done],
+        now: float,
+    ) -> ObjectId:
+        steps = [(one.name, one.commit) for one in done]
+        parents = {one.commit: one.parents for one in done}
+        return recorder.run(run, metrics, environment, covering_steps(steps, parents), now)
+
+    def _resolved(self, plan: Plan, model: Model, done: list[Done]) -> VersionEntry | None:
+        """The version that an all-cached run resolves to: the same keys and outputs.
+
+        A version that came from a snapshot does not count once the code is clean.
+        """
+        if not all(one.cached for one in done):
+            return None
+        keys = {one.name: one.record.key or "" for one in done}
+        digests = _digests(version_artifacts(done))
+        state = _state(Names.now(self.index, self.odb), model.name)
+        visible = set(state.visible) if state else set()
+        for entry in reversed(self.index.versions(model.name)):
+            same = entry.record.keys == keys and _digests(entry.record.artifacts) == digests
+            stale = entry.record.code.snapshot and not plan.code.snapshot
+            if same and not stale and entry.id in visible:
+                return entry
+        return None
+
+    def _version(
+        self,
+        recorder: Recorder,
+        plan: Plan,
+        model: Model,
+        run: Run,
+        commit: ObjectId,
+        done: list[Done],
+        metrics: Mapping[str, float],
+        now: float,
+    ) -> ObjectId:
+        parameters = {
+            f"{one.name}.{key}": value
+            for one in done
+            for key, value in one.record.parameters.items()
+            if plan.parameters.get(key) != value
+        }
+        record = Version(
+            model=model.name,
+            pipeline=plan.pipeline,
+            run=commit,
+            code=plan.code,
+            created=timestamp(now),
+            parameters={**parameters, **plan.parameters},
+            artifacts=version_artifacts(done),
+            keys={one.name: one.record.key or "" for one in done},
+            metadata=united({one.name: one.record.metadata for one in done}),
+            description=model.description,
+        )
+        return recorder.version(record, metrics, model_card(record, metrics), now)
+
+    def _publish_version(
+        self, recorder: Recorder, model: str, version: ObjectId, changes: list[Change], now: float
+    ) -> None:
+        """Publish with the next free number; with a git remote the version stays a draft."""
+        if self.git.has_remote():
+            recorder.publish(changes, f"version of {model}")
+            return
+        keep = recorder.builder.write_pack()
+        committer = self.person.at(now)
+        for attempt in range(_TRIES):
+            self.index.refresh()
+            number = next_number(_state(Names.now(self.index, self.odb), model))
+            tag = recorder.number(model, number, version, committer)
+            recorder.builder.write_loose()
+            numbered = [*changes, Change(version_tag(model, number), tag, None)]
+            try:
+                refs.update(self.git, numbered, f"{model} v{number}")
+                break
+            except RaceLost:
+                if attempt == _TRIES - 1:
+                    raise
+        keep.release()
+
+    def recover(self) -> list[ObjectId]:
+        """Record the runs whose processes were killed, as interrupted; their commits."""
+        found = journal.orphans(self.journals)
+        if not found:
+            return []
+        self.store.recover()
+        return [commit for one in found if (commit := self._replay(one)) is not None]
+
+    def _replay(self, orphan: Orphan) -> ObjectId | None:
+        """The commit of a killed run, made of its journal; None where nothing finished."""
+        header = orphan.header
+        if not orphan.steps:
+            orphan.path.unlink(missing_ok=True)
+            return None
+        recorder = Recorder(self.git, self.odb, Person(*header["person"]))
+        done = self._rebuilt(orphan, recorder)
+        code = codec.from_document(Code, header["code"], orphan.path.name)
+        last = max(one.at for one in orphan.steps)
+        names = [one.name for one in done]
+        steps = [RunStep(d.name, "cached" if d.cached else "completed", d.commit) for d in done]
+        steps += [RunStep(name, "interrupted") for name in header["steps"] if name not in names]
+        started = header["started"]
+        run = Run(
+            pipeline=header["pipeline"],
+            state="interrupted",
+            code=code,
+            stack=header["stack"],
+            parameters=header["parameters"],
+            steps=tuple(steps),
+            started=started,
+            duration=round(max(last - seconds_of(started), 0.0), 6),
+            model=header.get("model"),
+        )
+        metrics = united({one.name: one.metrics for one in done})
+        environment = header["environment"].encode()
+        commit = self._record_run(recorder, run, metrics, environment, done, last)
+        change = Change(run_ref(run.pipeline, started, commit), commit, None)
+        with contextlib.suppress(RaceLost):
+            recorder.publish([change], f"recover {run.pipeline}")
+        orphan.path.unlink(missing_ok=True)
+        return commit
+
+    def _rebuilt(self, orphan: Orphan, recorder: Recorder) -> list[Done]:
+        """The finished steps of a journal as commits again, up to one that cannot be rebuilt."""
+        done: list[Done] = []
+        for step in orphan.steps:
+            commit = step.entry.commit
+            if commit is None:
+                break
+            if step.record is None:
+                entry = self.index.step(commit)
+                if entry is None:
+                    break
+                record, parents = entry.record, entry.parents
+            else:
+                record = step.record
+                if not self._rebuild_sources(recorder, record.input_commits(), record):
+                    break
+                if recorder.step(record, step.metrics, step.at) != commit:
+                    break
+                parents = (record.code.commit, *record.input_commits())
+            cached = step.entry.state == "cached"
+            new = step.record is not None
+            metrics = step.metrics if new else self.index.step(commit).metrics  # type: ignore[union-attr]
+            done.append(
+                Done(step.entry.name, commit, record, metrics, parents, step.at, cached, new)
+            )
+        return done
+
+    def _rebuild_sources(
+        self, recorder: Recorder, commits: Iterable[ObjectId], record: Any
+    ) -> bool:
+        """Make the source commits that a step names again; False where one cannot be made."""
+        missing = {one for one in commits if one not in recorder.builder and one not in self.odb}
+        for one in (*record.inputs, *record.loads):
+            if one.commit in missing and self.store.has(one.digest):
+                size = self.store.info(one.digest).size
+                missing.discard(recorder.source(one.digest, one.kind, size))
+        return not missing
+
+
+@dataclass
+class _DataFiles:
+    """Takes files of the repository into the store, each once in a run."""
+
+    root: Path
+    writer: Writer
+    recorder: Recorder
+    _taken: dict[str, Pinned] = field(default_factory=dict)
+
+    def take(self, path: str) -> Pinned:
+        if path not in self._taken:
+            self._taken[path] = take(self.root, path, self.writer, self.recorder)
+        return self._taken[path]
+
+
+def united(by_step: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the steps logged under one roof; a name that two steps use becomes ``<step>.<name>``."""
+    owners: dict[str, list[str]] = {}
+    for step, values in by_step.items():
+        for name in values:
+            owners.setdefault(name, []).append(step)
+    return {
+        name if len(owners[name]) == 1 else f"{step}.{name}": value
+        for step, values in by_step.items()
+        for name, value in values.items()
+    }
+
+
+def version_artifacts(done: Iterable[Done]) -> tuple[VersionArtifact, ...]:
+    """The artifacts of a version: every output of its run; a clash becomes ``<step>.<name>``."""
+    made = [(one, output) for one in done for output in one.record.outputs]
+    names = [output.artifact for _, output in made]
+    return tuple(
+        VersionArtifact(
+            output.artifact if names.count(output.artifact) == 1 else f"{one.name}.{output.name}",
+            one.name,
+            one.commit,
+            output,
+        )
+        for one, output in made
+    )
+
+
+def next_number(state: ModelState | None) -> int:
+    """The number of a model's next version: one above every number ever given, deleted or not."""
+    if state is None:
+        return 1
+    return max([0, *state.numbers, *state.deleted]) + 1
+
+
+def _state(names: Names, model: str) -> ModelState | None:
+    return names.model(model) if model in names.models else None
+
+
+def _digests(artifacts: Iterable[VersionArtifact]) -> dict[str, Digest]:
+    return {one.name: one.output.digest for one in artifacts}
+
+
+def _run_steps(execution: Execution, state: str) -> Iterable[RunStep]:
+    """Every step of the plan as it ended: done, failed or interrupted, or never begun."""
+    for planned in execution.plan.steps:
+        done = execution.done.get(planned.name)
+        if done is not None:
+            yield RunStep(done.name, "cached" if done.cached else "completed", done.commit)
+        elif planned.name == execution.current:
+            yield RunStep(planned.name, state, None, execution.log)
+        else:
+            yield RunStep(planned.name, "skipped")

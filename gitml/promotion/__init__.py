@@ -1,0 +1,1 @@
+"""Promotion: which version holds which stage, as immutable tags."""

@@ -1,0 +1,246 @@
+"""Moves of stages, and deletions: each one immutable annotated tag, made by compare-and-swap.
+
+An event tag ``<model>@<stage>/<n>`` binds project, model, stage, n, the version's commit, the holder
+before and the object id of the event before: a chain that cannot be forged in the middle. To
+create the tag is the compare-and-swap; the ref of the stage moves in the same transaction.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from gitml.config import Config
+from gitml.entities import codec
+from gitml.entities.ids import ObjectId, check_stage_name
+from gitml.entities.records import Promotion, Tombstone
+from gitml.errors import GitmlError, NameNotFound, PolicyNotMet, RaceLost, UsageError
+from gitml.git.odb import Odb
+from gitml.git.process import Git
+from gitml.git.refs import Change
+from gitml.history.index import Index
+from gitml.history.record import (
+    STAGES,
+    TAGS,
+    Person,
+    Recorder,
+    run_ref,
+    timestamp,
+    version_ref,
+)
+from gitml.history.revs import Event, ModelState, Names
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a promotion did: labels of the versions, the event's tag, and whether anything moved."""
+
+    model: str
+    stage: str
+    version: str | None
+    before: str | None
+    tag: str
+    moved: bool = True
+
+
+@dataclass
+class Promoter:
+    """Moves stages and deletes versions in one repository; every move names who and why."""
+
+    git: Git
+    odb: Odb
+    index: Index
+    config: Config
+    person: Person | None
+
+    def promote(self, model: str, which: str, stage: str, reason: str) -> Move:
+        """Make a version the holder of a stage.
+
+        Raises NameNotFound, PolicyNotMet, RaceLost; UsageError where no identity is configured. A
+        version that holds the stage already stays, and nothing is written.
+        """
+        check_stage_name(stage)
+        self._permitted(stage)
+        state = self._state(model)
+        version = Names.now(self.index, self.odb).version(model, which)
+        if state.holder(stage) == version:
+            tag = f"{model}@{stage}/{state.stages[stage][-1].promotion.n}"
+            label = state.label(version)
+            return Move(model, stage, label, label, tag, moved=False)
+        return self._move(state, stage, version, reason)
+
+    def rollback(self, model: str, stage: str, reason: str | None) -> Move:
+        """Bring back the holder before; repeated, it goes further back. Raises UsageError."""
+        check_stage_name(stage)
+        self._permitted(stage)
+        state = self._state(model)
+        events = state.stages.get(stage, ())
+        if not events:
+            raise NameNotFound(
+                f"{stage} of {model} has never been held", hint=f"`gitml stage list {model}`"
+            )
+        target = _held_before(state, events)
+        if target is None or target.promotion.version is None:
+            raise UsageError(f"nothing held {stage} of {model} before")
+        version, n = target.promotion.version, target.promotion.n
+        why = reason or f"roll-back to {state.label(version)}"
+        return self._move(state, stage, version, why, restores=n)
+
+    def clear(self, model: str, stage: str, reason: str) -> Move:
+        """Leave a stage without a holder; the vacancy is an event like any other."""
+        check_stage_name(stage)
+        self._permitted(stage)
+        state = self._state(model)
+        if state.holder(stage) is None:
+            raise NameNotFound(f"nothing holds {stage} of {model}", hint="`gitml stage list`")
+        return self._move(state, stage, None, reason)
+
+    def delete_version(self, model: str, which: str, reason: str) -> str:
+        """Hide a version from all readers for ever; its label.
+
+        A numbered one gets a tombstone and its number is never given again; a draft loses its ref.
+        Raises UsageError for one that holds a stage.
+        """
+        person = self._who()
+        names = Names.now(self.index, self.odb)
+        state, commit = names.model(model), names.version(model, which)
+        label, held = state.label(commit), state.held(commit)
+        if held:
+            raise GitmlError(
+                f"{label} holds {' and '.join(held)}",
+                hint=f"`gitml promote` another version to {held[0]}, "
+                f"or `gitml stage clear {model} {held[0]} -m WHY`",
+            )
+        recorder = Recorder(self.git, self.odb, person)
+        changes = []
+        numbers = [n for n, one in state.numbers.items() if one == commit]
+        now = time.time()
+        for n in numbers:
+            name = f"{model}@deleted/{n}"
+            stone = Tombstone(self.config.project, model, n, commit, reason, timestamp(now))
+            document = codec.to_document(stone)
+            tag = recorder.line_tag(name, commit, f"{model} deleted v{n}", document, now)
+            changes.append(Change(f"{TAGS}/{name}", tag, None))
+        if not numbers:
+            changes.append(Change(version_ref(model, commit), None, commit))
+        recorder.publish_few(changes, f"delete {label}")
+        self.index.refresh()
+        return label
+
+    def delete_run(self, commit: ObjectId) -> str:
+        """Forget a run that no version descends from; raises UsageError where one does."""
+        entry = self.index.run(commit)
+        ref = run_ref(entry.record.pipeline, entry.record.started, commit) if entry else ""
+        if entry is None or not self.index.refs_below(ref):
+            raise NameNotFound(f"no run is called {commit.short}", hint="`gitml log`")
+        for version in self.index.versions():
+            if version.record.run == commit:
+                model = version.record.model
+                label = self._state(model).label(version.id)
+                raise GitmlError(
+                    f"{label} was made by the run {commit.short}",
+                    hint=f"`gitml delete {label} -m WHY` hides the version; its run stays",
+                )
+        recorder = Recorder(self.git, self.odb, self.person or Person())
+        recorder.publish_few([Change(ref, None, commit)], f"delete run {commit.short}")
+        self.index.refresh()
+        return commit.short
+
+    def _move(
+        self,
+        state: ModelState,
+        stage: str,
+        version: ObjectId | None,
+        reason: str,
+        *,
+        restores: int | None = None,
+    ) -> Move:
+        person = self._who()
+        events = state.stages.get(stage, ())
+        last = events[-1] if events else None
+        before = last.promotion.version if last else None
+        n = last.promotion.n + 1 if last else 1
+        now = time.time()
+        promotion = Promotion(
+            project=self.config.project,
+            model=state.name,
+            stage=stage,
+            n=n,
+            reason=reason,
+            at=timestamp(now),
+            version=version,
+            before=before,
+            previous=last.tag if last else None,
+            restores=restores,
+        )
+        name = f"{state.name}@{stage}/{n}"
+        target = version or before
+        if target is None:
+            raise UsageError(f"nothing holds {stage} of {state.name}")
+        label = state.label(version) if version else None
+        subject = f"{state.name} {stage} {n} {label or 'vacant'}"
+        recorder = Recorder(self.git, self.odb, person)
+        tag = recorder.line_tag(name, target, subject, codec.to_document(promotion), now)
+        stage_ref = f"{STAGES}/{state.name}/{stage}"
+        current = next((r.target for r in self.index.refs_below(stage_ref)), None)
+        changes = [Change(f"{TAGS}/{name}", tag, None)]
+        if version is not None or current is not None:
+            changes.append(Change(stage_ref, tag if version is not None else None, current))
+        try:
+            recorder.publish_few(changes, f"promote {label or state.name} to {stage}")
+        except RaceLost as error:
+            raise self._lost(state.name, stage, n) from error
+        self.index.refresh()
+        return Move(state.name, stage, label, state.label(before) if before else None, name)
+
+    def _lost(self, model: str, stage: str, n: int) -> RaceLost:
+        """Who moved the stage first, read from the tag that is there now."""
+        self.index.refresh()
+        events = self._state(model).stages.get(stage, ())
+        winner = next((one for one in events if one.promotion.n == n), None)
+        if winner is None:
+            return RaceLost(f"{stage} of {model} is being moved by another process")
+        who = winner.tagger.partition(" <")[0]
+        holder = winner.promotion.version
+        to = self._state(model).label(holder) if holder else "vacant"
+        return RaceLost(
+            f"{who} moved {stage} of {model} first: {to}",
+            hint=f"`gitml stage log {model} {stage}` shows it; promote again if you still mean it",
+        )
+
+    def _state(self, model: str) -> ModelState:
+        return Names.now(self.index, self.odb).model(model)
+
+    def _permitted(self, stage: str) -> None:
+        """Raise unless this version may judge the stage alone."""
+        if stage in self.config.policies:
+            raise PolicyNotMet(
+                f"{stage} has a policy, which this version of gitml cannot evaluate",
+                hint=f"`git log -p gitml.toml` shows who asked for [policy.{stage}]",
+            )
+        if self.git.has_remote():
+            raise GitmlError(
+                "versions stay drafts while the repository has a git remote: numbers and "
+                "promotions are published by `gitml push`, which this version does not have yet",
+                hint="`git remote remove origin` if nobody else works on this repository",
+            )
+
+    def _who(self) -> Person:
+        if self.person is None:
+            raise UsageError(
+                "a promotion names who made it, and git does not know you",
+                hint="`git config user.name 'Your Name' && git config user.email you@example.org`",
+            )
+        return self.person
+
+
+def _held_before(state: ModelState, events: tuple[Event, ...]) -> Event | None:
+    """The event whose holder a roll-back brings back; versions that are deleted are passed over."""
+    last = events[-1].promotion
+    reference = last.restores or last.n
+    for event in reversed(events):
+        promotion = event.promotion
+        hidden = state.lowest.get(promotion.version) in state.deleted if promotion.version else True
+        if promotion.n < reference and not hidden and promotion.version != last.version:
+            return event
+    return None

@@ -1,0 +1,652 @@
+"""``Repo``: the one facade. It finds the repository, wires the layers, and has a method a verb.
+
+What runs pipelines, moves stages or checks bytes is imported by the methods that do: reading the
+records (``log``, ``status``, ``show``) should not wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitml import config as configuration
+from gitml.config import Config
+from gitml.entities import codec
+from gitml.entities.ids import ObjectId, check_name
+from gitml.entities.records import Output, RunStep, Saved, Source
+from gitml.errors import NameNotFound, NoRepository, UsageError
+from gitml.git.odb import Commit, Odb
+from gitml.git.process import Git, init_repository
+from gitml.git.refs import Change
+from gitml.git.snapshot import WorkTree, look, record_code
+from gitml.handles import Parts, RunHandle, StepHandle, StoredOutput, VersionHandle
+from gitml.history import journal
+from gitml.history.index import Index
+from gitml.history.notes import Notes, ulid
+from gitml.history.record import Person, Recorder, saved_ref, timestamp
+from gitml.history.revs import Found, ModelState, Names
+from gitml.stack.stack import DEFAULT, SETTING, Stack, stack_named, stacks
+
+if TYPE_CHECKING:
+    from gitml.diff import Comparison
+    from gitml.history.check import Problem
+    from gitml.history.lineage import Ancestor
+    from gitml.materializers import Rules
+    from gitml.pipelines.discovery import Definition
+    from gitml.pipelines.dsl import PipelineFunction
+    from gitml.pipelines.execute import StepEvent
+    from gitml.pipelines.explain import Explanation
+    from gitml.pipelines.run import Runner
+    from gitml.promotion.promote import Move, Promoter
+    from gitml.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineEntry:
+    """A pipeline: where it is defined (absent when only its runs are known), and its runs."""
+
+    name: str
+    definition: Definition | None
+    runs: int
+    last: RunHandle | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactEntry:
+    """A version of an artifact: its bytes, the step or source that made it, and when (seconds)."""
+
+    output: Output
+    commit: ObjectId
+    made_by: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the repository stands.
+
+    ``warnings`` are things to mend, each with a command; ``changed`` and ``untracked`` what a
+    snapshot of a run started now would take and what it would not.
+    """
+
+    branch: str | None
+    head: ObjectId | None
+    stack: str
+    tree: WorkTree | None
+    runs: Sequence[RunHandle]
+    models: Sequence[ModelState]
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What ``fsck`` found, and how much it looked at."""
+
+    problems: Sequence[Problem]
+    records: int
+    blobs: int
+
+
+class Repo:
+    """A repository with gitml in it. Command line, web and Python API hold only this.
+
+    ``environment`` are the variables that steps may declare; ``stack`` overrides the active one.
+    """
+
+    def __init__(
+        self,
+        git: Git,
+        *,
+        environment: Mapping[str, str] | None = None,
+        stack: str | None = None,
+    ) -> None:
+        self.git = git
+        self._environment = environment or {}
+        self._stack = stack or self._environment.get("GITML_STACK")
+
+    @classmethod
+    def discover(
+        cls,
+        start: Any = ".",
+        *,
+        environment: Mapping[str, str] | None = None,
+        stack: str | None = None,
+    ) -> Repo:
+        """The repository around a path, or that of a GitPython ``git.Repo``.
+
+        Raises NoRepository, with the command that makes or opens one.
+        """
+        path = getattr(start, "working_dir", None) or getattr(start, "git_dir", None) or start
+        return cls(Git.discover(Path(path).absolute()), environment=environment, stack=stack)
+
+    @classmethod
+    def init(cls, path: Path) -> tuple[Repo, bool]:
+        """The repository at ``path`` with a ``gitml.toml``, and whether that had to be written.
+
+        git's own repository is made where there is none.
+        """
+        try:
+            git = Git.discover(path)
+        except NoRepository as error:
+            if "not inside" not in error.message and "no such folder" not in error.message:
+                raise
+            git = init_repository(path)
+        import time
+
+        file = git.work_tree() / configuration.FILE
+        project = ulid(time.time())
+        text = (
+            configuration.adopted(file, project)
+            if file.exists()
+            else configuration.template(project)
+        )
+        if text is None:
+            configuration.read(file)
+            return cls(git), False
+        file.write_text(text, encoding="utf-8")
+        return cls(git), True
+
+    @property
+    def root(self) -> Path:
+        """The top of the work tree; raises NoRepository where there is none."""
+        return self.git.work_tree()
+
+    @cached_property
+    def config(self) -> Config:
+        """``gitml.toml``; raises NoRepository before ``gitml init``, ConfigError when wrong."""
+        return configuration.read(self.root / configuration.FILE)
+
+    @cached_property
+    def odb(self) -> Odb:
+        """git's objects."""
+        return Odb(self.git)
+
+    @cached_property
+    def index(self) -> Index:
+        """The index of the records."""
+        return Index(self.git, self.odb)
+
+    @cached_property
+    def store(self) -> Store:
+        """The bytes: below the common git directory, or where ``gitml.store`` says."""
+        from gitml.store.store import Store
+
+        elsewhere = self.git.config("gitml.store")
+        return Store(Path(elsewhere) if elsewhere else self.git.common / "gitml" / "store")
+
+    @cached_property
+    def parts(self) -> Parts:
+        """What handles need of this repository."""
+        notes = Notes(self.git, self.odb)
+        return Parts(self.odb, self.index, notes, lambda: self.store, lambda: self._rules)
+
+    @property
+    def names(self) -> Names:
+        """Every name as it is now."""
+        return self.parts.names()
+
+    @property
+    def _rules(self) -> Rules:
+        from gitml.materializers import Rules
+
+        if not (self.git.root and (self.git.root / configuration.FILE).exists()):
+            return Rules()
+        return Rules(allow_pickle=self.config.pickle, trusted_types=self.config.trusted_types)
+
+    @property
+    def _person(self) -> Person | None:
+        identity = self.git.identity()
+        return Person(*identity) if identity else None
+
+    def close(self) -> None:
+        """End the processes and let go of the files that reading opened."""
+        if "odb" in self.__dict__:
+            self.odb.close()
+        if "index" in self.__dict__:
+            self.index.close()
+
+    # Pipelines and runs
+
+    def pipelines(self) -> list[PipelineEntry]:
+        """The pipelines that files define and those that have run; no code of theirs is run."""
+        from gitml.pipelines import discovery
+
+        defined = {one.name: one for one in discovery.find(self.root, self.config.pipeline_paths)}
+        counts = dict(self.index.pipelines())
+        entries = []
+        for name in sorted({*defined, *counts}):
+            last = self.runs(pipeline=name, limit=1) if name in counts else []
+            entries.append(
+                PipelineEntry(
+                    name, defined.get(name), counts.get(name, 0), last[0] if last else None
+                )
+            )
+        return entries
+
+    def load_pipeline(self, text: str, here: Path) -> PipelineFunction:
+        """The pipeline that ``NAME``, ``FILE.py`` or ``FILE.py:NAME`` means, its file imported."""
+        from gitml.pipelines import discovery
+
+        self._refuse_second_config(here)
+        return discovery.load(
+            discovery.choose(text, self.root, self.config.pipeline_paths, here), self.root
+        )
+
+    def run(
+        self,
+        pipeline: PipelineFunction,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        cache: bool = True,
+        tell: Callable[[StepEvent], None] = lambda event: None,
+        live: int = 2,
+    ) -> RunHandle:
+        """Run a pipeline on the active stack and record it.
+
+        ``live`` is the descriptor that shows what steps print. A run that fails is recorded too:
+        the error that comes out has it as ``run``.
+        """
+        self._refuse_second_config(Path(pipeline.file).parent)
+        runner = self._runner(live)
+        runner.recover()
+        try:
+            finished = runner.run(
+                pipeline, parameters or {}, self.active_stack, cache=cache, tell=tell
+            )
+        except BaseException as error:
+            recorded = getattr(error, "finished", None)
+            if recorded is not None:
+                self.index.refresh()
+                error.run = self.run_of(recorded.commit)  # type: ignore[attr-defined]
+            raise
+        self.index.refresh()
+        return self.run_of(finished.commit)
+
+    def recover(self) -> list[ObjectId]:
+        """Record the runs whose processes were killed; their commits. Cheap when there are none."""
+        if not journal.orphans(self.git.common / "gitml" / "journal"):
+            return []
+        return self._runner(2).recover()
+
+    def _runner(self, live: int) -> Runner:
+        from gitml.pipelines.run import Runner
+
+        self.config  # noqa: B018 - without gitml.toml there is nothing to run in
+        return Runner(
+            git=self.git,
+            odb=self.odb,
+            index=self.index,
+            store=self.store,
+            person=self._person or Person(),
+            rules=self._rules,
+            environment=self._environment,
+            live=live,
+        )
+
+    def runs(
+        self,
+        *,
+        limit: int | None = None,
+        pipeline: str | None = None,
+        state: str | None = None,
+        model: str | None = None,
+    ) -> list[RunHandle]:
+        """Runs, newest first; ``state`` "failed" means all that did not complete."""
+        entries = self.index.runs(limit=limit, pipeline=pipeline, state=state, model=model)
+        return [RunHandle(one, self.parts) for one in entries]
+
+    def run_of(self, commit: ObjectId) -> RunHandle:
+        """The run of a commit; raises NameNotFound."""
+        entry = self.index.run(commit)
+        if entry is None:
+            raise NameNotFound(f"no run is called {commit.short}", hint="`gitml log`")
+        return RunHandle(entry, self.parts)
+
+    def explain(self, text: str, here: Path) -> list[Explanation]:
+        """Why a step would run or be cached now: ``STEP`` or ``PIPELINE.STEP``."""
+        from gitml.pipelines.explain import explain
+
+        return explain(self._runner(2), self._pipelines_with(text, here), text.rpartition(".")[2])
+
+    def _pipelines_with(self, text: str, here: Path) -> Iterator[PipelineFunction]:
+        from gitml.pipelines import discovery
+
+        wanted, _, step = text.rpartition(".")
+        ran = {one.record.pipeline for one in self.index.steps_named(step)}
+        for definition in discovery.find(self.root, self.config.pipeline_paths):
+            if (wanted and definition.name == wanted) or (not wanted and definition.name in ran):
+                yield discovery.load(definition, self.root)
+
+    # Names
+
+    def resolve(self, text: str) -> Found:
+        """What a name means; raises NameNotFound, AmbiguousName."""
+        return self.names.resolve(text)
+
+    def step_of(self, commit: ObjectId) -> StepHandle:
+        """The step execution of a commit; raises NameNotFound."""
+        entry = self.index.step(commit)
+        if entry is None:
+            raise NameNotFound(f"no step is called {commit.short}", hint="`gitml log`")
+        return StepHandle(RunStep(entry.record.name, "completed", commit), entry, self.parts)
+
+    def source_of(self, commit: ObjectId) -> Source:
+        """The record of a source; raises NameNotFound."""
+        data = self.odb.file(commit, ".gitml/source.json")
+        if data is None:
+            raise NameNotFound(f"no source is called {commit.short}")
+        return codec.from_json(Source, data, f"{commit.short}:.gitml/source.json")
+
+    def commit_of(self, commit: ObjectId) -> Commit:
+        """A commit as git has it; raises MissingBytes."""
+        return self.odb.commit(commit)
+
+    def kind_of(self, commit: ObjectId) -> str:
+        """What a commit is: "run", "step", "version", "source", "commit" … by its trailer."""
+        for kind, _ in self.index.with_prefix(commit.hex):
+            return kind
+        return dict(self.odb.commit(commit).trailers()).get("Gitml-Kind", "commit")
+
+    def short(self, oid: ObjectId) -> str:
+        """The shortest way to write an id: seven digits, more where those mean two things."""
+        length = self.index.unique_length(oid)
+        if self.index.with_prefix(oid.hex):
+            return oid.hex[:length]
+        while length < 40 and self.odb.resolve(oid.hex[:length]) not in (oid, None):
+            length += 1
+        return oid.hex[:length]
+
+    def lineage(self, text: str) -> Ancestor:
+        """What a name's record was made of, all the way up."""
+        from gitml.history.lineage import Lineage
+
+        found = self.resolve(text)
+        if found.commit is None:
+            raise NameNotFound(f"{text} has no version")
+        return Lineage(self.index, self.odb).of(found.commit, found.name)
+
+    # Artifacts
+
+    def artifacts(self, name: str | None = None, *, run: str | None = None) -> list[ArtifactEntry]:
+        """Artifacts, newest first: each name with each of its digests once, or those of a run."""
+        wanted = {one.id for one in self._run_steps(run)} if run is not None else None
+        seen: set[tuple[str, str]] = set()
+        entries = []
+        for artifact, digest, step, output in self.index.outputs(name):
+            if (artifact, digest.hex) in seen or (wanted is not None and step not in wanted):
+                continue
+            seen.add((artifact, digest.hex))
+            entry = self.index.step(step)
+            if entry is not None:
+                made = next(one for one in entry.record.outputs if one.name == output)
+                by = f"{entry.record.pipeline}.{entry.record.name}"
+                entries.append(ArtifactEntry(made, step, by, entry.at))
+        by_hand = self.index.saved(name) if run is None else []
+        entries += [
+            ArtifactEntry(_saved_output(one.record), one.id, "", one.at)
+            for one in by_hand
+            if (one.record.name, one.record.digest.hex) not in seen
+        ]
+        if name is not None and not entries:
+            raise NameNotFound.among("artifact", name, self.names.artifact_names())
+        return entries
+
+    def _run_steps(self, run: str) -> list[Any]:
+        found = self.resolve(run)
+        if found.kind not in ("run", "pipeline") or found.commit is None:
+            raise UsageError(f"{run} is a {found.kind}, not a run", hint="`gitml log` lists runs")
+        steps = self.run_of(found.commit).steps.values()
+        return [one.found for one in steps if one.found is not None]
+
+    def artifact(self, text: str) -> StoredOutput:
+        """The bytes that a name means; raises NameNotFound where it means no artifact."""
+        found = self.resolve(text)
+        if found.output is None or found.commit is None:
+            known = ""
+            if found.kind in ("model", "version") and found.commit is not None:
+                version = self.version_of(found.commit)
+                known = ", ".join(f"`{version.label}:{one}`" for one in version.artifacts)
+            raise UsageError(
+                f"{text} is a {found.kind}, not an artifact",
+                hint=f"its artifacts: {known}" if known else None,
+            )
+        return StoredOutput(found.output, found.commit, self.parts)
+
+    def save(self, value: Any, name: str) -> StoredOutput:
+        """A value stored by hand under an artifact's name; what loads it gets it as a source.
+
+        ``value`` may be a ``Path``: then the file or folder itself is stored.
+        """
+        import time
+
+        from gitml.pipelines.execute import store_value
+
+        check_name(name, "artifact")
+        self.config  # noqa: B018 - without gitml.toml there is no project to save into
+        now = time.time()
+        recorder = Recorder(self.git, self.odb, self._person or Person())
+        with self.store.writer() as writer:
+            output = store_value(writer, value, name=name, artifact=name, rules=self._rules)
+        record = Saved(
+            name=name,
+            digest=output.digest,
+            kind=output.kind,
+            size=output.size,
+            materializer=output.materializer,
+            type=output.type,
+            at=timestamp(now),
+            metadata=output.metadata,
+        )
+        source, tag = recorder.saved(record, now)
+        ref = saved_ref(name, output.digest)
+        if not any(one.name == ref for one in self.index.refs_below(ref)):
+            recorder.publish_few([Change(ref, tag, None)], f"save {name}")
+            self.index.refresh()
+        return StoredOutput(output, source, self.parts)
+
+    # Models, versions, stages
+
+    def models(self) -> list[ModelState]:
+        """All models."""
+        names = self.names
+        return [names.model(one) for one in names.models]
+
+    def model(self, name: str) -> ModelState:
+        """A model; raises NameNotFound with the nearest ones."""
+        return self.names.model(name)
+
+    def versions(self, model: str) -> list[VersionHandle]:
+        """The versions of a model that are not deleted: by number, then the drafts."""
+        state = self.names.model(model)
+        return [self.version_of(commit) for commit in state.visible]
+
+    def version(self, text: str) -> VersionHandle:
+        """The version that ``clf@v3``, ``clf@production`` or ``clf`` (its latest) means."""
+        found = self.resolve(f"model/{text}" if "/" not in text else text)
+        if found.commit is None:
+            raise NameNotFound(f"{text} has no version")
+        return self.version_of(found.commit)
+
+    def version_of(self, commit: ObjectId) -> VersionHandle:
+        """The version of a commit; raises NameNotFound."""
+        entry = self.index.version(commit)
+        if entry is None:
+            raise NameNotFound(f"no version is called {commit.short}")
+        return VersionHandle(entry, self.parts)
+
+    def compare(self, texts: Sequence[str]) -> Comparison:
+        """Versions side by side: of one model all, or those that are named."""
+        from gitml.diff import compare_versions
+
+        if len(texts) == 1 and "@" not in texts[0]:
+            versions = self.versions(texts[0])
+        else:
+            versions = [self.version(text) for text in texts]
+        return compare_versions(versions, self.config.directions)
+
+    def consumers(self, version: VersionHandle) -> list[RunHandle]:
+        """The runs that used a version, newest first."""
+        using = []
+        for run in self.runs():
+            steps = [one.found for one in run.steps.values() if one.found is not None]
+            inputs = {i.commit for s in steps for i in (*s.record.inputs, *s.record.loads)}
+            inputs |= {pin.commit for pin in run.entry.record.pins}
+            if version.id in inputs:
+                using.append(run)
+        return using
+
+    @property
+    def _promoter(self) -> Promoter:
+        from gitml.promotion.promote import Promoter
+
+        return Promoter(self.git, self.odb, self.index, self.config, self._person)
+
+    def promote(self, version: str, stage: str, reason: str) -> Move:
+        """Make ``clf@v3`` the holder of a stage; see ``Promoter.promote``."""
+        model, at, which = version.removeprefix("model/").partition("@")
+        if not at:
+            raise UsageError(
+                f"{version} names no version", hint=f"`gitml promote {model}@latest {stage}`"
+            )
+        return self._promoter.promote(model, which, stage, reason)
+
+    def rollback(self, model: str, stage: str, reason: str | None = None) -> Move:
+        """Bring the holder before back; see ``Promoter.rollback``."""
+        return self._promoter.rollback(model, stage, reason)
+
+    def clear_stage(self, model: str, stage: str, reason: str) -> Move:
+        """Leave a stage without a holder; see ``Promoter.clear``."""
+        return self._promoter.clear(model, stage, reason)
+
+    def delete(self, text: str, reason: str) -> tuple[str, str]:
+        """Delete a version or a run; ("version" or "run", its label)."""
+        found = self.resolve(text)
+        if found.kind == "run" and found.commit is not None:
+            return "run", self._promoter.delete_run(found.commit)
+        if found.kind != "version":
+            raise UsageError(
+                f"{text} is a {found.kind}; versions and runs can be deleted",
+                hint=f"`gitml delete {found.name}@v1 -m WHY`" if found.kind == "model" else None,
+            )
+        assert found.commit is not None  # noqa: S101 - a version has a commit
+        return "version", self._promoter.delete_version(found.name, found.commit.hex, reason)
+
+    # Metadata
+
+    def set_metadata(self, text: str, values: Mapping[str, Any]) -> str:
+        """Add metadata to a record without rewriting it; the label of the record."""
+        found = self._record(text)
+        assert found.commit is not None  # noqa: S101 - _record gives those that have one
+        self.parts.notes.add(found.commit, values, self._person or Person())
+        return found.label
+
+    def metadata(self, text: str) -> dict[str, Any]:
+        """The metadata of a record: what was logged, what was noted later over it."""
+        found = self._record(text)
+        assert found.commit is not None  # noqa: S101 - _record gives those that have one
+        logged: Mapping[str, Any] = {}
+        if version := self.index.version(found.commit):
+            logged = {**version.metrics, **version.record.metadata}
+        elif run := self.index.run(found.commit):
+            logged = run.metrics
+        elif step := self.index.step(found.commit):
+            logged = {**step.metrics, **step.record.metadata}
+        return {**logged, **self.parts.notes.values(found.commit)}
+
+    def _record(self, text: str) -> Found:
+        found = self.resolve(text)
+        if found.commit is None or found.kind == "commit":
+            raise UsageError(f"{text} is a {found.kind}, which carries no metadata")
+        return found
+
+    # Stacks
+
+    @property
+    def active_stack(self) -> Stack:
+        """The stack that runs use: ``--stack``, ``GITML_STACK``, the git setting, ``default``."""
+        name = self._stack or self.git.config(SETTING) or DEFAULT
+        return stack_named(self.config, name)
+
+    def stacks(self) -> list[Stack]:
+        """All stacks, ``default`` first."""
+        return list(stacks(self.config).values())
+
+    def stack(self, name: str) -> Stack:
+        """A stack; raises NameNotFound with the nearest ones."""
+        return stack_named(self.config, name)
+
+    def set_stack(self, name: str) -> Stack:
+        """Make a stack the active one of this clone; no file changes."""
+        stack = stack_named(self.config, name)
+        self.git.set_config(SETTING, None if name == DEFAULT else name)
+        return stack
+
+    # Care
+
+    def status(self) -> Status:
+        """How the repository stands, without importing or running any of its code."""
+        head = self.odb.resolve("HEAD")
+        tree = look(self.git) if self.git.root else None
+        return Status(
+            branch=self.git.branch(),
+            head=head,
+            stack=self.active_stack.name,
+            tree=tree,
+            runs=self.runs(limit=3),
+            models=self.models(),
+            warnings=tuple(self._warnings(head, tree)),
+        )
+
+    def _warnings(self, head: ObjectId | None, tree: WorkTree | None) -> Iterator[str]:
+        if self.config.unknown:
+            tables = ", ".join(f"[{one}]" for one in self.config.unknown)
+            yield f"gitml.toml has tables that this version does not know: {tables}"
+        if head is not None and record_code(self.odb, head) != head and self.git.branch():
+            code = record_code(self.odb, head)
+            yield f"the branch ends in a record; `git reset --soft {code.short}` takes it off"
+        for one in tree.dirty_submodules if tree else ():
+            yield f"the submodule {one} has changes of its own: a run would be refused"
+        for oid, text in self.index.problems():
+            yield f"the record {oid.short} cannot be read ({text}): `gitml fsck`"
+
+    def fsck(self) -> Report:
+        """Every record and every blob checked; problems name the versions that they affect."""
+        from gitml.history.check import check_records
+
+        done = check_records(self.git, self.odb, self.store)
+        return Report(tuple(done.problems), len(done.checked), len(done.blobs))
+
+    def reindex(self) -> int:
+        """Make the index again from git alone; the number of refs read."""
+        return self.index.rebuild()
+
+    def _refuse_second_config(self, here: Path) -> None:
+        """Raise UsageError for a ``gitml.toml`` between a folder and the root."""
+        folder = here.resolve()
+        root = self.root.resolve()
+        while folder != root and root in folder.parents:
+            if (folder / configuration.FILE).exists():
+                inside = os.path.relpath(folder, root)
+                raise UsageError(
+                    f"there is a second {configuration.FILE} in {inside}; "
+                    "only the one at the repository's root counts",
+                    hint=f"`git rm {inside}/{configuration.FILE}`",
+                )
+            folder = folder.parent
+
+
+def _saved_output(record: Saved) -> Output:
+    return Output(
+        record.name,
+        record.name,
+        record.digest,
+        record.kind,
+        record.size,
+        record.materializer,
+        record.type,
+        record.metadata,
+    )

@@ -1,0 +1,1 @@
+"""Orchestrators: one file a flavor; each decides where and in which order steps run."""

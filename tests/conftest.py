@@ -1,0 +1,31 @@
+"""Every test runs in a sealed environment (gitml.testing.sealed), and reproducibly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
+
+if TYPE_CHECKING:  # pytest imports the plugin itself, to rewrite its assertions
+    from gitml.testing.sealed import SealedEnvironment
+
+pytest_plugins = ["gitml.testing.sealed", "tests.workshop"]
+
+# Tests do not run in the folder from which pytest was started, where Hypothesis would look.
+set_hypothesis_home_dir(Path(__file__).parents[1] / ".hypothesis")
+# Deadlines measure the machine, not the code: on two busy cores they fail at random.
+hypothesis.settings.register_profile("gitml", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("gitml")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sealed_from_the_start(sealed_session: SealedEnvironment) -> None:
+    """Module and session fixtures, which pytest sets up before any test's own, are sealed too."""
+
+
+@pytest.fixture(autouse=True)
+def _sealed(sealed_environment: SealedEnvironment) -> None:
+    """No test sees the developer's machine, and none can harm the repository it lies in."""

@@ -1,0 +1,306 @@
+"""Composing pipelines: what the decorators make of calls, and what they refuse."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import pytest
+
+from gitml import Artifact, Model, data, pipeline, step
+from gitml.errors import InvalidName, UsageError
+from gitml.pipelines import dsl
+from gitml.pipelines.dsl import DataFile, Handle
+
+
+@step
+def number(start: int = 1) -> int:
+    return start
+
+
+@step
+def double(value: int, times: int = 2) -> Annotated[int, "doubled"]:
+    return value * times
+
+
+@step
+def split(value: int) -> tuple[Annotated[int, "low"], Annotated[int, "high"]]:
+    return value // 2, value - value // 2
+
+
+def compose(function: Any, **arguments: Any) -> list[dsl.Node]:
+    made: dsl.PipelineFunction = pipeline(function)
+    return made.compose(made.arguments((), arguments))
+
+
+def test_a_step_outside_of_a_pipeline_is_the_plain_function() -> None:
+    assert double(4) == 8
+    assert double(4, times=3) == 12
+    assert double.__name__ == "double"
+    assert split(5) == (2, 3)
+
+
+def test_calls_become_nodes_in_order_with_what_they_are_bound_to() -> None:
+    def example(times: int = 5) -> None:
+        low, _ = split(double(number(), times))
+        double(low)
+
+    nodes = compose(example)
+    assert [node.name for node in nodes] == ["number", "double", "split", "double_2"]
+    assert nodes[1].bindings == {"value": Handle("number", "output"), "times": 5}
+    assert nodes[3].bindings == {"value": Handle("split", "low"), "times": 2}
+
+
+def test_the_same_step_twice_has_two_names_and_a_named_step_its_own() -> None:
+    named = step(name="first")(double.function)
+
+    def example() -> None:
+        for _ in range(3):
+            double(number())
+        named(number())
+
+    names = [node.name for node in compose(example)]
+    assert names == ["number", "double", "number_2", "double_2", "number_3", "double_3"] + [
+        "number_4",
+        "first",
+    ]
+
+
+def test_what_a_call_is_given_may_be_data_an_artifact_or_a_version_s_artifact() -> None:
+    def example() -> None:
+        double(data("raw/numbers.csv"))
+        double(Artifact("features", version="9c41f07b"))
+        double(Model("clf", version=3).artifact("model"))
+
+    given = [node.bindings["value"] for node in compose(example)]
+    assert given[0] == DataFile("raw/numbers.csv")
+    assert given[1].spelling == "artifact/features@9c41f07b"
+    assert given[2].spelling == "clf@3:model"
+
+
+def test_pipelines_inside_pipelines_are_one_graph() -> None:
+    @pipeline
+    def inner(times: int) -> Any:
+        return double(number(), times)
+
+    @pipeline
+    def outer() -> None:
+        double(inner(7))
+
+    nodes = outer.compose({})
+    assert [node.name for node in nodes] == ["number", "double", "double_2"]
+    assert nodes[1].bindings["times"] == 7
+    assert nodes[2].bindings["value"] == Handle("double", "doubled")
+
+
+def test_pipelines_that_call_each_other_are_named_as_a_cycle() -> None:
+    @pipeline
+    def egg() -> None:
+        hen()
+
+    @pipeline
+    def hen() -> None:
+        number()
+        egg()
+
+    with pytest.raises(UsageError, match="cycle: hen → egg → hen"):
+        hen.compose({})
+
+
+def test_parameters_of_steps_can_be_replaced() -> None:
+    def example() -> None:
+        double(double(number()))
+
+    nodes = dsl.override(compose(example), {"double_2.times": 9, "number.start": 4})
+    assert [node.bindings.get("times") for node in nodes] == [None, 2, 9]
+    assert nodes[0].bindings == {"start": 4}
+    for path, words in (
+        ("double_3.times", "no step has the parameter `double_3.times`"),
+        ("double.speed", "no step has the parameter `double.speed`"),
+        ("double.value", "the output of another step"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            dsl.override(compose(example), {path: 1})
+
+
+@pytest.mark.parametrize("value", [None, True, 3, 2.5, float("inf"), "text", [1, [2, "x"]], {"a": {"b": (1,)}}])
+def test_plain_values_are_parameters(value: Any) -> None:
+    def example(given: Any) -> None:
+        double(number(), given)
+
+    assert compose(example, given=value)[1].bindings["times"] == value
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (object(), "is a object, which is no parameter"),
+        ({1: "a"}, "should be text, not 1"),
+        ([1, {2}], r"given\[1\] is a set"),
+        (b"bytes", "is a bytes, which is no parameter"),
+        (lambda: 1, "is a function, which is no parameter"),
+    ],
+)
+def test_other_values_are_refused_where_they_are_given(value: Any, words: str) -> None:
+    def example(given: Any) -> None:
+        number(given)
+
+    with pytest.raises(UsageError, match=words):
+        compose(example, given=value)
+
+
+def test_an_output_cannot_be_judged_unpacked_or_hidden_in_a_list() -> None:
+    def branches() -> None:
+        if number():
+            double(1)
+
+    def unpacks() -> None:
+        _, _ = number()
+
+    def hides() -> None:
+        double([number()])
+
+    for function, words in (
+        (branches, "not known while the pipeline is composed"),
+        (unpacks, "cannot be unpacked"),
+        (hides, "inside a container"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            compose(function)
+
+
+def test_calls_that_do_not_fit_say_so() -> None:
+    def too_many() -> None:
+        number(1, 2)
+
+    with pytest.raises(UsageError, match="the call of the step number does not fit: too many"):
+        compose(too_many)
+    with pytest.raises(UsageError, match="the pipeline example cannot be called so") as caught:
+
+        @pipeline
+        def example(depth: int = 1) -> None:
+            number(depth)
+
+        example.arguments((), {"deep": 2})
+    assert caught.value.hint == "its parameters are: depth"
+
+
+def test_a_pipeline_without_steps_is_refused() -> None:
+    with pytest.raises(UsageError, match="calls no step"):
+        pipeline(name="empty")(lambda: None).compose({})
+
+
+def test_inputs_need_names() -> None:
+    with pytest.raises(UsageError, match=r"takes \*values"):
+
+        @step
+        def gather(*values: int) -> int:
+            return sum(values)
+
+    with pytest.raises(UsageError, match=r"takes \*\*values"):
+
+        @pipeline
+        def gathering(**values: int) -> None:
+            pass
+
+    with pytest.raises(UsageError, match="positional-only parameter `value`"):
+
+        @step
+        def only(value: int, /) -> int:
+            return value
+
+
+def test_outputs_come_from_the_annotation() -> None:
+    @step
+    def nothing() -> None:
+        pass
+
+    @step
+    def anything():  # type: ignore[no-untyped-def]
+        return 1
+
+    @step
+    def many() -> tuple[int, ...]:
+        return (1, 2)
+
+    @step
+    def mixed() -> tuple[int, Annotated[str, "text"], Annotated[bool, Artifact("flag")]]:
+        return 1, "a", True
+
+    assert nothing.outputs == ()
+    assert [one.name for one in anything.outputs] == ["output"]
+    assert [one.name for one in many.outputs] == ["output"]
+    assert [(one.name, one.artifact) for one in mixed.outputs] == [
+        ("output_0", None),
+        ("text", "text"),
+        ("flag", "flag"),
+    ]
+
+
+def test_a_generator_annotation_is_refused_when_the_step_is_called() -> None:
+    @step
+    def stream() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(UsageError, match="the step stream is a generator"):
+        pipeline(name="streaming")(lambda: stream()).compose({})
+
+
+def test_outputs_named_alike_are_refused() -> None:
+    @step
+    def twins() -> tuple[Annotated[int, "a"], Annotated[int, "a"]]:
+        return 1, 2
+
+    with pytest.raises(UsageError, match="names two outputs alike"):
+        _ = twins.outputs
+
+
+def test_an_annotation_that_cannot_be_resolved_says_what_to_import() -> None:
+    def lost(value: Missing) -> int:  # type: ignore[name-defined]  # noqa: F821
+        return value
+
+    with pytest.raises(UsageError, match="an annotation of the step lost cannot be resolved") as it:
+        _ = step(lost).outputs
+    assert "import `Missing` at the module's top level" in (it.value.hint or "")
+
+
+def test_names_follow_the_grammar() -> None:
+    for make in (
+        lambda: step(name="two words")(double.function),
+        lambda: pipeline(name="../up")(double.function),
+        lambda: Artifact("a/b"),
+        lambda: Model("v7"),
+        lambda: step(lambda value: value),
+    ):
+        with pytest.raises(InvalidName):
+            make()
+
+
+def test_arguments_of_a_partial_are_parameters() -> None:
+    tripled = step(functools.partial(double.function, times=3))
+
+    def example() -> None:
+        tripled(number())
+
+    nodes = compose(example)
+    assert nodes[1].bindings["times"] == 3
+    assert tripled(2) == 6
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "from gitml import pipeline",
+        "import gitml.pipelines.dsl\nfrom gitml import pipeline",
+        "import gitml.repo\nfrom gitml import pipeline",
+        "from gitml import step\nimport gitml.api\nfrom gitml import pipeline",
+        "import gitml.pipelines.run, gitml.testing.sealed\nfrom gitml import pipeline",
+    ],
+)
+def test_the_decorator_is_the_decorator_in_any_order_of_imports(order: str) -> None:
+    check = "assert pipeline(name='p')(lambda: None).name == 'p'"
+    done = subprocess.run([sys.executable, "-c", f"{order}\n{check}"], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,0 +1,182 @@
+"""What the observer sees of a step, with real files, threads and processes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from gitml.errors import UsageError
+from gitml.pipelines.observe import Observer, digest_files
+from tests.pipelines.project import Project
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("a.txt", "b.txt", "data/c.txt", ".git/index", "env/lib/site-packages/m.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def seen(root: Path, act: Callable[[], object], *excluded: str) -> tuple[str, ...]:
+    with Observer(root, excluded=excluded) as observer:
+        act()
+    return observer.observed
+
+
+def test_files_read_while_the_step_runs_are_observed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> None:
+        (root / "a.txt").read_text()
+        os.close(os.open(root / "b.txt", os.O_RDONLY))
+        Path("data/c.txt").read_bytes()
+
+    monkeypatch.chdir(root)
+    assert seen(root, read) == ("a.txt", "b.txt", "data/c.txt")
+    (root / "a.txt").read_text()
+    assert seen(root, lambda: None) == ()
+
+
+def test_a_file_that_is_looked_for_and_absent_is_observed(root: Path) -> None:
+    def look() -> None:
+        with pytest.raises(FileNotFoundError):
+            (root / "config.json").read_text()
+
+    assert seen(root, look) == ("config.json",)
+    assert digest_files(root, ["config.json"]) == {"config.json": "absent"}
+
+
+def test_git_environments_other_folders_and_excluded_files_are_not_observed(root: Path) -> None:
+    def read() -> None:
+        for path in (".git/index", "env/lib/site-packages/m.py", "a.txt", "data/c.txt", "b.txt"):
+            (root / path).read_text()
+        Path(__file__).read_text()
+        os.close(os.open(root / "data", os.O_RDONLY))
+
+    assert seen(root, read, "a.txt", "data") == ("b.txt",)
+
+
+def test_files_that_the_step_makes_itself_are_not_observed(root: Path) -> None:
+    def write() -> None:
+        (root / "out.txt").write_text("x")
+        (root / "out.txt").read_text()
+        with tempfile.NamedTemporaryFile("w+", dir=root, delete=False) as file:
+            file.write("x")
+        Path(file.name).replace(root / "final.txt")
+        (root / "final.txt").read_text()
+
+    assert seen(root, write) == ()
+
+
+def test_a_file_that_changes_after_it_was_read_is_unstable(root: Path) -> None:
+    with Observer(root) as observer:
+        (root / "a.txt").read_text()
+        (root / "b.txt").read_text()
+        (root / "a.txt").write_text("something longer")
+    assert observer.observed == ("a.txt", "b.txt")
+    assert observer.unstable == ("a.txt",)
+
+
+@pytest.mark.parametrize("bytecode", [True, False])
+def test_an_imported_module_is_observed_by_its_source(project: Project, bytecode: bool) -> None:
+    project.write("plugin.py", "N = 1\n")
+    project.monkeypatch.setattr(sys, "dont_write_bytecode", not bytecode)
+    for _ in range(2):  # the second import reads the bytecode that the first one wrote
+        project.forget()
+        found = seen(project.root, lambda: importlib.import_module("plugin"))
+        assert found == ("plugin.py",)
+
+
+def test_modules_of_the_closure_are_not_observed(project: Project) -> None:
+    project.write("lazy.py", "N = 1\n")
+    project.write("steps.py", "def train():\n    import lazy\n    return lazy.N\n")
+    train = project.load().train
+    with Observer(project.root, project.trace(train)) as observer:
+        train()
+    assert observer.observed == ()
+
+
+def test_a_module_loaded_before_is_observed_if_imports_are_computed(project: Project) -> None:
+    project.write("plugin.py", "N = 1\n")
+    project.write("steps.py", "import importlib\ndef train(n): importlib.import_module(n)\n")
+    train = project.load().train
+    train("plugin")
+    with Observer(project.root, project.trace(train)) as observer:
+        train("plugin")
+    assert observer.observed == ("plugin.py",)
+
+
+def test_databases_are_observed(root: Path) -> None:
+    assert seen(root, lambda: sqlite3.connect(root / "x.db").close()) == ("x.db",)
+
+
+def test_steps_in_two_threads_see_their_own_files(root: Path) -> None:
+    barrier = threading.Barrier(2, timeout=10)
+
+    def step(name: str) -> tuple[str, ...]:
+        with Observer(root) as observer:
+            barrier.wait()
+            (root / name).read_text()
+            barrier.wait()
+        return observer.observed
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(step, ["a.txt", "b.txt"])
+    assert (first, second) == (("a.txt",), ("b.txt",))
+
+
+def test_threads_of_a_step_count_for_it_and_the_driver_does_not(root: Path) -> None:
+    started, done = threading.Event(), threading.Event()
+    observers: list[Observer] = []
+
+    def step() -> None:
+        with Observer(root) as observer, ThreadPoolExecutor(1) as pool:
+            pool.submit((root / "a.txt").read_text).result()
+            started.set()
+            done.wait(10)
+        observers.append(observer)
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    started.wait(10)
+    (root / "b.txt").read_text()
+    done.set()
+    thread.join()
+    assert observers[0].observed == ("a.txt",)
+
+
+def test_programs_are_named_without_their_arguments(root: Path) -> None:
+    with Observer(root) as observer:
+        subprocess.run([sys.executable, "-c", "pass", "--token=abc"], check=True)
+        os.system("true --token=abc")
+    assert observer.subprocesses == tuple(sorted({Path(sys.executable).name, "true"}))
+
+
+def test_an_error_in_the_step_passes_through(root: Path) -> None:
+    with pytest.raises(ValueError, match="mine"), Observer(root) as observer:
+        (root / "a.txt").read_text()
+        raise ValueError("mine")
+    assert observer.observed == ("a.txt",)
+
+
+def test_digests_of_files_and_folders(root: Path) -> None:
+    digests = digest_files(root, ["a.txt", "data", "nothing"])
+    assert digests["a.txt"] == "blake3:" + blake3(b"a.txt").hexdigest()
+    assert digests["nothing"] == "absent"
+    (root / "data/c.txt").rename(root / "data/d.txt")
+    assert digest_files(root, ["data"]) != {"data": digests["data"]}
+    for path in ("../x", "/etc/passwd", ".git/config", ""):
+        with pytest.raises(UsageError, match="inside the repository"):
+            digest_files(root, [path])
