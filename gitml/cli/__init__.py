@@ -1,0 +1,96 @@
+"""The command line: one file a verb or a noun; this table says which, and imports none of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from gitml.cli.group import Entry, Program
+from gitml.cli.invocation import Invocation, pass_invocation
+from gitml.errors import UsageError
+
+TASKS = {
+    "start": (
+        Entry("init", "gitml.cli.init:init", "Prepare this repository for gitml."),
+        Entry("demo", "gitml.cli.demo:demo", "Make an example project and run it."),
+    ),
+    "work": (
+        Entry("run", "gitml.cli.run:run", "Run a pipeline and record it."),
+        Entry("pipeline", "gitml.cli.pipeline:pipeline", "List and describe pipelines."),
+        Entry("artifact", "gitml.cli.artifact:artifact", "List, describe, get and put artifacts."),
+        Entry("metadata", "gitml.cli.metadata:metadata", "Note facts on a record, and read them."),
+        Entry("cache", "gitml.cli.cache:cache", "Explain why a step would run again."),
+        Entry("stack", "gitml.cli.stack:stack", "List, describe and choose stacks."),
+    ),
+    "look": (
+        Entry("status", "gitml.cli.status:status", "Show how the repository stands."),
+        Entry("log", "gitml.cli.log:log", "List the runs, newest first."),
+        Entry("show", "gitml.cli.show:show", "Describe whatever a name means."),
+        Entry("lineage", "gitml.cli.lineage:lineage", "Show how a thing was made."),
+    ),
+    "share models": (
+        Entry("model", "gitml.cli.model:model", "List, describe and compare model versions."),
+        Entry("promote", "gitml.cli.promote:promote", "Give a stage to a model version."),
+        Entry("rollback", "gitml.cli.promote:rollback", "Give a stage back to its last holder."),
+        Entry("stage", "gitml.cli.stage:stage", "List stages and their history, clear one."),
+        Entry("delete", "gitml.cli.delete:delete", "Delete a model version or a run."),
+    ),
+    "care": (
+        Entry("fsck", "gitml.cli.fsck:fsck", "Check every record and every stored byte."),
+        Entry("reindex", "gitml.cli.fsck:reindex", "Make the index again from git alone."),
+    ),
+}
+"""The commands by what one does with them, in the order in which a newcomer needs them."""
+
+
+def _version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from gitml import __version__
+        from gitml.cli import render
+
+        render.answer(f"gitml {__version__}")
+        context.exit()
+
+
+@click.command(cls=Program, tasks=TASKS)
+@click.option(
+    "-C",
+    "folders",
+    metavar="DIR",
+    multiple=True,
+    help="Run as if gitml was started in DIR; a second one counts from the first.",
+)
+@click.option("--stack", metavar="NAME", help="Use this stack for this one command.")
+@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters only.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Print the version of gitml and exit.",
+)
+@pass_invocation
+def main(
+    invocation: Invocation, folders: tuple[str, ...], stack: str | None, ascii_only: bool
+) -> None:
+    """Models, data and runs as git history.
+
+    Names work like git revisions: `clf@v3`, `clf@production`, `clf@v3:model`, `features@latest`,
+    the first digits of a run.
+
+    \b
+    gitml run training -p depth=8
+    gitml log --graph
+    """
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise UsageError(f"no such folder: {folder}")
+        os.chdir(folder)
+    if ascii_only:
+        from gitml.cli import render
+
+        render.use_ascii()
+    invocation.stack = stack

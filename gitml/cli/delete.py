@@ -1,0 +1,38 @@
+"""``gitml delete``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gitml.cli import render
+from gitml.cli.invocation import confirmed, reason_given, reason_option, with_repo
+from gitml.cli.render import paint
+
+if TYPE_CHECKING:
+    from gitml.repo import Repo
+
+
+@click.command()
+@click.argument("name", metavar="VERSION|RUN")
+@reason_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_repo
+def delete(repo: Repo, name: str, reason: str | None, yes: bool) -> None:
+    """Delete a model version or a run.
+
+    A version that holds a stage is not deleted. A deleted one is hidden from every reader, and its
+    number is never given again; its commits stay in git. A run can be deleted while no version
+    descends from it. Neither frees bytes by itself.
+
+    \b
+    gitml delete clf@v2 -m 'trained on the wrong split'
+    gitml delete 7f3a9c1 -m 'a test' --yes
+    """
+    found = repo.resolve(name)
+    why = reason_given(reason, f"gitml delete {name}")
+    confirmed(f"to delete {found.label}", yes, f"gitml delete {name} -m WHY")
+    kind, label = repo.delete(name, why)
+    kept = "its number stays taken" if kind == "version" else "its steps stay reusable"
+    render.answer(f"Deleted the {kind} {paint('version', label)} ({kept})")

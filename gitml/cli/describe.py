@@ -1,0 +1,243 @@
+"""Records as lines for people: one function a kind, each a head line and what is known behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from gitml.cli import render
+from gitml.cli.render import paint
+from gitml.history.record import seconds_of
+
+if TYPE_CHECKING:
+    from gitml.entities.records import Code, Output
+    from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
+    from gitml.history.revs import Event, ModelState
+    from gitml.repo import Repo
+
+_TAIL = 20
+"""Lines of a failed step's output that are shown with its run."""
+
+
+def run_glyph(run: RunHandle) -> str:
+    """The mark of a run: its shape says whether it completed."""
+    if run.status == "completed":
+        return paint("run", render.RUN)
+    return paint("failed", render.FAILED)
+
+
+def stages(version: VersionHandle) -> str:
+    """The stages that a version holds, in brackets; empty where it holds none."""
+    if version.stages:
+        return paint("stage", f"[{', '.join(version.stages)}]")
+    return paint("dim", "[archived]") if version.archived else ""
+
+
+def version_mark(version: VersionHandle) -> str:
+    """A version with its stages: ``clf@v3 [production]``."""
+    return f"{paint('version', version.label)} {stages(version)}".rstrip()
+
+
+def step_counts(run: RunHandle) -> str:
+    """How many steps a run has, and how many of them came from the cache: ``4 steps, 3 cached``."""
+    states = [step.state for step in run.entry.record.steps]
+    cached = states.count("cached")
+    text = render.count(len(states), "step")
+    return f"{text}, {cached} cached" if cached else text
+
+
+def describe_run(repo: Repo, run: RunHandle) -> Iterator[str]:
+    """A run: what it made and of what, its steps, and why it failed if it did."""
+    record = run.entry.record
+    took = f"{render.ago(run.entry.at)}, took {render.duration(record.duration)}"
+    failed = run.status != "completed"
+    yield (
+        f"{run_glyph(run)} run {paint('run', repo.short(run.id))} {run.pipeline}  "
+        f"{paint('failed' if failed else 'dim', run.status)}"
+    )
+    version = run.model_version
+    yield from render.pairs(
+        [
+            ("made" if run.made_version else "same as", version_mark(version) if version else ""),
+            ("when", f"{took}, by {run.entry.author}"),
+            ("code", code_words(repo, record.code)),
+            ("stack", record.stack),
+            ("parameters", render.settings(run.parameters)),
+            ("metrics", render.metrics(run.metrics)),
+            ("metadata", render.settings(run.metadata())),
+            ("used", "  ".join(f"{pin.name} ({repo.short(pin.commit)})" for pin in record.pins)),
+        ]
+    )
+    yield ""
+    yield from render.table(
+        [_step_row(repo, step) for step in run.steps.values()],
+        ["step", "state", "took", "id", "outputs"],
+        right={2},
+    )
+    yield from _failure(run)
+
+
+def _step_row(repo: Repo, step: StepHandle) -> list[str]:
+    state = (
+        paint("failed", step.status) if step.status in ("failed", "interrupted") else step.status
+    )
+    ran = step.found is not None and step.status == "completed"
+    took = render.duration(step.found.record.duration) if ran and step.found else ""
+    commit = paint("dim", repo.short(step.found.id)) if step.found else ""
+    made = [f"{one.name} {render.size(one.size)}" for one in step.outputs.values()]
+    return [step.name, state, took, commit, ", ".join(made)]
+
+
+def _failure(run: RunHandle) -> Iterator[str]:
+    failure = run.failure
+    if failure is None:
+        return
+    where = f" in the step {failure.step}" if failure.step else ""
+    yield ""
+    yield f"{paint('failed', failure.type)}{where}: {failure.message}"
+    yield from (paint("dim", line) for line in render.paragraph(failure.traceback, "  "))
+    printed = run.steps[failure.step].log() if failure.step in run.steps else ""
+    if printed.strip():
+        lines = list(render.paragraph(printed, "  "))
+        yield ""
+        yield (
+            f"The last that {failure.step} printed"
+            if len(lines) > _TAIL
+            else (f"What {failure.step} printed")
+        )
+        yield from lines[-_TAIL:]
+
+
+def describe_step(repo: Repo, step: StepHandle) -> Iterator[str]:
+    """A step execution: its code, what went in, what came out, what it printed."""
+    if step.found is None:
+        return
+    record, commit = step.found.record, repo.short(step.found.id)
+    yield f"{paint('run', render.RUN)} step {paint('run', commit)} {record.pipeline}.{record.name}"
+    reused = f"adopted from {repo.short(record.reused)}" if record.reused else ""
+    yield from render.pairs(
+        [
+            ("when", f"{render.ago(step.found.at)}, took {render.duration(record.duration)}"),
+            ("reused", reused),
+            ("function", record.source),
+            ("code", code_words(repo, record.code)),
+            ("parameters", render.settings(step.parameters)),
+            ("metrics", render.metrics(step.metrics)),
+            ("metadata", render.settings(step.metadata)),
+        ]
+    )
+    given = [(one.name, one) for one in (*record.inputs, *record.loads)]
+    if given:
+        yield ""
+        yield from render.table(
+            [
+                [name, f"{one.kind} {one.digest.short}", repo.short(one.commit)]
+                for name, one in given
+            ],
+            ["input", "bytes", "made by"],
+        )
+    if step.outputs:
+        yield ""
+        yield from artifact_table(step.outputs.values())
+    if printed := step.log():
+        yield ""
+        yield "What it printed"
+        yield from render.paragraph(printed, "  ")
+
+
+def describe_version(repo: Repo, version: VersionHandle) -> Iterator[str]:
+    """A model version: what made it, how good it is, what it holds, who uses it."""
+    record = version.entry.record
+    yield f"{paint('version', render.VERSION)} {version_mark(version)}"
+    made = f"{record.pipeline}, {render.ago(version.entry.at)}, {version.entry.author}"
+    users = [f"{one.pipeline} {repo.short(one.id)}" for one in repo.consumers(version)]
+    yield from render.pairs(
+        [
+            ("about", record.description or ""),
+            ("commit", paint("dim", repo.short(version.id))),
+            ("made by", f"run {paint('run', repo.short(record.run))} of {made}"),
+            ("code", code_words(repo, record.code)),
+            ("parameters", render.settings(version.parameters)),
+            ("metrics", render.metrics(version.metrics)),
+            ("metadata", render.settings(version.metadata())),
+            ("used by", "  ".join(users)),
+        ]
+    )
+    if version.artifacts:
+        yield ""
+        yield from artifact_table(version.artifacts.values(), names=list(version.artifacts))
+    moves = [
+        event
+        for events in version.state.stages.values()
+        for event in events
+        if event.promotion.version == version.id
+    ]
+    if moves:
+        yield ""
+        yield from event_table(version.state, moves)
+
+
+def event_table(state: ModelState, events: Iterable[Event]) -> list[str]:
+    """Moves of stages as a table, newest first."""
+    rows = []
+    for event in sorted(events, key=lambda one: one.promotion.at, reverse=True):
+        moved = event.promotion
+        holder = paint("version", state.label(moved.version)) if moved.version else "vacant"
+        rows.append(
+            [
+                paint("stage", f"{moved.stage}/{moved.n}"),
+                holder,
+                state.label(moved.before) if moved.before else "",
+                render.ago(seconds_of(moved.at)),
+                event.tagger.partition(" <")[0],
+                moved.reason,
+            ]
+        )
+    return render.table(rows, ["stage", "version", "was", "when", "by", "why"])
+
+
+def describe_model(repo: Repo, state: ModelState) -> Iterator[str]:
+    """A model: its stages in one table, then every version."""
+    yield f"{paint('head', state.name)}  {render.count(len(state.visible), 'version')}"
+    if state.deleted:
+        gone = ", ".join(f"v{n}" for n in sorted(state.deleted))
+        yield paint("dim", f"deleted: {gone}")
+    for commit in reversed(state.visible):
+        yield ""
+        yield from describe_version(repo, repo.version_of(commit))
+
+
+def describe_artifact(repo: Repo, label: str, stored: StoredOutput) -> Iterator[str]:
+    """An artifact: its bytes, how they are stored, who made them."""
+    record = stored.record
+    yield f"{paint('artifact', render.ARTIFACT)} {paint('artifact', label)}"
+    yield from render.pairs(
+        [
+            ("digest", str(record.digest)),
+            ("size", f"{render.size(record.size)}{' in a folder' * (record.kind == 'tree')}"),
+            ("type", record.type),
+            ("stored as", record.materializer),
+            ("made by", repo.short(stored.commit)),
+            ("metadata", render.settings(record.metadata)),
+        ]
+    )
+
+
+def artifact_table(outputs: Iterable[StoredOutput], names: list[str] | None = None) -> list[str]:
+    """Artifacts as a table; ``names`` are those that they have where they are listed."""
+    listed = list(outputs)
+    shown = names or [one.name for one in listed]
+    rows = [artifact_row(name, one.record) for name, one in zip(shown, listed, strict=True)]
+    return render.table(rows, ["artifact", "digest", "size", "kind", "type"], right={2})
+
+
+def artifact_row(name: str, output: Output) -> list[str]:
+    """An artifact as a row: name, digest, size, kind, type."""
+    digest = paint("dim", output.digest.short)
+    return [paint("artifact", name), digest, render.size(output.size), output.kind, output.type]
+
+
+def code_words(repo: Repo, code: Code) -> str:
+    """A code commit in words."""
+    text = paint("code", repo.short(code.commit))
+    return f"{text} (a snapshot of changed files)" if code.snapshot else text

@@ -1,0 +1,227 @@
+"""``gitml model``: list, show, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitml.cli import describe, documents, render
+from gitml.cli.group import Noun
+from gitml.cli.invocation import json_option, with_repo
+from gitml.cli.render import paint
+from gitml.errors import NameNotFound
+
+if TYPE_CHECKING:
+    from gitml.diff import Comparison, Row
+    from gitml.repo import Repo
+
+
+@click.group(cls=Noun)
+def model() -> None:
+    """List, describe and compare model versions.
+
+    A run of a pipeline with `model=Model(NAME)` makes a version; one of which every step was cached
+    makes none, since it is the same. Numbers are never reused.
+
+    \b
+    gitml model show clf
+    gitml model compare clf --sort accuracy
+    """
+
+
+@model.command("list")
+@json_option
+@with_repo
+def list_models(repo: Repo, as_json: bool) -> None:
+    """List the models with their newest version and the holders of their stages.
+
+    \b
+    gitml model list
+    gitml model list --json
+    """
+    found = repo.models()
+    if as_json:
+        listed = [documents.model_document(one) for one in found]
+        render.answer_json("model.list", {"models": listed})
+        return
+    rows = []
+    for one in found:
+        held = [
+            f"{paint('stage', stage)} {paint('version', one.label(holder))}"
+            for stage in sorted(one.stages)
+            if (holder := one.holder(stage)) is not None
+        ]
+        latest = paint("version", one.label(one.latest)) if one.latest else ""
+        rows.append([one.name, str(len(one.visible)), latest, "  ".join(held)])
+    if rows:
+        render.answer(*render.table(rows, ["model", "versions", "latest", "stages"], right={1}))
+    else:
+        render.tell("No models yet: a run of a pipeline with `model=Model(…)` makes one")
+
+
+@model.command("show")
+@click.argument("name", metavar="MODEL|VERSION")
+@json_option
+@with_repo
+def show_model(repo: Repo, name: str, as_json: bool) -> None:
+    """Describe a model with all its versions, or one version.
+
+    For each version the pipeline and run that made it, its parameters, metrics, metadata and
+    artifacts, its stages, and the runs that used it.
+
+    \b
+    gitml model show clf
+    gitml model show clf@production
+    """
+    if "@" in name:
+        version = repo.version(name)
+        if as_json:
+            document = documents.version_document(version, repo.consumers(version))
+            render.answer_json("model.show", document)
+        else:
+            render.answer(*describe.describe_version(repo, version))
+        return
+    state = repo.model(name)
+    if as_json:
+        versions = [repo.version_of(commit) for commit in state.visible]
+        listed = [documents.version_document(one, repo.consumers(one)) for one in versions]
+        document = {**documents.model_document(state), "versions": listed}
+        render.answer_json("model.show", document)
+        return
+    render.answer(*describe.describe_model(repo, state))
+
+
+@model.command("compare")
+@click.argument("names", nargs=-1, required=True, metavar="MODEL | VERSION VERSION…")
+@click.option("--sort", metavar="METRIC", help="Put the best of this metric first.")
+@click.option("--md", "as_markdown", is_flag=True, help="Print a Markdown table.")
+@json_option
+@with_repo
+def compare_models(
+    repo: Repo, names: tuple[str, ...], sort: str | None, as_markdown: bool, as_json: bool
+) -> None:
+    """Compare versions: their metrics, and the parameters in which they differ.
+
+    Behind a metric stands its difference to the line above. `best` needs to know what better means:
+    `[metrics.accuracy] direction = "max"` in gitml.toml. Versions of several models can be compared
+    too.
+
+    \b
+    gitml model compare clf --sort accuracy
+    gitml model compare clf@production clf@latest --md
+    """
+    found = repo.compare(names)
+    if not found.versions:
+        raise NameNotFound(f"every version of {names[0]} is deleted")
+    if sort is not None:
+        known = [row.name for row in found.metrics]
+        if sort not in known:
+            raise NameNotFound.among("metric of these versions", sort, known)
+        best_first = [found.versions[place].label for place in found.ranked(sort)]
+        found = repo.compare(best_first) if len(best_first) > 1 else found
+    if as_json:
+        render.answer_json("model.compare", _document(found))
+    elif as_markdown:
+        render.answer(*_markdown(found))
+    else:
+        render.answer(*_lines(found))
+
+
+def _lines(found: Comparison) -> Iterator[str]:
+    header, rows, right = _cells(found)
+    marked = [[paint("good", cell) if cell == "best" else cell for cell in row] for row in rows]
+    for row, version in zip(marked, found.versions, strict=True):
+        row[0] = describe.version_mark(version)
+    yield from render.table(marked, header, right=right)
+    same = {row.name: row.values[0] for row in found.parameters if row.same}
+    if same and len(found.versions) > 1:
+        yield paint("dim", f"the same in all: {render.settings(same)}")
+
+
+def _cells(found: Comparison) -> tuple[list[str], list[list[str]], set[int]]:
+    """The header and the plain cells of the table, and which columns hold numbers."""
+    header, columns, right = ["version"], [_labels(found)], set[int]()
+    several = len(found.versions) > 1
+    for row in found.parameters:
+        if not row.same or not several:
+            right.add(len(header))
+            header.append(row.name)
+            columns.append([_given(one) for one in row.values])
+    for row in found.metrics:
+        right |= {len(header), len(header) + 1}
+        header += [row.name, "", ""]
+        columns.append(["" if one is None else render.number(one, 6) for one in row.values])
+        columns.append([_delta(one) for one in row.deltas])
+        columns.append(
+            ["best" if i in row.best and several else "" for i in range(len(row.values))]
+        )
+    return header, [list(cells) for cells in zip(*columns, strict=True)], right
+
+
+def _labels(found: Comparison) -> list[str]:
+    return [
+        f"{one.label} [{', '.join(one.stages)}]" if one.stages else one.label
+        for one in found.versions
+    ]
+
+
+def _delta(difference: float | None) -> str:
+    if difference is None:
+        return ""
+    return f"{'+' if difference >= 0 else ''}{render.number(difference)}"
+
+
+def _markdown(found: Comparison) -> Iterator[str]:
+    """The comparison as a Markdown table, the best values bold."""
+    several = len(found.versions) > 1
+    header = ["version"]
+    columns: list[Sequence[str]] = [_labels(found)]
+    for row in found.parameters:
+        if not row.same or not several:
+            header.append(row.name)
+            columns.append([render.markdown(_given(one)) for one in row.values])
+    for row in found.metrics:
+        header.append(row.name)
+        columns.append([_markdown_metric(row, place) for place in range(len(row.values))])
+    yield f"| {' | '.join(map(render.markdown, header))} |"
+    yield f"|---|{'---:|' * (len(header) - 1)}"
+    for cells in zip(*columns, strict=True):
+        yield f"| {' | '.join(cells)} |"
+
+
+def _markdown_metric(row: Row, place: int) -> str:
+    value, delta = row.values[place], row.deltas[place]
+    if value is None:
+        return ""
+    text = render.number(value, 6) + (f" ({_delta(delta)})" if delta is not None else "")
+    return f"**{text}**" if place in row.best and len(row.values) > 1 else text
+
+
+def _given(value: Any) -> str:
+    return "" if value is None else render.value(value)
+
+
+def _document(found: Comparison) -> dict[str, Any]:
+    return {
+        "versions": [documents.version_reference(one) for one in found.versions],
+        "metrics": [
+            {
+                "name": row.name,
+                "direction": row.direction,
+                "values": list(row.values),
+                "deltas": list(row.deltas),
+                "best": sorted(row.best),
+            }
+            for row in found.metrics
+        ],
+        "parameters": [
+            {"name": row.name, "values": list(row.values), "same": row.same}
+            for row in found.parameters
+        ],
+        "artifacts": [
+            {"name": row.name, "values": [str(one) if one else None for one in row.values]}
+            for row in found.artifacts
+        ],
+    }

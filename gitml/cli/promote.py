@@ -1,0 +1,71 @@
+"""``gitml promote`` and ``gitml rollback``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gitml.cli import render
+from gitml.cli.invocation import reason_given, reason_option, with_repo
+from gitml.cli.render import paint
+
+if TYPE_CHECKING:
+    from gitml.promotion.promote import Move
+    from gitml.repo import Repo
+
+
+@click.command()
+@click.argument("version")
+@click.argument("stage")
+@reason_option
+@with_repo
+def promote(repo: Repo, version: str, stage: str, reason: str | None) -> None:
+    """Give a stage to a model version.
+
+    Who, when, why and from which version are kept for ever in the annotated tag
+    `MODEL@STAGE/N`. A stage has one holder; the former one is archived unless it holds another.
+
+    \b
+    gitml promote clf@v2 production -m 'better on the tail'
+    gitml promote clf@latest staging -m 'try it'
+    """
+    why = reason_given(reason, f"gitml promote {version} {stage}")
+    move = repo.promote(version, stage, why)
+    if not move.moved:
+        render.answer(f"Nothing to do: {move.version} holds {stage} already")
+        return
+    render.answer(moved_line("Promoted", move))
+    render.tell(f"To revert: `gitml rollback {move.model} {stage}`")
+
+
+@click.command()
+@click.argument("model")
+@click.argument("stage")
+@click.option("-m", "--message", "reason", metavar="WHY", help="Say why.")
+@with_repo
+def rollback(repo: Repo, model: str, stage: str, reason: str | None) -> None:
+    """Give a stage back to the version that held it before.
+
+    It is a promotion like any other, so the history keeps both moves. Done again, it goes one
+    holder further back.
+
+    \b
+    gitml rollback clf production
+    gitml rollback clf production -m 'too slow'
+    """
+    render.answer(moved_line("Rolled back", repo.rollback(model, stage, reason)))
+
+
+def moved_line(verb: str, move: Move) -> str:
+    """What a move did, in one line."""
+    holder = paint("version", move.version or "vacant")
+    stage = paint("stage", move.stage)
+    if move.version is None:
+        text = f"{verb} {stage} of {move.model}"
+    elif verb == "Rolled back":
+        text = f"{verb} {stage} of {move.model} to {holder}"
+    else:
+        text = f"{verb} {holder} to {stage}"
+    before = f" (was {move.before.rpartition('@')[2]})" if move.before else ""
+    return f"{text}{before}  {paint('dim', f'tag {move.tag}')}"

@@ -1,0 +1,351 @@
+"""The only printer: answers on standard output, conversation on standard error.
+
+Commands hand over lines of text. Everything that text needs on its way out is done here, once: what
+could drive a terminal (control characters, bidirectional overrides) becomes a visible escape, so
+that no name, message or file content from a record can forge a screen; labels become colours where
+there is a terminal that wants them; drawing characters become ASCII where the stream has no others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import sys
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+# The one table of colours: what a piece of text is, and how that looks (SGR parameters).
+COLOURS = {
+    "add": "32",
+    "artifact": "35",
+    "change": "33",
+    "code": "33",
+    "command": "1",
+    "dim": "2",
+    "error": "1;31",
+    "failed": "31",
+    "good": "32",
+    "head": "1",
+    "hint": "36",
+    "run": "34",
+    "stage": "1;32",
+    "version": "36",
+    "warning": "33",
+}
+RUN, VERSION, ARTIFACT, CODE, FAILED = "○", "◆", "■", "●", "×"
+
+# Labels travel inside the text as noncharacters, which Unicode keeps for such uses. A text from
+# outside that has them can do no more than pick a colour of this table.
+_OPENING = {label: chr(0xFDD0 + place) for place, label in enumerate(COLOURS)}
+_CLOSING = "\ufdef"
+_LABELS = re.compile("[\ufdd0-\ufdef]")
+_SGR = {mark: f"\x1b[{COLOURS[label]}m" for label, mark in _OPENING.items()} | {_CLOSING: "\x1b[0m"}
+
+# Control characters, invisible ones, and those that change the direction or the line.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_ASCII = str.maketrans(
+    {
+        RUN: "o", VERSION: "*", ARTIFACT: "=", CODE: "+", FAILED: "x",
+        "│": "|", "─": "-", "├": "|", "┤": "|", "┬": ".", "┼": "+",
+        "╮": ".", "╭": ".", "╯": "'", "╰": "`", "└": "`",
+        "…": "...", "←": "<-", "µ": "u",
+    }
+)
+_ascii_only = False
+
+
+def use_ascii() -> None:
+    """Draw with ASCII alone from now on, whatever the streams could show."""
+    global _ascii_only
+    _ascii_only = True
+
+
+def paint(label: str, text: str) -> str:
+    """The text with a label of the table of colours; it reads the same without."""
+    return f"{_OPENING[label]}{text}{_CLOSING}" if text else ""
+
+
+def answer(*lines: str) -> None:
+    """Print lines to standard output."""
+    _write(sys.stdout, lines)
+
+
+def tell(*lines: str) -> None:
+    """Print lines to standard error."""
+    with contextlib.suppress(BrokenPipeError):
+        _write(sys.stderr, lines)
+
+
+def answer_json(schema: str, document: Mapping[str, Any]) -> None:
+    """Print a JSON document to standard output: ``{"schema": "gitml.<schema>/1", …}``."""
+    sys.stdout.write(_json_text(schema, document, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def tell_json(schema: str, document: Mapping[str, Any]) -> None:
+    """Print a JSON document to standard error, on one line."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(_json_text(schema, document, indent=None) + "\n")
+        sys.stderr.flush()
+
+
+def answer_bytes(data: bytes) -> None:
+    """Write bytes to standard output as they are."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+
+
+def visible(text: str) -> str:
+    """The text with everything that could drive a terminal as a visible escape (``\\x1b``)."""
+    return _UNSAFE.sub(_escape, text)
+
+
+def paragraph(text: str, indent: str = "") -> Iterator[str]:
+    """The lines of a longer text, for printing one by one."""
+    for line in text.rstrip("\n").split("\n"):
+        yield indent + line.rstrip("\r").expandtabs(4)
+
+
+def table(
+    rows: Iterable[Sequence[str]],
+    header: Sequence[str] = (),
+    *,
+    right: Collection[int] = (),
+    indent: str = "",
+) -> list[str]:
+    """Rows as lines: two spaces between columns, the columns in ``right`` flush right.
+
+    Columns that are empty in every row are left out. On a terminal that is too narrow the widest
+    column is cut in the middle; in a pipe nothing is ever cut.
+    """
+    body = [list(row) for row in rows]
+    used = [i for i in range(max(map(len, body), default=0)) if any(row[i] for row in body)]
+    lines = [[row[i] for i in used] for row in body]
+    if header and body:
+        lines.insert(0, [paint("dim", header[i]) for i in used])
+    widths = [max(width(row[i]) for row in lines) for i in range(len(used))]
+    _fit(lines, widths, len(indent))
+    flush_right = [column in right for column in used]
+    return [indent + _laid_out(row, widths, flush_right) for row in lines]
+
+
+def pairs(items: Iterable[tuple[str, str]]) -> list[str]:
+    """A description: dim names on the left, their texts behind; empty texts are left out."""
+    kept = [(name, text) for name, text in items if text]
+    left = max((len(name) for name, _ in kept), default=0)
+    return [f"{paint('dim', name.ljust(left))}  {text}" for name, text in kept]
+
+
+def width(text: str) -> int:
+    """How many columns a text takes on a terminal, its labels not counted."""
+    plain = visible(_LABELS.sub("", text))
+    if plain.isascii():
+        return len(plain)
+    import unicodedata
+
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in plain)
+    return len(plain) + wide - sum(unicodedata.combining(one) > 0 for one in plain)
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number for people: this many significant digits, whole numbers in full."""
+    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and value < 1e15):
+        return str(int(value))
+    return f"{value:.{digits}g}"
+
+
+def value(given: Any) -> str:
+    """A parameter or a piece of metadata: texts as they are, the rest as JSON."""
+    if isinstance(given, str):
+        return given
+    return number(given, 6) if isinstance(given, float) else json.dumps(given, ensure_ascii=False)
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """Names and values in one line: ``depth=6  rate=0.1``."""
+    return "  ".join(f"{name}={value(one)}" for name, one in values.items())
+
+
+def metrics(values: Mapping[str, float], limit: int | None = None) -> str:
+    """Names and numbers in one line: ``accuracy 0.913  loss 0.31``; at most ``limit`` of them."""
+    shown = [f"{name} {number(one)}" for name, one in sorted(values.items())]
+    if limit is not None and len(shown) > limit:
+        return "  ".join([*shown[:limit], "…"])
+    return "  ".join(shown)
+
+
+def size(count: int) -> str:
+    """Bytes for people, in powers of 1000: ``412 MB``."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 999.5 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.1f} {unit}" if unit != "B" and amount < 9.95 else f"{amount:.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time: ``0.4 ms``, ``12 ms``, ``1.2 s``, ``6m12s``, ``2.1 h``."""
+    if seconds < 0.9995:
+        milliseconds = seconds * 1000
+        return f"{milliseconds:.1f} ms" if milliseconds < 9.95 else f"{milliseconds:.0f} ms"
+    if seconds < 59.5:
+        return f"{seconds:.1f} s"
+    if seconds < 3599.5:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes}m{rest:02}s"
+    return f"{seconds / 3600:.1f} h"
+
+
+def ago(at: float, now: float | None = None) -> str:
+    """A point in time as people say it: ``2 hours ago``, ``yesterday``, ``4 March``."""
+    passed = (time.time() if now is None else now) - at
+    if passed < -60:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+    if passed < 10:
+        return "just now"
+    for unit, length, last in (("second", 1, 60), ("minute", 60, 3600), ("hour", 3600, 86400)):
+        if passed < last:
+            count = int(passed / length)
+            return f"{count} {unit}{'s' * (count != 1)} ago"
+    days = int(passed / 86400)
+    if days < 14:
+        return "yesterday" if days == 1 else f"{days} days ago"
+    then = time.localtime(at)
+    year = "" if then.tm_year == time.localtime(at + passed).tm_year else f" {then.tm_year}"
+    return f"{then.tm_mday} {_MONTHS[then.tm_mon - 1]}{year}"
+
+
+def markdown(text: str) -> str:
+    """The text so that Markdown shows it as it is, in a cell of a table too."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text)
+
+
+def path(given: Path) -> str:
+    """A path as one would type it here: relative where it lies below the current folder."""
+    try:
+        return str(given.relative_to(Path.cwd()))
+    except ValueError:
+        return str(given)
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: ``1 step``, ``4 steps``."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+
+
+def _write(stream: TextIO, lines: Iterable[str]) -> None:
+    for line in lines:
+        stream.write(_shown(line, stream) + "\n")
+    stream.flush()
+
+
+def _shown(line: str, stream: TextIO) -> str:
+    """A line as the stream can and should show it: the one way out for every text."""
+    text = visible(line)
+    text = _LABELS.sub(lambda mark: _SGR.get(mark[0], "") if _coloured(stream) else "", text)
+    encoding = stream.encoding or "ascii"
+    if _ascii_only or encoding.lower().replace("-", "") != "utf8":
+        text = text.translate(_ASCII)
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(found[0])
+    if named is not None:
+        return named
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _coloured(stream: TextIO) -> bool:
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("CLICOLOR_FORCE", "0") != "0":
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _json_text(schema: str, document: Mapping[str, Any], *, indent: int | None) -> str:
+    whole = {"schema": f"gitml.{schema}/1", **document}
+    text = json.dumps(_plain(whole), ensure_ascii=False, indent=indent, allow_nan=False)
+    ascii_only = (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
+    pattern = re.compile(r"[^\x00-\x7e]") if ascii_only else _UNSAFE
+    return pattern.sub(_json_escape, text)
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    """A character of a JSON text as its escape; JSON's own line feeds stay."""
+    return found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1].replace("\x7f", "\\u007f")
+
+
+def _plain(item: Any) -> Any:
+    """A document as JSON has it: numbers that JSON lacks are texts, as in ``metrics.json``."""
+    if isinstance(item, float) and not math.isfinite(item):
+        return repr(item)
+    if isinstance(item, Mapping):
+        return {str(key): _plain(one) for key, one in item.items()}
+    if isinstance(item, (list, tuple)):
+        return [_plain(one) for one in item]
+    return item
+
+
+def _laid_out(row: Sequence[str], widths: Sequence[int], flush_right: Sequence[bool]) -> str:
+    cells = []
+    for cell, wide, to_right in zip(row, widths, flush_right, strict=True):
+        gap = " " * (wide - width(cell))
+        cells.append(gap + cell if to_right else cell + gap)
+    return "  ".join(cells).rstrip()
+
+
+def _fit(lines: list[list[str]], widths: list[int], indent: int) -> None:
+    """Cut the widest column so that the table fits the terminal, if there is one."""
+    if not widths or not sys.stdout.isatty():
+        return
+    room = os.get_terminal_size(sys.stdout.fileno()).columns
+    excess = indent + sum(widths) + 2 * (len(widths) - 1) - room
+    widest = max(range(len(widths)), key=widths.__getitem__)
+    target = max(widths[widest] - excess, 12)
+    if excess > 0 and target < widths[widest]:
+        widths[widest] = target
+        for row in lines:
+            row[widest] = _cut(row[widest], target)
+
+
+def _cut(text: str, room: int) -> str:
+    """The text with its middle left out, labels kept, so that it takes at most ``room``."""
+    letters = len(_LABELS.sub("", text))
+    if width(text) <= room:
+        return text
+    head = room // 2
+    tail = letters - (room - head - 1)
+    kept, place = [], 0
+    for one in text:
+        if _LABELS.match(one):
+            kept.append(one)
+            continue
+        if place < head or place >= tail:
+            kept.append(one)
+        elif place == head:
+            kept.append("…")
+        place += 1
+    return "".join(kept)

@@ -1,0 +1,154 @@
+"""``gitml run``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gitml.cli import documents, render
+from gitml.cli.invocation import json_option, with_repo
+from gitml.cli.parameters import coerced, from_file, from_options
+from gitml.cli.render import paint
+from gitml.errors import GitmlError, StepFailed
+
+if TYPE_CHECKING:
+    from gitml.handles import RunHandle
+    from gitml.pipelines.dsl import PipelineFunction
+    from gitml.pipelines.execute import StepEvent
+    from gitml.repo import Repo
+
+_WORDS = {"completed": "ran", "cached": "cached", "started": "running"}
+
+
+@click.command()
+@click.argument("name", metavar="NAME|FILE.py[:NAME]")
+@click.option(
+    "-p",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a parameter of the pipeline, or of a step as STEP.NAME; JSON, else text.",
+)
+@click.option(
+    "--params",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Read parameters from a TOML, YAML or JSON file; -p comes on top.",
+)
+@click.option("--no-cache", is_flag=True, help="Run every step, also those with a known result.")
+@json_option
+@with_repo
+def run(
+    repo: Repo,
+    name: str,
+    parameters: tuple[str, ...],
+    file: Path | None,
+    no_cache: bool,
+    as_json: bool,
+) -> None:
+    """Run a pipeline and record it.
+
+    Steps whose code, parameters and inputs are known are not run again: their results are taken
+    from the cache. What runs is the working tree as it is; if it is dirty, a snapshot is recorded
+    and your index, branch and stash stay as they are. A run that fails is recorded too.
+
+    \b
+    gitml run training
+    gitml run training -p depth=8 -p train.seed=3
+    """
+    pipeline = _loaded(repo, name)
+    given = {**(from_file(file, pipeline.signature) if file else {}), **from_options(parameters)}
+    try:
+        done = repo.run(
+            pipeline, coerced(given, pipeline.function), cache=not no_cache, tell=_teller(pipeline)
+        )
+    except SystemExit as error:
+        raise _as_failure(repo, error, as_json) from error
+    except (Exception, KeyboardInterrupt) as error:
+        _tell_failure(repo, error, as_json)
+        raise
+    if as_json:
+        render.answer_json("run", documents.run_document(done))
+        return
+    render.answer(_done(repo, done))
+    if step := _next_step(done):
+        render.tell(f"Next: {step}")
+
+
+def _loaded(repo: Repo, name: str) -> PipelineFunction:
+    try:
+        return repo.load_pipeline(name, Path.cwd())
+    except SystemExit as error:
+        raise GitmlError(
+            f"{name} ends Python while it is imported",
+            hint="put what it does below `if __name__ == '__main__':`",
+        ) from error
+
+
+def _teller(pipeline: PipelineFunction) -> Callable[[StepEvent], None]:
+    """What prints the progress of a run, a line a step."""
+    terminal = sys.stderr.isatty()
+
+    def tell(event: StepEvent) -> None:
+        if event.state == "note":
+            render.tell(*(f"{paint('warning', 'Note:')} {note}" for note in event.notes))
+        elif event.state != "started" or terminal:
+            word = _WORDS.get(event.state, event.state)
+            took = "" if event.state == "started" else render.duration(event.seconds)
+            label = paint("dim" if event.state == "cached" else "run", f"{word:8}")
+            render.tell(f"  {label} {f'{pipeline.name}.{event.step}':28} {took}".rstrip())
+
+    return tell
+
+
+def _done(repo: Repo, done: RunHandle) -> str:
+    """The run in one line."""
+    text = f"Ran {done.pipeline} {paint('run', repo.short(done.id))}"
+    states = [step.state for step in done.entry.record.steps]
+    all_cached = all(state == "cached" for state in states)
+    version = done.model_version
+    if version is not None and not done.made_version:
+        return f"{text} with every step cached: same as {paint('version', version.label)}"
+    if version is not None:
+        text += f" and made {paint('version', version.label)}"
+    if all_cached:
+        return f"{text} with every step cached"
+    cached = states.count("cached")
+    steps = render.count(len(states), "step") + (f", {cached} cached" if cached else "")
+    return f"{text} in {render.duration(done.entry.record.duration)} ({steps})"
+
+
+def _next_step(done: RunHandle) -> str | None:
+    version = done.model_version
+    if version is None or not done.made_version:
+        return None
+    if len(version.state.visible) > 1:
+        return f"`gitml model compare {version.model}`"
+    return f"`gitml show {version.label}`"
+
+
+def _tell_failure(repo: Repo, error: BaseException, as_json: bool) -> None:
+    """Print the traceback of the user's own frames, and name the recorded run in the hint."""
+    run: RunHandle | None = getattr(error, "run", None)
+    if run is None or isinstance(error, KeyboardInterrupt):
+        return
+    if as_json:
+        render.answer_json("run", documents.run_document(run))
+    elif isinstance(error, StepFailed) and run.failure is not None:
+        render.tell(*render.paragraph(run.failure.traceback))
+    if isinstance(error, GitmlError) and (error.hint is None or "RUN" in error.hint):
+        error.hint = f"`gitml show {repo.short(run.id)}` has the record; finished steps are reused"
+
+
+def _as_failure(repo: Repo, error: SystemExit, as_json: bool) -> StepFailed:
+    """A step that ends the process, as the failure that it is."""
+    run: RunHandle | None = getattr(error, "run", None)
+    step = run.failure.step if run is not None and run.failure is not None else "a step"
+    failed = StepFailed(f"{step} called `sys.exit({error.code!r})`")
+    failed.run = run  # type: ignore[attr-defined]
+    _tell_failure(repo, failed, as_json)
+    return failed

@@ -1,0 +1,113 @@
+"""``gitml stage``: list, log, clear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gitml.cli import documents, render
+from gitml.cli.describe import event_table
+from gitml.cli.group import Noun
+from gitml.cli.invocation import json_option, reason_given, reason_option, with_repo
+from gitml.cli.promote import moved_line
+from gitml.cli.render import paint
+from gitml.errors import NameNotFound
+from gitml.history.record import seconds_of
+
+if TYPE_CHECKING:
+    from gitml.repo import Repo
+
+
+@click.group(cls=Noun)
+def stage() -> None:
+    """List stages and their history, clear one.
+
+    A stage is any name of your own, `staging` and `production` to begin with. It moves by `gitml
+    promote` and `gitml rollback`, and every move is an immutable tag.
+
+    \b
+    gitml stage list
+    gitml stage log clf production
+    """
+
+
+@stage.command("list")
+@click.argument("model", required=False)
+@json_option
+@with_repo
+def list_stages(repo: Repo, model: str | None, as_json: bool) -> None:
+    """List the stages with their holders.
+
+    \b
+    gitml stage list
+    gitml stage list clf
+    """
+    states = [repo.model(model)] if model is not None else repo.models()
+    if as_json:
+        listed = [
+            {"model": one.name, "stage": name, "holder": documents.event_document(one, moves[-1])}
+            for one in states
+            for name, moves in sorted(one.stages.items())
+        ]
+        render.answer_json("stage.list", {"stages": listed})
+        return
+    rows = []
+    for one in states:
+        for name, moves in sorted(one.stages.items()):
+            last = moves[-1].promotion
+            holder = paint("version", one.label(last.version)) if last.version else "vacant"
+            who = moves[-1].tagger.partition(" <")[0]
+            when = render.ago(seconds_of(last.at))
+            rows.append([one.name, paint("stage", name), holder, when, who, last.reason])
+    if rows:
+        render.answer(*render.table(rows, ["model", "stage", "holder", "since", "by", "why"]))
+    else:
+        render.tell("No version holds a stage yet")
+
+
+@stage.command("log")
+@click.argument("model")
+@click.argument("stage", required=False)
+@json_option
+@with_repo
+def log_stage(repo: Repo, model: str, stage: str | None, as_json: bool) -> None:
+    """Show every move of a model's stages, newest first: who, when, why, from which version.
+
+    \b
+    gitml stage log clf
+    gitml stage log clf production
+    """
+    state = repo.model(model)
+    if stage is not None and stage not in state.stages:
+        raise NameNotFound.among(f"stage of {model}", stage, state.stages)
+    chosen = [stage] if stage is not None else sorted(state.stages)
+    events = [event for name in chosen for event in state.stages[name]]
+    if as_json:
+        newest_first = sorted(events, key=lambda one: one.promotion.at, reverse=True)
+        listed = [documents.event_document(state, event) for event in newest_first]
+        render.answer_json("stage.log", {"events": listed})
+        return
+    if events:
+        render.answer(*event_table(state, events))
+    else:
+        render.tell(f"No version of {model} was ever promoted")
+
+
+@stage.command("clear")
+@click.argument("model")
+@click.argument("stage")
+@reason_option
+@with_repo
+def clear_stage(repo: Repo, model: str, stage: str, reason: str | None) -> None:
+    """Take a stage from its holder, so that nothing holds it.
+
+    Whoever loads that stage then gets an error, never another version. The vacancy is a move of its
+    own: `gitml rollback` brings the holder back.
+
+    \b
+    gitml stage clear clf staging -m 'the trial is over'
+    gitml rollback clf staging
+    """
+    why = reason_given(reason, f"gitml stage clear {model} {stage}")
+    render.answer(moved_line("Cleared", repo.clear_stage(model, stage, why)))

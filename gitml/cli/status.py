@@ -1,0 +1,101 @@
+"""``gitml status``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitml.cli import documents, render
+from gitml.cli.describe import run_glyph, step_counts, version_mark
+from gitml.cli.invocation import json_option, with_repo
+from gitml.cli.render import paint
+
+if TYPE_CHECKING:
+    from gitml.git.snapshot import WorkTree
+    from gitml.history.revs import ModelState
+    from gitml.repo import Repo, Status
+
+_PATHS = 10
+
+
+@click.command()
+@json_option
+@with_repo
+def status(repo: Repo, as_json: bool) -> None:
+    """Show how the repository stands.
+
+    The newest run, what a run that starts now would take as its code, and the models with their
+    stages. No code of yours is imported or run.
+
+    \b
+    gitml status
+    gitml status --json
+    """
+    now = repo.status()
+    if as_json:
+        render.answer_json("status", _document(now))
+        return
+    render.answer(*_lines(repo, now))
+
+
+def _lines(repo: Repo, now: Status) -> Iterator[str]:
+    where = f"On {now.branch}" if now.branch else "On no branch"
+    if now.head is not None:
+        where += f" at {paint('code', repo.short(now.head))}"
+    yield f"{where}{', no commit yet' if now.head is None else ''}  stack {now.stack}"
+    if not now.runs:
+        yield "No runs yet"
+    for run in now.runs[:1]:
+        version = run.model_version
+        made = version_mark(version) if version is not None and run.made_version else ""
+        parts = [run.pipeline, run.status, step_counts(run), made, render.ago(run.entry.at)]
+        words = "  ".join(part for part in parts if part)
+        yield f"Last run  {run_glyph(run)} {paint('run', repo.short(run.id))} {words}"
+    if now.tree is not None:
+        yield from _tree(now.tree)
+    if now.models:
+        yield ""
+        yield from render.table([_model(one) for one in now.models], ["model", "latest", "stages"])
+    for warning in now.warnings:
+        yield f"{paint('warning', 'Warning:')} {warning}"
+
+
+def _tree(tree: WorkTree) -> Iterator[str]:
+    for title, mark, label, paths in (
+        ("In conflict, so that nothing can run", "U", "failed", tree.unmerged),
+        ("Changed since the last commit: a run takes a snapshot", "M", "change", tree.changed),
+        ("Untracked: not in a snapshot, unless a step imports it", "?", "dim", tree.untracked),
+    ):
+        if paths:
+            yield ""
+            yield title
+            yield from (f"  {paint(label, mark)} {one}" for one in paths[:_PATHS])
+            if len(paths) > _PATHS:
+                yield paint("dim", f"    and {len(paths) - _PATHS} more")
+
+
+def _model(state: ModelState) -> Sequence[str]:
+    held = [
+        f"{paint('stage', stage)} {paint('version', state.label(holder))}"
+        for stage in sorted(state.stages)
+        if (holder := state.holder(stage)) is not None
+    ]
+    latest = paint("version", state.label(state.latest)) if state.latest else "all deleted"
+    return [state.name, latest, "  ".join(held)]
+
+
+def _document(now: Status) -> dict[str, Any]:
+    tree = now.tree
+    return {
+        "branch": now.branch,
+        "head": str(now.head) if now.head else None,
+        "stack": now.stack,
+        "changed": list(tree.changed) if tree else [],
+        "untracked": list(tree.untracked) if tree else [],
+        "unmerged": list(tree.unmerged) if tree else [],
+        "runs": [documents.run_summary(run) for run in now.runs],
+        "models": [documents.model_document(one) for one in now.models],
+        "warnings": list(now.warnings),
+    }

@@ -1,0 +1,122 @@
+"""All figures of docs/benchmarks.md in one command: ``python -m tests.bench``.
+
+Start-up of the commands, overhead of steps, and a repository with many runs; beside git itself, and
+beside ZenML and DVC where they are installed. Nothing here is asserted: machines are noisy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from gitml.testing.sealed import sealed_variables
+from tests.bench import loops
+from tests.bench.measure import compare
+
+PIPELINES = """\
+from gitml import pipeline, step
+
+
+@step
+def start() -> int:
+    return 1
+
+
+@step
+def link(value: int, position: int) -> int:
+    return value
+
+
+@pipeline
+def chain(length: int = 1000):
+    value = start()
+    for position in range(length):
+        value = link(value, position)
+
+
+@pipeline
+def fan(length: int = 1000):
+    value = start()
+    for position in range(length):
+        link(value, position)
+"""
+
+
+def main() -> None:
+    """Measure everything and print it as Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--steps", type=int, default=1000, help="steps of a chain and of a fan")
+    parser.add_argument("--runs", type=int, default=10_000, help="runs in the large repository")
+    parser.add_argument("--repeat", type=int, default=7, help="counted runs of each command")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="gitml-bench-") as name:
+        folder = Path(name)
+        home = folder / "home"
+        home.mkdir()
+        env = sealed_variables(home)
+        small = _project(folder / "small", env)
+        print(f"## Steps: {given.steps} no-op steps, milliseconds a step\n")
+        print(_loop(small, env, "steps", str(given.steps)))
+        if shutil.which("zenml"):
+            print("## ZenML: ten no-op steps on its local orchestrator, milliseconds a step\n")
+            print(_loop(folder, env, "zenml", "10"))
+        print("## Commands in a repository with a few runs\n")
+        print(compare(_commands(small), given.repeat, cwd=small, env=env))
+        large = _project(folder / "large", env)
+        print(f"## {given.runs} runs\n")
+        print(_loop(large, env, "runs", str(given.runs)))
+        print(compare(_commands(large), given.repeat, cwd=large, env=env))
+
+
+def _project(path: Path, env: Mapping[str, str]) -> Path:
+    path.mkdir()
+    (path / "pipelines").mkdir()
+    (path / "pipelines" / "noop.py").write_text(PIPELINES)
+    for command in (
+        ["git", "init", "--quiet", "--initial-branch=main"],
+        ["gitml", "init"],
+        ["git", "add", "--all"],
+        ["git", "commit", "--quiet", "--message=Pipelines"],
+    ):
+        subprocess.run(command, cwd=path, env=env, check=True, capture_output=True)
+    return path
+
+
+def _loop(folder: Path, env: Mapping[str, str], *arguments: str) -> str:
+    """What a loop measured in a process of its own, as a table."""
+    script = [sys.executable, loops.__file__, *arguments]
+    done = subprocess.run(script, cwd=folder, env=env, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def _commands(folder: Path) -> dict[str, list[str]]:
+    """The commands whose whole time is compared; all of them only read."""
+    newest = subprocess.run(
+        ["git", "for-each-ref", "--format=%(objectname:short=12)", "--count=1", "refs/gitml/runs"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    commands = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "gitml --version": ["gitml", "--version"],
+        "git status": ["git", "status"],
+        "gitml status": ["gitml", "status"],
+        "git log -20": ["git", "log", "-20"],
+        "gitml log -n 20": ["gitml", "log", "-n", "20"],
+        "gitml show RUN": ["gitml", "show", newest],
+    }
+    for peer in (["zenml", "version"], ["dvc", "--version"], ["gto", "--version"]):
+        if shutil.which(peer[0]):
+            commands[" ".join(peer)] = peer
+    return commands
+
+
+if __name__ == "__main__":
+    main()

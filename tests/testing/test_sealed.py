@@ -1,0 +1,96 @@
+"""The sealed world keeps the outer one out, and the repository fixture drives the real git."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import gitml.cli
+from gitml.testing.sealed import COLUMNS, IDENTITY, GitRepository, Project, SealedEnvironment
+from gitml.testing.sealed import sealed_variables as sealed_variables_for
+
+
+def test_only_what_is_named_gets_in(tmp_path: Path) -> None:
+    outer = {
+        "PATH": "/usr/bin",
+        "GIT_DIR": "/elsewhere/.git",
+        "GITML_STACK": "shared",
+        "CI": "true",
+        "SECRET_TOKEN": "x",
+        "PYTEST_CURRENT_TEST": "kept",
+    }
+    inner = sealed_variables_for(tmp_path / "home", outer)
+    assert {"GIT_DIR", "GITML_STACK", "CI", "SECRET_TOKEN"}.isdisjoint(inner)
+    assert inner["PYTEST_CURRENT_TEST"] == "kept"
+    assert inner["PATH"].split(os.pathsep) == [str(Path(sys.executable).parent), "/usr/bin"]
+
+
+def test_every_test_starts_in_an_empty_home_of_its_own(
+    sealed_environment: SealedEnvironment,
+) -> None:
+    assert Path.cwd() == sealed_environment.home == Path.home()
+    assert list(sealed_environment.home.iterdir()) == []
+    assert os.environ["NO_COLOR"] == "1"
+    assert os.environ["COLUMNS"] == str(COLUMNS)
+    assert time.tzname[0] == "UTC"
+
+
+def test_git_sees_only_the_sealed_configuration(sealed_environment: SealedEnvironment) -> None:
+    listing = subprocess.run(
+        ["git", "config", "--list", "--show-origin"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    sealed = f"file:{sealed_environment.home}.sealed/gitconfig\t"
+    assert listing
+    assert [line for line in listing if not line.startswith(sealed)] == []
+
+
+def test_commits_carry_the_sealed_identity(git_repository: GitRepository) -> None:
+    git_repository.write("folder/a.txt", "one\n")
+    commit = git_repository.commit("add a")
+    assert git_repository.git("log", "-1", "--format=%an <%ae> %s") == (
+        f"{IDENTITY[0]} <{IDENTITY[1]}> add a"
+    )
+    assert git_repository.git("rev-parse", "main") == commit
+    assert git_repository.git("show", "HEAD:folder/a.txt") == "one"
+
+
+def test_frozen_dates_make_equal_ids(
+    sealed_environment: SealedEnvironment, git_repository: GitRepository
+) -> None:
+    sealed_environment.freeze_dates("2026-01-02T03:04:05+00:00")
+    git_repository.commit("fixed")
+    assert git_repository.git("log", "-1", "--format=%aI %cI") == (
+        "2026-01-02T03:04:05+00:00 2026-01-02T03:04:05+00:00"
+    )
+
+
+def test_without_identity_git_refuses_to_commit(
+    sealed_environment: SealedEnvironment, git_repository: GitRepository
+) -> None:
+    sealed_environment.forget_identity()
+    with pytest.raises(
+        AssertionError, match=r"(?s)git commit.*was given and auto-detection is disabled"
+    ):
+        git_repository.commit()
+
+
+def test_a_failing_git_shows_its_output(git_repository: GitRepository) -> None:
+    with pytest.raises(AssertionError, match=r"(?s)git rev-parse.*unknown revision.*exit 128"):
+        git_repository.git("rev-parse", "nowhere")
+
+
+def test_a_project_is_initialised_and_clean(request: pytest.FixtureRequest) -> None:
+    if not hasattr(gitml.cli, "main"):
+        pytest.skip("gitml.cli has no commands yet")
+    project: Project = request.getfixturevalue("project")
+    assert "gitml.toml" in project.git("ls-files").splitlines()
+    assert project.git("status", "--porcelain") == ""
+    assert project.gitml("--version").out.startswith("gitml")
+    with pytest.raises(AssertionError, match=r"(?s)gitml no-such-command.*\[exit 2\]"):
+        project.gitml("no-such-command")
+    assert "no-such-command" in project.gitml("no-such-command", status=2).err
