@@ -499,41 +499,46 @@ class Repo:
                 using.append(run)
         return using
 
-    @property
-    def _promoter(self) -> Promoter:
+    def _promoter(self, *, dry_run: bool) -> Promoter:
         from gitml.promotion.promote import Promoter
 
-        return Promoter(self.git, self.odb, self.index, self.config, self._person)
+        return Promoter(self.git, self.odb, self.index, self.config, self._person, dry_run)
 
-    def promote(self, version: str, stage: str, reason: str) -> Move:
-        """Make ``clf@v3`` the holder of a stage; see ``Promoter.promote``."""
+    def promote(self, version: str, stage: str, reason: str, *, dry_run: bool = False) -> Move:
+        """Make ``clf@v3`` the holder of a stage; see ``Promoter.promote``.
+
+        With ``dry_run``, here and below, the answer is the same and nothing is written.
+        """
         model, at, which = version.removeprefix("model/").partition("@")
         if not at:
             raise UsageError(
                 f"{version} names no version", hint=f"`gitml promote {model}@latest {stage}`"
             )
-        return self._promoter.promote(model, which, stage, reason)
+        return self._promoter(dry_run=dry_run).promote(model, which, stage, reason)
 
-    def rollback(self, model: str, stage: str, reason: str | None = None) -> Move:
+    def rollback(
+        self, model: str, stage: str, reason: str | None = None, *, dry_run: bool = False
+    ) -> Move:
         """Bring the holder before back; see ``Promoter.rollback``."""
-        return self._promoter.rollback(model, stage, reason)
+        return self._promoter(dry_run=dry_run).rollback(model, stage, reason)
 
-    def clear_stage(self, model: str, stage: str, reason: str) -> Move:
+    def clear_stage(self, model: str, stage: str, reason: str, *, dry_run: bool = False) -> Move:
         """Leave a stage without a holder; see ``Promoter.clear``."""
-        return self._promoter.clear(model, stage, reason)
+        return self._promoter(dry_run=dry_run).clear(model, stage, reason)
 
-    def delete(self, text: str, reason: str) -> tuple[str, str]:
+    def delete(self, text: str, reason: str, *, dry_run: bool = False) -> tuple[str, str]:
         """Delete a version or a run; ("version" or "run", its label)."""
         found = self.resolve(text)
         if found.kind == "run" and found.commit is not None:
-            return "run", self._promoter.delete_run(found.commit)
+            return "run", self._promoter(dry_run=dry_run).delete_run(found.commit)
         if found.kind != "version":
             raise UsageError(
                 f"{text} is a {found.kind}; versions and runs can be deleted",
                 hint=f"`gitml delete {found.name}@v1 -m WHY`" if found.kind == "model" else None,
             )
         assert found.commit is not None  # noqa: S101 - a version has a commit
-        return "version", self._promoter.delete_version(found.name, found.commit.hex, reason)
+        promoter = self._promoter(dry_run=dry_run)
+        return "version", promoter.delete_version(found.name, found.commit.hex, reason)
 
     # Metadata
 
@@ -542,7 +547,8 @@ class Repo:
         found = self._record(text)
         assert found.commit is not None  # noqa: S101 - _record gives those that have one
         self.parts.notes.add(found.commit, values, self._person or Person())
-        return found.label
+        is_run = found.kind in ("run", "pipeline")
+        return f"run {self.short(found.commit)}" if is_run else found.label
 
     def metadata(self, text: str) -> dict[str, Any]:
         """The metadata of a record: what was logged, what was noted later over it."""

@@ -10,12 +10,13 @@ import contextlib
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,10 @@ class Workshop(GitRepository):
     _open: list[Repo] = field(default_factory=list, repr=False)
 
     @classmethod
-    def at(cls, path: Path, *, remake: bool = True) -> Workshop:
+    def at(cls, path: Path) -> Workshop:
         """The repository at ``path``; made, set up and committed where there is none."""
         made = cls(path)
-        if not (path / ".git").exists() and remake:
+        if not (path / ".git").exists():
             path.mkdir(parents=True, exist_ok=True)
             made.git("init", "--quiet")
             Repo.init(path)
@@ -211,15 +212,48 @@ def group_of(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+Copy = Callable[[Workshop], Workshop]
+
+
+@contextlib.contextmanager
+def work_at(path: Path, patch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    """The repository at ``path``, in which this process stands until the block ends."""
+    patch.setattr(sys, "dont_write_bytecode", True)
+    patch.setattr(sys, "path", list(sys.path))
+    made = Workshop.at(path)
+    patch.chdir(made.path)
+    try:
+        yield made
+    finally:
+        made.forget()
+        made.close()
+
+
+@contextlib.contextmanager
+def model_for_copies(folder: Path) -> Iterator[Workshop]:
+    """A repository to fill once for many tests, each of which works in a copy (`copied`)."""
+    with pytest.MonkeyPatch.context() as patch, work_at(folder / "bob", patch) as made:
+        yield made
+
+
 @pytest.fixture
 def workshop(
     tmp_path: Path, sealed_environment: SealedEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Workshop]:
     """A repository after ``gitml init``, committed; the test stands in it."""
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    made = Workshop.at(tmp_path / "bob")
-    monkeypatch.chdir(made.path)
-    yield made
-    made.forget()
-    made.close()
+    with work_at(tmp_path / "bob", monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def copied(
+    tmp_path: Path, sealed_environment: SealedEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Copy]:
+    """Copies a finished repository, since to fill one takes longer; the test stands in the copy."""
+    with contextlib.ExitStack() as stack:
+
+        def copy(model: Workshop) -> Workshop:
+            shutil.copytree(model.path, tmp_path / "bob", symlinks=True)
+            return stack.enter_context(work_at(tmp_path / "bob", monkeypatch))
+
+        yield copy

@@ -41,9 +41,9 @@ def artifact() -> None:
 @json_option
 @with_repo
 def list_artifacts(repo: Repo, name: str | None, run: str | None, as_json: bool) -> None:
-    """List artifacts, newest first.
+    """List artifacts with each of their digests.
 
-    Without a name each artifact and each of its versions, by digest.
+    First what steps made, then what was put by hand, each newest first.
 
     \b
     gitml artifact list features.clean

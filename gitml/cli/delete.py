@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
 
 from gitml.cli import render
-from gitml.cli.invocation import confirmed, reason_given, reason_option, with_repo
+from gitml.cli.invocation import confirmed, dry_run_option, reason_given, reason_option, with_repo
 from gitml.cli.render import paint
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 @click.argument("name", metavar="VERSION|RUN")
 @reason_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@dry_run_option
 @with_repo
-def delete(repo: Repo, name: str, reason: str | None, yes: bool) -> None:
+def delete(repo: Repo, name: str, reason: str | None, yes: bool, dry_run: bool) -> None:
     """Delete a model version or a run.
 
     A version that holds a stage is not deleted. A deleted one is hidden from every reader, and its
@@ -30,9 +32,12 @@ def delete(repo: Repo, name: str, reason: str | None, yes: bool) -> None:
     gitml delete clf@v2 -m 'trained on the wrong split'
     gitml delete 7f3a9c1 -m 'a test' --yes
     """
-    found = repo.resolve(name)
+    kind, label = repo.delete(name, reason or "", dry_run=True)
+    what = f"the {kind} {paint('version', label)}"
+    if dry_run:
+        render.answer(f"Would delete {what}")
+        return
     why = reason_given(reason, f"gitml delete {name}")
-    confirmed(f"to delete {found.label}", yes, f"gitml delete {name} -m WHY")
-    kind, label = repo.delete(name, why)
-    kept = "its number stays taken" if kind == "version" else "its steps stay reusable"
-    render.answer(f"Deleted the {kind} {paint('version', label)} ({kept})")
+    confirmed(f"deleting {label}", yes, f"gitml delete {name} -m {shlex.quote(why)}")
+    repo.delete(name, why)
+    render.answer(f"Deleted {what}")

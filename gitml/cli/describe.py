@@ -1,4 +1,4 @@
-"""Records as lines for people: one function a kind, each a head line and what is known behind it."""
+"""Records as lines for people: a function a kind, first a head line, then what is known of it."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ def stages(version: VersionHandle) -> str:
     """The stages that a version holds, in brackets; empty where it holds none."""
     if version.stages:
         return paint("stage", f"[{', '.join(version.stages)}]")
+    if version.id not in version.state.visible:
+        return paint("dim", "[deleted]")
     return paint("dim", "[archived]") if version.archived else ""
 
 
@@ -65,7 +67,7 @@ def describe_run(repo: Repo, run: RunHandle) -> Iterator[str]:
             ("parameters", render.settings(run.parameters)),
             ("metrics", render.metrics(run.metrics)),
             ("metadata", render.settings(run.metadata())),
-            ("used", "  ".join(f"{pin.name} ({repo.short(pin.commit)})" for pin in record.pins)),
+            ("used", "  ".join(f"{pin.name} {repo.short(pin.commit)}" for pin in record.pins)),
         ]
     )
     yield ""

@@ -49,10 +49,16 @@ def _say(error: GitmlError, as_json: bool, code: int) -> None:
         render.tell_json("error", document)
         return
     lines = [f"{render.paint('error', 'Error:')} {error.message}"]
-    lines += [f"{render.paint('dim', 'Caused by:')} {cause}" for cause in error.causes()]
+    causes = [cause for cause in error.causes() if not _told(cause, error.message)]
+    lines += [f"{render.paint('dim', 'Caused by:')} {cause}" for cause in causes]
     if error.hint:
         lines.append(f"{render.paint('hint', 'Hint:')} {error.hint}")
     render.tell(*lines)
+
+
+def _told(cause: str, message: str) -> bool:
+    """Whether a message says already what its cause says."""
+    return cause in message or (": " in cause and cause.partition(": ")[2] in message)
 
 
 def _foreseen(error: BaseException) -> GitmlError | None:

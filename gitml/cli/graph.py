@@ -16,7 +16,7 @@ from gitml.cli.describe import run_glyph, step_counts, version_mark
 from gitml.cli.render import paint
 
 if TYPE_CHECKING:
-    from gitml.entities.records import Input
+    from gitml.entities.ids import ObjectId
     from gitml.handles import RunHandle, VersionHandle
     from gitml.repo import Repo
 
@@ -73,8 +73,9 @@ def lanes_of(rows: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     """
     lanes: list[str | None] = []
     drawing = []
+    ended = -1  # right below a lane that ended nothing may begin: it would look made of it
     for key, made_of in rows:
-        here = lanes.index(key) if key in lanes else _free(lanes)
+        here = lanes.index(key) if key in lanes else _free(lanes, but=ended)
         known = [lanes.index(one) for one in made_of if one in lanes]
         new = [one for one in made_of if one not in lanes]
         before = list(lanes)
@@ -85,18 +86,19 @@ def lanes_of(rows: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
             opened.append(_free(lanes, behind=here))
             lanes[opened[-1]] = one
         drawing.append(_row(before, here, known, opened))
+        ended = here if lanes[here] is None else -1
         while lanes and lanes[-1] is None:
             lanes.pop()
     return drawing
 
 
-def _free(lanes: list[str | None], behind: int = -1) -> int:
-    """A lane that is not in use, to the right of ``behind``; a new one where there is none."""
-    for place in range(behind + 1, len(lanes)):
-        if lanes[place] is None:
-            return place
-    lanes.append(None)
-    return len(lanes) - 1
+def _free(lanes: list[str | None], behind: int = -1, but: int = -1) -> int:
+    """A lane that is not in use, right of ``behind`` and not ``but``; a new one if need be."""
+    place = behind + 1
+    while place == but or (place < len(lanes) and lanes[place] is not None):
+        place += 1
+    lanes += [None] * (place + 1 - len(lanes))
+    return place
 
 
 def _row(
@@ -139,34 +141,37 @@ def _things(repo: Repo, runs: Sequence[RunHandle]) -> dict[str, Thing]:
         if version is not None and run.made_version:
             things[str(version.id)] = _version_thing(version)
         made_of: list[str] = []
+        pinned = [(pin.name, pin.commit) for pin in run.entry.record.pins]
         for step in run.steps.values():
             if step.found is None:
                 continue
             if makers[step.found.id] != key:
                 made_of.append(makers[step.found.id])
                 continue
-            for given in (*step.found.record.inputs, *step.found.record.loads):
-                made_of.append(makers.get(given.commit, str(given.commit)))
-                if given.commit not in makers:
-                    _take_in(repo, things, given)
+            given = [*step.found.record.inputs, *step.found.record.loads]
+            pinned += [(one.artifact or one.name, one.commit) for one in given]
+        for name, commit in pinned:
+            made_of.append(makers.get(commit, str(commit)))
+            if commit not in makers:
+                _take_in(repo, things, name, commit)
         things[key] = _run_thing(repo, run, [one for one in made_of if one != key])
     for thing in things.values():
         thing.made_of = [key for key in dict.fromkeys(thing.made_of) if key in things]
     return things
 
 
-def _take_in(repo: Repo, things: dict[str, Thing], given: Input) -> None:
-    """Add what a step was given from outside of these runs: a version, or data."""
-    key = str(given.commit)
+def _take_in(repo: Repo, things: dict[str, Thing], name: str, commit: ObjectId) -> None:
+    """Add what a run was given from outside of these runs: a version, or data."""
+    key = str(commit)
     if key in things:
         return
-    kind = repo.kind_of(given.commit)
+    kind = repo.kind_of(commit)
     if kind == "version":
-        things[key] = _version_thing(repo.version_of(given.commit))
+        things[key] = _version_thing(repo.version_of(commit))
     elif kind == "source":
-        name = given.artifact or given.name
+        digest = repo.source_of(commit).digest.short
         mark = paint("artifact", render.ARTIFACT)
-        cells = [f"{paint('artifact', name)} {paint('dim', given.digest.short)}", "", "", ""]
+        cells = [f"{paint('artifact', name)} {paint('dim', digest)}", "", "", ""]
         things[key] = Thing(mark, cells, 0.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -29,4 +30,5 @@ def init(folder: str) -> None:
         render.answer(f"Nothing to do: {file} is there already")
         return
     render.answer(f"Wrote {file}")
-    render.tell(f"Next: `git add {file} && git commit -m 'gitml init'`")
+    go = f"cd {shlex.quote(render.path(repo.root))} && " if repo.root != Path.cwd() else ""
+    render.tell(f"Next: `{go}git add gitml.toml && git commit -m 'gitml init'`")

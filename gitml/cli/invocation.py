@@ -85,6 +85,13 @@ def reason_option(command: Command) -> Command:
     )(command)
 
 
+def dry_run_option(command: Command) -> Command:
+    """The option ``-n``: judge and answer, and write nothing."""
+    return click.option(
+        "-n", "--dry-run", is_flag=True, help="Say what would happen, and change nothing."
+    )(command)
+
+
 def reason_given(reason: str | None, example: str) -> str:
     """The reason for a move: what was given, or asked for; raises UsageError with the example."""
     if reason is None and sys.stdin.isatty() and sys.stderr.isatty():
@@ -100,4 +107,4 @@ def confirmed(question: str, yes: bool, example: str) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(f"{question} needs a yes", hint=f"`{example} --yes`")
-    click.confirm(question, abort=True, err=True)
+    click.confirm(f"{question}?", abort=True, err=True)

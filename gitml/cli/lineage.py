@@ -34,15 +34,20 @@ def lineage(repo: Repo, name: str, as_json: bool) -> None:
     if as_json:
         render.answer_json("lineage", documents.lineage_document(repo, root))
         return
-    render.answer(*_tree(repo, root))
+    found = repo.resolve(name)
+    if found.output is None:
+        render.answer(*_tree(repo, root, "", ""))
+        return
+    mark = paint("artifact", render.ARTIFACT)
+    render.answer(f"{mark} {paint('artifact', found.label)}", *_tree(repo, root, "└─ ", "   "))
 
 
-def _tree(repo: Repo, root: Ancestor) -> Iterator[str]:
+def _tree(repo: Repo, root: Ancestor, lead: str, below: str) -> Iterator[str]:
     """The lines of a record and of what it was made of, behind the lines that lead to them.
 
     No recursion: a chain of steps may be longer than Python's stack.
     """
-    waiting = [(root, "", "", "")]
+    waiting = [(root, lead, below, "")]
     while waiting:
         one, lead, below, role = waiting.pop()
         yield f"{lead}{_words(repo, one, role)}"

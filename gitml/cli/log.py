@@ -20,11 +20,18 @@ _METRICS = 3
 """Metrics in a row: `gitml show` has the rest."""
 
 
+class Count(click.IntRange):
+    """A whole number, called so in complaints."""
+
+    name = "number"
+
+
 @click.command()
 @click.option(
     "-n",
     "--limit",
-    type=click.IntRange(min=1),
+    metavar="N",
+    type=Count(min=1),
     default=_SHOWN,
     show_default=True,
     help="Show this many runs.",

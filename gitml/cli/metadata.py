@@ -41,7 +41,7 @@ def set_metadata(repo: Repo, name: str, values: tuple[str, ...]) -> None:
     gitml metadata set clf@v2 live_accuracy=0.91 reviewed=true
     gitml metadata set training comment='the seed was wrong'
     """
-    given = {key: typed.parsed for key, typed in from_options(values).items()}
+    given = {key: typed.parsed for key, typed in from_options(values, "reviewed=true").items()}
     label = repo.set_metadata(name, given)
     render.answer(f"Noted {', '.join(given)} on {paint('version', label)}")
 

@@ -1,4 +1,4 @@
-"""Parameters as they are typed: ``-p name=value``, a file of them, and what the pipeline expects."""
+"""Parameters as they are typed: ``-p name=value``, a file of them, and what a pipeline expects."""
 
 from __future__ import annotations
 
@@ -29,15 +29,13 @@ def _refuse(word: str) -> Any:
     raise ValueError(word)
 
 
-def from_options(options: Iterable[str]) -> dict[str, Any]:
-    """The parameters in texts like ``depth=8``; raises UsageError for one without a name."""
+def from_options(options: Iterable[str], example: str = "-p depth=8") -> dict[str, Any]:
+    """The values in texts like ``depth=8``; raises UsageError for one without a name."""
     found: dict[str, Any] = {}
     for option in options:
         name, equals, text = option.partition("=")
         if not equals or not name.strip():
-            raise UsageError(
-                f"`{option}` sets nothing", hint="write `-p depth=8`: a name, `=`, a value"
-            )
+            raise UsageError(f"`{option}` sets nothing", hint=f"a name, `=`, a value: `{example}`")
         found[name.strip()] = Typed(text)
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitml.cli import render
-from gitml.cli.invocation import reason_given, reason_option, with_repo
+from gitml.cli.invocation import dry_run_option, reason_given, reason_option, with_repo
 from gitml.cli.render import paint
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 @click.argument("version")
 @click.argument("stage")
 @reason_option
+@dry_run_option
 @with_repo
-def promote(repo: Repo, version: str, stage: str, reason: str | None) -> None:
+def promote(repo: Repo, version: str, stage: str, reason: str | None, dry_run: bool) -> None:
     """Give a stage to a model version.
 
     Who, when, why and from which version are kept for ever in the annotated tag
@@ -30,22 +31,24 @@ def promote(repo: Repo, version: str, stage: str, reason: str | None) -> None:
     gitml promote clf@v2 production -m 'better on the tail'
     gitml promote clf@latest staging -m 'try it'
     """
-    why = reason_given(reason, f"gitml promote {version} {stage}")
-    move = repo.promote(version, stage, why)
+    why = reason if dry_run else reason_given(reason, f"gitml promote {version} {stage}")
+    move = repo.promote(version, stage, why or "", dry_run=dry_run)
     if not move.moved:
         render.answer(f"Nothing to do: {move.version} holds {stage} already")
         return
-    render.answer(moved_line("Promoted", move))
-    render.tell(f"To revert: `gitml rollback {move.model} {stage}`")
+    render.answer(moved_line("Would promote" if dry_run else "Promoted", move))
+    if not dry_run:
+        render.tell(f"To revert: `gitml rollback {move.model} {stage}`")
 
 
 @click.command()
 @click.argument("model")
 @click.argument("stage")
 @click.option("-m", "--message", "reason", metavar="WHY", help="Say why.")
+@dry_run_option
 @with_repo
-def rollback(repo: Repo, model: str, stage: str, reason: str | None) -> None:
-    """Give a stage back to the version that held it before.
+def rollback(repo: Repo, model: str, stage: str, reason: str | None, dry_run: bool) -> None:
+    """Give a stage back to its last holder.
 
     It is a promotion like any other, so the history keeps both moves. Done again, it goes one
     holder further back.
@@ -54,7 +57,8 @@ def rollback(repo: Repo, model: str, stage: str, reason: str | None) -> None:
     gitml rollback clf production
     gitml rollback clf production -m 'too slow'
     """
-    render.answer(moved_line("Rolled back", repo.rollback(model, stage, reason)))
+    move = repo.rollback(model, stage, reason, dry_run=dry_run)
+    render.answer(moved_line("Would roll back" if dry_run else "Rolled back", move))
 
 
 def moved_line(verb: str, move: Move) -> str:
@@ -63,7 +67,7 @@ def moved_line(verb: str, move: Move) -> str:
     stage = paint("stage", move.stage)
     if move.version is None:
         text = f"{verb} {stage} of {move.model}"
-    elif verb == "Rolled back":
+    elif verb in ("Rolled back", "Would roll back"):
         text = f"{verb} {stage} of {move.model} to {holder}"
     else:
         text = f"{verb} {holder} to {stage}"

@@ -37,7 +37,7 @@ COLOURS = {
     "version": "36",
     "warning": "33",
 }
-RUN, VERSION, ARTIFACT, CODE, FAILED = "○", "◆", "■", "●", "×"
+RUN, VERSION, ARTIFACT, CODE, FAILED = "○", "◆", "■", "●", "\u00d7"
 
 # Labels travel inside the text as noncharacters, which Unicode keeps for such uses. A text from
 # outside that has them can do no more than pick a colour of this table.
@@ -53,10 +53,25 @@ _UNSAFE = re.compile(
 )
 _ASCII = str.maketrans(
     {
-        RUN: "o", VERSION: "*", ARTIFACT: "=", CODE: "+", FAILED: "x",
-        "│": "|", "─": "-", "├": "|", "┤": "|", "┬": ".", "┼": "+",
-        "╮": ".", "╭": ".", "╯": "'", "╰": "`", "└": "`",
-        "…": "...", "←": "<-", "µ": "u",
+        RUN: "o",
+        VERSION: "*",
+        ARTIFACT: "=",
+        CODE: "+",
+        FAILED: "x",
+        "│": "|",
+        "─": "-",
+        "├": "|",
+        "┤": "|",
+        "┬": ".",
+        "┼": "+",
+        "╮": ".",
+        "╭": ".",
+        "╯": "'",
+        "╰": "`",
+        "└": "`",
+        "…": "...",
+        "←": "<-",
+        "µ": "u",
     }
 )
 _ascii_only = False

@@ -67,9 +67,9 @@ def run(
             pipeline, coerced(given, pipeline.function), cache=not no_cache, tell=_teller(pipeline)
         )
     except SystemExit as error:
-        raise _as_failure(repo, error, as_json) from error
+        raise _as_failure(error, as_json) from None
     except (Exception, KeyboardInterrupt) as error:
-        _tell_failure(repo, error, as_json)
+        _tell_failure(error, as_json)
         raise
     if as_json:
         render.answer_json("run", documents.run_document(done))
@@ -131,8 +131,8 @@ def _next_step(done: RunHandle) -> str | None:
     return f"`gitml show {version.label}`"
 
 
-def _tell_failure(repo: Repo, error: BaseException, as_json: bool) -> None:
-    """Print the traceback of the user's own frames, and name the recorded run in the hint."""
+def _tell_failure(error: BaseException, as_json: bool) -> None:
+    """Print the record, or the traceback of the user's own frames."""
     run: RunHandle | None = getattr(error, "run", None)
     if run is None or isinstance(error, KeyboardInterrupt):
         return
@@ -140,15 +140,13 @@ def _tell_failure(repo: Repo, error: BaseException, as_json: bool) -> None:
         render.answer_json("run", documents.run_document(run))
     elif isinstance(error, StepFailed) and run.failure is not None:
         render.tell(*render.paragraph(run.failure.traceback))
-    if isinstance(error, GitmlError) and (error.hint is None or "RUN" in error.hint):
-        error.hint = f"`gitml show {repo.short(run.id)}` has the record; finished steps are reused"
 
 
-def _as_failure(repo: Repo, error: SystemExit, as_json: bool) -> StepFailed:
+def _as_failure(error: SystemExit, as_json: bool) -> StepFailed:
     """A step that ends the process, as the failure that it is."""
     run: RunHandle | None = getattr(error, "run", None)
     step = run.failure.step if run is not None and run.failure is not None else "a step"
-    failed = StepFailed(f"{step} called `sys.exit({error.code!r})`")
-    failed.run = run  # type: ignore[attr-defined]
-    _tell_failure(repo, failed, as_json)
-    return failed
+    if as_json and run is not None:
+        render.answer_json("run", documents.run_document(run))
+    hint = f"`gitml show {run.id.short}` has the record" if run is not None else None
+    return StepFailed(f"{step} called `sys.exit({error.code!r})`", hint=hint)

@@ -74,7 +74,7 @@ def _source(repo: Repo, commit: ObjectId) -> Iterator[str]:
 def _code(repo: Repo, oid: ObjectId) -> Iterator[str]:
     """A commit that is no record: the code that runs were made with."""
     commit = repo.commit_of(oid)
-    name, _, rest = commit.author.partition(" <")
+    name = commit.author.partition(" <")[0]
     yield f"{paint('code', render.CODE)} code {paint('code', repo.short(oid))} {commit.subject}"
     yield from render.pairs([("by", name), ("when", render.ago(commit.time))])
     runs = [run for run in repo.runs() if run.entry.record.code.commit == oid]

@@ -9,7 +9,7 @@ import click
 from gitml.cli import documents, render
 from gitml.cli.describe import event_table
 from gitml.cli.group import Noun
-from gitml.cli.invocation import json_option, reason_given, reason_option, with_repo
+from gitml.cli.invocation import dry_run_option, json_option, reason_given, reason_option, with_repo
 from gitml.cli.promote import moved_line
 from gitml.cli.render import paint
 from gitml.errors import NameNotFound
@@ -98,8 +98,9 @@ def log_stage(repo: Repo, model: str, stage: str | None, as_json: bool) -> None:
 @click.argument("model")
 @click.argument("stage")
 @reason_option
+@dry_run_option
 @with_repo
-def clear_stage(repo: Repo, model: str, stage: str, reason: str | None) -> None:
+def clear_stage(repo: Repo, model: str, stage: str, reason: str | None, dry_run: bool) -> None:
     """Take a stage from its holder, so that nothing holds it.
 
     Whoever loads that stage then gets an error, never another version. The vacancy is a move of its
@@ -109,5 +110,6 @@ def clear_stage(repo: Repo, model: str, stage: str, reason: str | None) -> None:
     gitml stage clear clf staging -m 'the trial is over'
     gitml rollback clf staging
     """
-    why = reason_given(reason, f"gitml stage clear {model} {stage}")
-    render.answer(moved_line("Cleared", repo.clear_stage(model, stage, why)))
+    why = reason if dry_run else reason_given(reason, f"gitml stage clear {model} {stage}")
+    move = repo.clear_stage(model, stage, why or "", dry_run=dry_run)
+    render.answer(moved_line("Would clear" if dry_run else "Cleared", move))

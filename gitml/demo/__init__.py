@@ -21,9 +21,7 @@ def require_libraries() -> None:
     """Raise GitmlError, with the command that brings them, where a library is not installed."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise GitmlError(
-            f"the demo needs {' and '.join(missing)}", hint="`pip install -e '.[demo]'`"
-        )
+        raise GitmlError(f"the demo needs {', '.join(missing)}", hint="`pip install -e '.[demo]'`")
 
 
 def copy_example(folder: Path) -> Git:

@@ -116,6 +116,8 @@ def from_json(kind: type[R], data: bytes | str, where: str) -> R:
 
 def from_document(kind: type[R], document: Mapping[str, Any], where: str) -> R:
     """The record of class ``kind`` in a parsed document; see ``from_json``."""
+    if not isinstance(document, dict):
+        raise CorruptData(f"{where}: expected an object")
     check_format(document, where)
     body = {key: value for key, value in document.items() if key != "format"}
     record = _read(kind, body, where)
@@ -289,8 +291,9 @@ def _mapping(element: Reader) -> Reader:
 
 def _identity(kind: type[Digest] | type[ObjectId]) -> Reader:
     def read(value: Any, where: str) -> Any:
+        text = _text(value, where)
         try:
-            return kind.parse(_text(value, where))
+            return kind.parse(text)
         except CorruptData as error:
             raise CorruptData(f"{where}: {error.message}") from None
 

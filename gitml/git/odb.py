@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import hashlib
 import os
 import subprocess
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +84,10 @@ class TreeEntry:
 
 
 class Odb:
-    """The repository's objects for reading; one ``git cat-file --batch`` serves all look-ups."""
+    """The repository's objects for reading; one ``git cat-file --batch`` serves all look-ups.
+
+    It ends with `close`, and by itself when nobody holds the ``Odb`` any more.
+    """
 
     def __init__(self, git: Git) -> None:
         self._git = git
@@ -109,7 +112,7 @@ class Odb:
     def _ask(self, spec: bytes) -> tuple[ObjectId, str, bytes] | None:
         if self._process is None:
             self._process = self._git.start("cat-file", "--batch")
-            atexit.register(self.close)
+            self._ending = weakref.finalize(self, _end, self._process)
         stdin, stdout = cast("IO[bytes]", self._process.stdin), self._process.stdout
         assert stdout is not None  # noqa: S101 - for the type checker: it was opened as a pipe
         stdin.write(spec + b"\n")
@@ -130,12 +133,7 @@ class Odb:
         """End the process; the next look-up starts another."""
         process, self._process = self._process, None
         if process is not None:
-            atexit.unregister(self.close)
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):
-                        pipe.close()
-            process.wait()
+            self._ending()
 
     def __contains__(self, oid: ObjectId) -> bool:
         return self.read(oid) is not None
@@ -177,6 +175,15 @@ class Odb:
         if found[1] != kind:
             raise CorruptData(f"{oid.short} is a {found[1]}, not a {kind}")
         return found[2]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that is talked to through its pipes."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    process.wait()
 
 
 def parse_commit(oid: ObjectId, data: bytes) -> Commit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ def update(git: Git, changes: Iterable[Change], reason: str) -> None:
         if done.returncode == 0:
             _sync(git, moves)
             return
-        words = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"])[-1]
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"]
+        words = next((line for line in lines if line.startswith("fatal: ")), lines[-1])
         _raise_if_lost(git, moves, reason)
         # Every ref still is what it was: another process held git's lock for a moment.
         time.sleep(random.uniform(0.005, 0.02) * (attempt + 1))  # noqa: S311 - jitter
@@ -123,7 +125,10 @@ def _refused(git: Git, moves: Sequence[Change], message: str) -> GitmlError:
     """Why git did not write refs that nobody else had moved."""
     for lock in (git.common / f"{name}.lock" for name in ("packed-refs", *(m.name for m in moves))):
         if lock.exists():
-            return Locked(message, hint=f"if no git command is running: `rm {lock}`")
+            return Locked(
+                f"{message.partition(':')[0]}: another git command holds {lock}",
+                hint=f"if none is running: `rm {shlex.quote(str(lock))}`",
+            )
     return GitmlError(message, hint="nothing was written; `git fsck` looks at the repository")
 
 

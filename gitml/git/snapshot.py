@@ -12,8 +12,6 @@ import contextlib
 import os
 import re
 import shlex
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +56,10 @@ class WorkTree:
 
 
 def look(git: Git) -> WorkTree:
-    """The state of the working tree, as git's own status sees it; ``.gitml/`` never counts."""
+    """The state of the working tree, as git's own status sees it.
+
+    ``.gitml/`` never counts, nor does untracked bytecode, which Python leaves behind everywhere.
+    """
     flags = ["--untracked-files=all", "--ignore-submodules=none", "--no-renames"]
     listing = git.run("status", "--porcelain=v2", "-z", *flags)
     changed, untracked, unmerged, submodules = [], [], [], []
@@ -76,7 +77,7 @@ def look(git: Git) -> WorkTree:
             unmerged.append(rest.split(" ", 9)[-1])
     return WorkTree(
         _outside_records(changed),
-        _outside_records(untracked),
+        _outside_records(path for path in untracked if "__pycache__/" not in path),
         tuple(unmerged),
         tuple(submodules),
     )
@@ -166,9 +167,12 @@ def _ignored(git: Git, closure: Set[str]) -> set[str]:
     """The files of the closure that git is told to ignore: they ran, and no commit holds them."""
     if not closure:
         return set()
-    names = _joined(closure)
-    listing = git.run("check-ignore", "-z", "--stdin", stdin=names, accept=(0, 1))
-    return set(os.fsdecode(listing).split("\0")) - {""}
+    # check-ignore refuses to be told that paths are literal; behind `./` nothing in them is magic.
+    names = _joined(f"./{path}" for path in closure)
+    env = {"GIT_LITERAL_PATHSPECS": "0"}
+    # 128: a path leads through a symbolic link, and git cannot hold it either.
+    listing = git.run("check-ignore", "-z", "--stdin", stdin=names, env=env, accept=(0, 1, 128))
+    return {one.removeprefix("./") for one in os.fsdecode(listing).split("\0")} - {""}
 
 
 def _joined(paths: Iterable[str]) -> bytes:
@@ -279,6 +283,9 @@ def _copied_index(git: Git) -> Iterator[Path]:
 
     It lies in the system's folder for temporary files: what a kill leaves is not in the repository.
     """
+    import shutil
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="gitml-index-") as folder:
         copy = Path(folder) / "index"
         original = git.directory / "index"

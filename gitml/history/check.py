@@ -8,6 +8,7 @@ is reported with the model versions that it affects.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -15,17 +16,42 @@ from typing import TypeVar
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.pointer import Pointer
-from gitml.entities.records import Fold, Promotion, Run, Saved, Source, Step, Tombstone, Version
-from gitml.errors import CorruptData, GitmlError
+from gitml.entities.records import (
+    Fold,
+    Input,
+    Promotion,
+    Run,
+    Saved,
+    Source,
+    Step,
+    Tombstone,
+    Version,
+)
+from gitml.errors import CorruptData, GitmlError, MissingBytes
 from gitml.git.odb import Commit, Odb
 from gitml.git.process import Git
 from gitml.git.refs import Ref, list_refs
 from gitml.history.index import PATTERNS, line_of
-from gitml.history.record import RUNS, SOURCES, TAGS, VERSIONS, version_tag
+from gitml.history.record import (
+    RUNS,
+    SOURCES,
+    STAGES,
+    TAGS,
+    VERSIONS,
+    covering_steps,
+    run_ref,
+    run_trailers,
+    saved_ref,
+    step_trailers,
+    version_ref,
+    version_tag,
+    version_trailers,
+)
 from gitml.history.revs import read_promotion, read_tombstone
 from gitml.store.store import Store
 
 R = TypeVar("R")
+_TRAILERS = frozenset({"Kind", "Code", "Input", "Reached", "Reused", "Step", "Run"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +78,9 @@ class Checker:
     problems: list[Problem] = field(default_factory=list)
     checked: set[ObjectId] = field(default_factory=set)
     blobs: dict[Digest, set[ObjectId]] = field(default_factory=dict)
+    _trees: set[Digest] = field(default_factory=set)
+    _made: dict[ObjectId, set[Digest]] = field(default_factory=dict)
+    _claims: list[tuple[ObjectId, Input]] = field(default_factory=list)
     _above: dict[ObjectId, tuple[ObjectId, ...]] = field(default_factory=dict)
     _versions: dict[ObjectId, str] = field(default_factory=dict)
 
@@ -60,6 +89,7 @@ class Checker:
         listed = list_refs(self.git, PATTERNS)
         for ref in listed:
             self._guarded(ref.name, partial(self._ref, ref))
+        self._inputs()
         self._chains(listed)
         self._bytes()
 
@@ -73,32 +103,60 @@ class Checker:
     def _ref(self, ref: Ref) -> None:
         if ref.name.startswith(f"{RUNS}/"):
             self._record(ref.commit, "run")
+            run = self._read(Run, self.odb.commit(ref.commit), "run.json")
+            self._named(ref, run_ref(run.pipeline, run.started, ref.commit))
         elif ref.name.startswith(f"{VERSIONS}/"):
             model = ref.name.removeprefix(f"{VERSIONS}/").partition("/")[0]
             self._versions.setdefault(ref.commit, f"{model}@{ref.commit.short}")
             self._record(ref.commit, "version")
+            version = self._read(Version, self.odb.commit(ref.commit), "model.json")
+            self._named(ref, version_ref(version.model, ref.commit))
         elif ref.name.startswith(f"{SOURCES}/"):
             self._saved(ref)
-        elif ref.name.startswith(f"{TAGS}/") and ref.target != ref.commit:
+        elif ref.name.startswith(f"{TAGS}/"):
             self._tag(ref)
 
+    def _named(self, ref: Ref, expected: str) -> None:
+        if ref.name != expected:
+            self._problem("odd-ref", ref.name, f"what it keeps belongs at {expected}")
+
     def _tag(self, ref: Ref) -> None:
+        """The name in a tag's object, and of a number the whole object, which follows from it."""
         name = ref.name.removeprefix(f"{TAGS}/")
         model, _, leaf = name.partition("@")
+        number = leaf.removeprefix("v")
+        numbers = leaf.startswith("v") and number.isdigit()
+        if ref.target == ref.commit:
+            if numbers or "/" in leaf:
+                self._problem("forged-tag", name, "it is no annotated tag")
+            return
         tag = self.odb.tag(ref.target)
         if tag.name != name:
             self._problem("forged-tag", name, f"the tag was made as {tag.name}")
-        number = leaf.removeprefix("v")
-        if leaf.startswith("v") and number.isdigit():
-            self._versions[ref.commit] = name
-            self._record(ref.commit, "version")
-            if version_tag(model, int(number)) != ref.name:
-                self._problem("odd-tag", name, "not the way a number is written")
+        if not numbers:
+            return
+        self._versions[ref.commit] = name
+        self._record(ref.commit, "version")
+        if version_tag(model, int(number)) != ref.name:
+            self._problem("odd-tag", name, "not the way a number is written")
+        version = self._read(Version, self.odb.commit(ref.commit), "model.json")
+        if version.model != model:
+            self._problem("forged-tag", name, f"it numbers a version of {version.model}")
 
     def _saved(self, ref: Ref) -> None:
         record = codec.from_document(Saved, line_of(self.odb.tag(ref.target)), ref.name)
+        self._named(ref, saved_ref(record.name, record.digest))
         self._record(ref.commit, "source")
-        self.blobs.setdefault(record.digest, set()).add(ref.commit)
+        self._holds(ref.commit, record.digest, record.kind)
+        self._claims.append(
+            (ref.commit, Input(record.name, record.digest, record.kind, ref.commit))
+        )
+
+    def _holds(self, commit: ObjectId, digest: Digest, kind: str) -> None:
+        """Note that a record names these bytes."""
+        self.blobs.setdefault(digest, set()).add(commit)
+        if kind == "tree":
+            self._trees.add(digest)
 
     def _record(self, oid: ObjectId, expected: str) -> None:
         """Check a record and, through it, everything that it was made of."""
@@ -132,41 +190,51 @@ class Checker:
         record = self._read(Source, commit, "source.json")
         if commit.parents or commit.time != 0:
             self._problem("false-parents", commit.id.short, "a source has no parents and date 0")
-        self.blobs.setdefault(record.digest, set()).add(commit.id)
+        self._holds(commit.id, record.digest, record.kind)
+        self._made[commit.id] = {record.digest}
         return ()
 
     def _step(self, commit: Commit) -> Iterable[tuple[ObjectId, str]]:
         record = self._read(Step, commit, "step.json")
         self._parents(commit, [record.code.commit, *record.input_commits()])
         self._code(commit, record.code.commit)
+        self._trailers(commit, step_trailers(record))
         for output in record.outputs:
-            self.blobs.setdefault(output.digest, set()).add(commit.id)
+            self._holds(commit.id, output.digest, output.kind)
+        self._made[commit.id] = {output.digest for output in record.outputs}
+        self._claims += [(commit.id, one) for one in (*record.inputs, *record.loads)]
         if record.log is not None:
-            self.blobs.setdefault(record.log.digest, set()).add(commit.id)
+            self._holds(commit.id, record.log.digest, "blob")
         return [(one, "") for one in record.input_commits()]
 
     def _run(self, commit: Commit) -> Iterable[tuple[ObjectId, str]]:
         record = self._read(Run, commit, "run.json")
-        steps = [one.commit for one in record.steps if one.commit is not None]
-        known = {one: self.odb.commit(one).parents for one in steps}
-        covered = {parent for parents in known.values() for parent in self._unfolded(parents[1:])}
-        covering = [one for one in dict.fromkeys(steps) if one not in covered]
-        self._parents(commit, [record.code.commit, *covering])
+        steps = [(one.name, one.commit) for one in record.steps if one.commit is not None]
+        parents = {one: list(self._unfolded(self.odb.commit(one).parents[1:])) for _, one in steps}
+        covering = covering_steps(steps, parents)
+        self._parents(commit, [record.code.commit, *(one for _, one in covering)])
         self._code(commit, record.code.commit)
+        self._trailers(commit, run_trailers(record, covering))
         for log in (one.log for one in record.steps if one.log is not None):
-            self.blobs.setdefault(log.digest, set()).add(commit.id)
-        return [(one, "step") for one in steps]
+            self._holds(commit.id, log.digest, "blob")
+        return [(one, "step") for _, one in steps]
 
     def _version(self, commit: Commit) -> Iterable[tuple[ObjectId, str]]:
         record = self._read(Version, commit, "model.json")
         self._parents(commit, [record.code.commit, record.run])
         self._code(commit, record.code.commit)
+        self._trailers(commit, version_trailers(record))
+        self._made[commit.id] = {one.output.digest for one in record.artifacts}
         for artifact in record.artifacts:
+            output = artifact.output
             path = f".gitml/artifacts/{artifact.name}.gitml"
             data = self.odb.file(commit.id, path)
-            if data is None or Pointer.decode(data, path).digest != artifact.output.digest:
+            pointer = Pointer(output.digest, output.kind, output.size)
+            if data is None or Pointer.decode(data, path) != pointer:
                 self._problem("odd-pointer", f"{commit.id.short}:{path}", "differs from model.json")
-            self.blobs.setdefault(artifact.output.digest, set()).add(commit.id)
+            self._holds(commit.id, output.digest, output.kind)
+            claim = Input(artifact.name, output.digest, output.kind, artifact.commit)
+            self._claims.append((commit.id, claim))
         return [(record.run, "run")]
 
     def _fold(self, commit: Commit) -> Iterable[tuple[ObjectId, str]]:
@@ -200,10 +268,22 @@ class Checker:
             else:
                 yield one
 
+    def _trailers(self, commit: Commit, expected: Sequence[tuple[str, str]]) -> None:
+        """The trailers say the same as the record; ones that a later version added may stand."""
+        known = {f"Gitml-{one}" for one in _TRAILERS}
+        if [one for one in commit.trailers() if one[0] in known] != list(expected):
+            self._problem("false-trailers", commit.id.short, "they are not those of its record")
+
+    def _inputs(self) -> None:
+        """What a record names as made by another has to be among what that one made."""
+        for commit, claim in self._claims:
+            made = self._made.get(claim.commit)
+            if made is not None and claim.digest not in made:
+                detail = f"`{claim.name}` is nothing that {claim.commit.short} made"
+                self._problem("false-input", commit.short, detail)
+
     def _code(self, commit: Commit, code: ObjectId) -> None:
-        """The record stands on the tree of its code, and names it in its trailers too."""
-        if dict(commit.trailers()).get("Gitml-Code") != code.hex:
-            self._problem("false-parents", commit.id.short, "the trailer names other code")
+        """The record stands on the tree of its code."""
         if code not in self.odb:
             return
         theirs = {e.name: e.id for e in self.odb.tree(commit.tree) if e.name != b".gitml"}
@@ -212,7 +292,7 @@ class Checker:
         if theirs != own:
             self._problem("odd-tree", commit.id.short, f"its files are not those of {code.short}")
 
-    def _chains(self, listed: Iterable[Ref]) -> None:
+    def _chains(self, listed: Sequence[Ref]) -> None:
         """Each stage's events have to follow one another; each tombstone has to be whole."""
         stages: dict[tuple[str, str], dict[int, Ref]] = {}
         for ref in listed:
@@ -225,8 +305,14 @@ class Checker:
                 self._guarded(name, partial(self._stone, ref, name))
             elif group != "alias":
                 stages.setdefault((model, group), {})[int(n)] = ref
+        kept = {ref.name: ref.target for ref in listed if ref.name.startswith(f"{STAGES}/")}
         for (model, stage), events in stages.items():
             self._guarded(f"{model}@{stage}", partial(self._chain, model, stage, events))
+            newest = events[max(events)].target
+            if kept.pop(f"{STAGES}/{model}/{stage}", newest) != newest:
+                self._problem("odd-ref", f"{STAGES}/{model}/{stage}", "it is behind the events")
+        for name in kept:
+            self._problem("odd-ref", name, "no event moved this stage")
 
     def _stone(self, ref: Ref, name: str) -> None:
         stone: Tombstone = read_tombstone(self.odb.tag(ref.target), name)
@@ -253,6 +339,7 @@ class Checker:
 
     def _bytes(self) -> None:
         """Every stored blob is read; damaged and missing ones are named with what they affect."""
+        self._members()
         damaged: dict[Digest, str] = {}
         for damage in self.store.check():
             where = damage.path.name
@@ -269,6 +356,13 @@ class Checker:
                 users = self._users(digest, affected)
                 detail = "named by a record and not in this store"
                 self.problems.append(Problem("missing-blob", f"blob {digest.short}", detail, users))
+
+    def _members(self) -> None:
+        """The files of trees belong to the records that name the trees."""
+        for digest in self._trees:
+            with suppress(CorruptData, MissingBytes):
+                for entry in self.store.read_tree(digest).entries:
+                    self.blobs.setdefault(entry.digest, set()).update(self.blobs[digest])
 
     def _users(self, digest: Digest, affected: Mapping[ObjectId, set[str]]) -> tuple[str, ...]:
         named = self.blobs.get(digest, set())

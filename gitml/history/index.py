@@ -9,25 +9,32 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.records import Run, Saved, Step, Version
 from gitml.errors import CorruptData, GitmlError, MissingBytes
 from gitml.git import refs
-from gitml.git.odb import Odb, Tag, parse_tag
+from gitml.git.odb import Odb, Tag, parse_commit, parse_tag
 from gitml.git.process import Git
 from gitml.git.refs import Ref
-from gitml.history.record import RUNS, SOURCES, STAGES, TAGS, VERSIONS, seconds_of
+from gitml.history.record import RUNS, SOURCES, STAGES, TAGS, VERSIONS, saved_ref, seconds_of
 
 if TYPE_CHECKING:
     import sqlite3
 
-_LAYOUT = 1
+R = TypeVar("R")
+T = TypeVar("T")
+
+_LAYOUT = 3
+_PATIENCE = 20.0
+"""Seconds to wait for another process that writes the index."""
+_VERSION_TAG = re.compile(r"refs/tags/[^/@]+@v[1-9][0-9]{0,8}\Z")
 PATTERNS = (RUNS, VERSIONS, SOURCES, STAGES, f"{TAGS}/*@*", f"{TAGS}/*@*/*")
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT);
@@ -45,6 +52,7 @@ CREATE TABLE outputs (artifact TEXT, digest TEXT, step TEXT, output TEXT, at REA
                       PRIMARY KEY (artifact, step, output)) WITHOUT ROWID;
 CREATE TABLE versions (id TEXT PRIMARY KEY, model TEXT, at REAL, author TEXT, document TEXT,
                        metrics TEXT) WITHOUT ROWID;
+CREATE INDEX versions_run ON versions (json_extract(document, '$.run'));
 CREATE TABLE tags (id TEXT PRIMARY KEY, name TEXT, target TEXT, tagger TEXT,
                    message TEXT) WITHOUT ROWID;
 CREATE TABLE problems (id TEXT PRIMARY KEY, text TEXT) WITHOUT ROWID;
@@ -95,13 +103,21 @@ class SavedEntry:
 
 
 class Index:
-    """The records of a repository by name, by key and by time. Refreshed once, when first used."""
+    """The records of a repository by name, by key and by time. Refreshed once, when first used.
+
+    Listings and look-ups hold what a ref names directly. By the id of its commit every record in
+    git is found: a clone has the runs and steps behind its versions, and no refs for them.
+    ``mark`` stands for the refs as they were at the last look: equal marks mean that none moved.
+    """
 
     def __init__(self, git: Git, odb: Odb) -> None:
         self._git = git
         self._odb = odb
+        self._reader = _Reader(odb)
         self._path = git.common / "gitml" / "index.sqlite"
         self._open: sqlite3.Connection | None = None
+        self._private = False
+        self.mark = ""
 
     @property
     def path(self) -> Path:
@@ -116,17 +132,14 @@ class Index:
 
     def rebuild(self) -> int:
         """Make the index again from git alone; the number of refs that it was made of."""
-        self.close()
-        for suffix in ("", "-journal", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self._discard()
+        self._private = False
         return int(self._rows("SELECT count(*) FROM refs")[0][0])
 
     def refresh(self) -> None:
         """Take in what has changed in the refs since the last look, by anyone."""
-        if self._open is None:
-            self._connection()
-        else:
-            self._refresh(self._open)
+        is_new = self._open is None  # then opening takes in everything
+        self._use(lambda connection: None if is_new else self._refresh(connection))
 
     def refs(self) -> list[Ref]:
         """All refs of gitml: runs, versions, saved values, stages, tags."""
@@ -181,7 +194,8 @@ class Index:
         rows = self._rows(
             "SELECT id, document, metrics, author, at FROM runs WHERE id = ?", (str(oid),)
         )
-        return _run_entry(rows[0]) if rows else None
+        row = rows[0] if rows else self._reader.find(oid, "run")
+        return _run_entry(row) if row else None
 
     def with_prefix(self, prefix: str) -> list[tuple[str, ObjectId]]:
         """What records have ids that begin so: ("run" | "step" | "version", commit)."""
@@ -199,7 +213,8 @@ class Index:
     def step(self, oid: ObjectId) -> StepEntry | None:
         """The step execution of this commit."""
         rows = self._rows(f"{_STEP} WHERE id = ?", (str(oid),))
-        return _step_entry(rows[0]) if rows else None
+        row = rows[0] if rows else self._reader.find(oid, "step")
+        return _step_entry(row) if row else None
 
     def steps_with_key(self, key: str) -> list[StepEntry]:
         """The executions with this cache key, newest first."""
@@ -252,15 +267,47 @@ class Index:
         rows = self._rows(
             "SELECT id, document, metrics, author, at FROM versions WHERE id = ?", (str(oid),)
         )
+        row = rows[0] if rows else self._reader.find(oid, "version")
+        return _version_entry(row) if row else None
+
+    def version_models(self) -> dict[ObjectId, str]:
+        """The model of every version, by the version's commit."""
+        rows = self._rows("SELECT id, model FROM versions")
+        return {ObjectId(oid): model for oid, model in rows}
+
+    def version_of_run(self, run: ObjectId) -> VersionEntry | None:
+        """The model version that a run made."""
+        rows = self._rows(
+            "SELECT id, document, metrics, author, at FROM versions"
+            " WHERE json_extract(document, '$.run') = ?",
+            (str(run),),
+        )
         return _version_entry(rows[0]) if rows else None
+
+    def unique_length(self, oid: ObjectId, least: int = 7) -> int:
+        """How many digits of a record's id, ``least`` or more, no other record's begins with."""
+        length = least
+        for kind in ("run", "step", "version"):
+            for comparison, order in (("<", "DESC"), (">", "ASC")):
+                rows = self._rows(
+                    f"SELECT id FROM {kind}s WHERE id {comparison} ?"  # noqa: S608
+                    f" ORDER BY id {order} LIMIT 1",
+                    (str(oid),),
+                )
+                if rows:
+                    pairs = zip(rows[0][0], str(oid), strict=True)
+                    shared = next(i for i, (one, other) in enumerate(pairs) if one != other)
+                    length = max(length, shared + 1)
+        return length
 
     def saved(self, name: str | None = None) -> list[SavedEntry]:
         """Values saved by hand, newest first."""
         found = []
+        damaged = {oid for oid, _ in self.problems()}
         for ref in self.refs_below(f"{SOURCES}/{name}/" if name else f"{SOURCES}/"):
             tag = self.tag(ref.target)
-            if tag is not None:
-                record = codec.from_document(Saved, line_of(tag), ref.name)
+            if tag is not None and ref.commit not in damaged:
+                record = read_saved(tag, ref.name)
                 at = seconds_of(record.at)
                 found.append(SavedEntry(ref.commit, record, _who(tag.tagger), at))
         return sorted(found, key=lambda one: -one.at)
@@ -271,66 +318,58 @@ class Index:
         return [(ObjectId(oid), text) for oid, text in rows]
 
     def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        return self._use(lambda connection: connection.execute(query, values).fetchall())
+
+    def _use(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """What the action gives, with an index that works.
+
+        A damaged file is made again. Where it cannot be written (a folder that is read-only, a full
+        disk, another process that holds it for long), this process has an index of its own.
+        """
         import sqlite3
 
-        for attempt in (1, 2):
+        for attempt in range(3):
             try:
-                return self._connection().execute(query, values).fetchall()
+                return action(self._connection())
             except sqlite3.DatabaseError as error:
-                ours = isinstance(error, sqlite3.OperationalError) and self._healthy()
-                if attempt == 2 or ours:
+                self.close()
+                if attempt == 2:
                     raise GitmlError(
                         f"the index {self._path} cannot be used", hint="`gitml reindex`"
                     ) from error
-                self._discard()
+                if attempt == 1 or _is_out_of_reach(error):
+                    self._private = True
+                else:
+                    self._discard()
         raise AssertionError
 
-    def _healthy(self) -> bool:
-        """Whether a complaint of SQLite's is about us, not about a damaged file."""
-        import sqlite3
-
-        if self._open is None:
-            return False
-        with contextlib.suppress(sqlite3.DatabaseError):
-            found = self._open.execute("PRAGMA quick_check").fetchone()
-            tables = self._open.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            return bool(found == ("ok",) and tables[0] > 0)
-        return False
-
     def _discard(self) -> None:
+        """Remove the file, with what SQLite keeps beside it: a journal would be played back."""
         self.close()
-        self._path.unlink(missing_ok=True)
+        for suffix in ("-journal", "-wal", "-shm", ""):
+            with contextlib.suppress(OSError):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
     def _connection(self) -> sqlite3.Connection:
         """The open index, made or brought up to date when this process first asks."""
         if self._open is None:
             import sqlite3
 
-            try:
+            with contextlib.suppress(OSError):  # SQLite says so once more, in its own words
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                connection = sqlite3.connect(self._path, timeout=20, isolation_level=None)
-            except (OSError, sqlite3.OperationalError):
-                connection = sqlite3.connect(":memory:", isolation_level=None)
+            where = ":memory:" if self._private else self._path
+            connection = sqlite3.connect(where, timeout=_PATIENCE, isolation_level=None)
             try:
                 self._prepare(connection)
-            except sqlite3.OperationalError as error:
-                if "readonly" not in str(error):
-                    connection.close()
-                    raise
-                connection = self._in_memory()
+            except BaseException:
+                connection.close()
+                raise
             self._open = connection
         return self._open
 
-    def _in_memory(self) -> sqlite3.Connection:
-        """An index for this process alone, where the repository cannot be written."""
-        import sqlite3
-
-        connection = sqlite3.connect(":memory:", isolation_level=None)
-        self._prepare(connection)
-        return connection
-
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
+        # A power cut must not leave an index that looks whole and lacks rows.
+        connection.execute("PRAGMA synchronous = NORMAL")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found != _LAYOUT:
             with _transaction(connection):
@@ -343,24 +382,92 @@ class Index:
                     connection.execute(f"PRAGMA user_version = {_LAYOUT}")
         self._refresh(connection)
 
-    def _refresh(self, connection: sqlite3.Connection) -> None:
+    def _listing(self) -> tuple[bytes, str]:
+        """The listing of the refs, and a mark of all that decides what can be read behind them."""
         listing = refs.read_listing(self._git, PATTERNS)
-        mark = hashlib.sha256(listing).hexdigest()
+        digest = hashlib.sha256(listing)
+        with contextlib.suppress(OSError):  # `git fetch --unshallow` moves no ref
+            digest.update((self._git.common / "shallow").read_bytes())
+        return listing, digest.hexdigest()
+
+    def _refresh(self, connection: sqlite3.Connection) -> None:
         query = "SELECT value FROM meta WHERE key = 'listing'"
-        if connection.execute(query).fetchone() == (mark,):
+        stored = connection.execute(query).fetchone()
+        listing, self.mark = self._listing()
+        if stored == (self.mark,):
             return
         with _transaction(connection):
-            current = {ref.name: ref for ref in refs.parse_listing(listing)}
+            if connection.execute(query).fetchone() != stored:
+                # Another process was here while we waited. Our listing may be older than what it
+                # has taken in, and would put that back.
+                listing, self.mark = self._listing()
+            current = {r.name: r for r in refs.parse_listing(listing) if r.name.isascii()}
             known = dict(connection.execute("SELECT name, target FROM refs").fetchall())
+            broken = {row[0] for row in connection.execute("SELECT id FROM problems")}
+            connection.execute("DELETE FROM problems")
             gone = [name for name in known if name not in current]
-            new = [ref for ref in current.values() if known.get(ref.name) != str(ref.target)]
             intake = _Intake(connection, self._odb)
-            for ref in new:
-                intake.take(ref)
+            for ref in current.values():
+                if known.get(ref.name) != str(ref.target) or str(ref.commit) in broken:
+                    intake.take(ref)
             connection.executemany("DELETE FROM refs WHERE name = ?", [(name,) for name in gone])
             if gone:
                 _forget(connection)
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('listing', ?)", (mark,))
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('listing', ?)", (self.mark,))
+
+
+class _Reader:
+    """Reads records from git, each with its row as the queries above select it."""
+
+    def __init__(self, odb: Odb) -> None:
+        self._odb = odb
+
+    def find(self, oid: ObjectId, kind: str) -> tuple[Any, ...] | None:
+        """The row of the record of this kind in a commit, None where it is none."""
+        found = self._odb.read(oid)
+        if found is None or found[1] != "commit":
+            return None
+        trailers = dict(parse_commit(oid, found[2]).trailers())
+        if trailers.get("Gitml-Kind") != kind:
+            return None
+        readers = {"run": self.run, "step": self.step, "version": self.version}
+        return readers[kind](oid)[1]
+
+    def kind(self, oid: ObjectId) -> str | None:
+        """The kind of record that a commit is, None where it is none; raises MissingBytes."""
+        return dict(self._odb.commit(oid).trailers()).get("Gitml-Kind")
+
+    def run(self, oid: ObjectId) -> tuple[Run, tuple[Any, ...]]:
+        """A run and its row; raises CorruptData, MissingBytes."""
+        record, document = self._record(Run, oid, "run.json")
+        author = _who(self._odb.commit(oid).author)
+        at = seconds_of(record.started) + record.duration
+        return record, (str(oid), document, self._metrics(oid), author, at)
+
+    def step(self, oid: ObjectId) -> tuple[Step, tuple[Any, ...]]:
+        """A step and its row; raises CorruptData, MissingBytes."""
+        record, document = self._record(Step, oid, "step.json")
+        parents = " ".join(str(one) for one in self._odb.commit(oid).parents)
+        at = seconds_of(record.started) + record.duration
+        return record, (str(oid), document, self._metrics(oid), parents, at)
+
+    def version(self, oid: ObjectId) -> tuple[Version, tuple[Any, ...]]:
+        """A model version and its row; raises CorruptData, MissingBytes."""
+        record, document = self._record(Version, oid, "model.json")
+        author = _who(self._odb.commit(oid).author)
+        at = seconds_of(record.created)
+        return record, (str(oid), document, self._metrics(oid), author, at)
+
+    def _record(self, kind: type[R], oid: ObjectId, name: str) -> tuple[R, str]:
+        data = self._odb.file(oid, f".gitml/{name}")
+        if data is None:
+            self._odb.commit(oid)  # a shallow clone lacks the whole commit
+            raise CorruptData(f"{oid.short} has no .gitml/{name}")
+        return codec.from_json(kind, data, f"{oid.short}:.gitml/{name}"), data.decode("utf-8")
+
+    def _metrics(self, oid: ObjectId) -> str:
+        data = self._odb.file(oid, ".gitml/metrics.json")
+        return data.decode("utf-8") if data is not None else '{"format": 1, "metrics": {}}'
 
 
 class _Intake:
@@ -369,6 +476,7 @@ class _Intake:
     def __init__(self, connection: sqlite3.Connection, odb: Odb) -> None:
         self._connection = connection
         self._odb = odb
+        self._reader = _Reader(odb)
 
     def take(self, ref: Ref) -> None:
         """Read what the ref names; a record that cannot be read becomes a problem."""
@@ -377,8 +485,12 @@ class _Intake:
                 self._tag(ref.target)
             if ref.name.startswith(RUNS + "/"):
                 self._run(ref.commit)
-            elif ref.name.startswith(VERSIONS + "/") or "@v" in ref.name:
+            elif ref.name.startswith(VERSIONS + "/") or (
+                _VERSION_TAG.match(ref.name) and self._reader.kind(ref.commit) == "version"
+            ):
                 self._version(ref.commit)
+            elif ref.name.startswith(SOURCES + "/"):
+                self._saved(ref)
         except (CorruptData, MissingBytes) as error:
             self._insert("problems", ref.commit, error.message)
         self._insert("refs", ref.name, ref.target, ref.commit)
@@ -390,53 +502,41 @@ class _Intake:
             self._insert("tags", oid, tag.name, tag.target, tag.tagger, tag.message)
 
     def _run(self, oid: ObjectId) -> None:
-        commit = self._odb.commit(oid)
-        record, document = self._record(Run, oid, "run.json")
-        self._insert(
-            "runs",
-            *(oid, record.pipeline, record.state, seconds_of(record.started) + record.duration),
-            *(_who(commit.author), document, self._metrics(oid)),
-        )
+        record, (_, document, metrics, author, at) = self._reader.run(oid)
+        self._insert("runs", oid, record.pipeline, record.state, at, author, document, metrics)
+        missing: MissingBytes | None = None
         for step in record.steps:
             if step.commit is not None:
-                self._step(step.commit)
-                self._insert("run_steps", oid, step.commit)
+                try:
+                    self._step(step.commit)
+                    self._insert("run_steps", oid, step.commit)
+                except MissingBytes as error:
+                    missing = missing or error
+        if missing is not None:
+            raise missing
 
     def _step(self, oid: ObjectId) -> None:
         known = self._connection.execute("SELECT 1 FROM steps WHERE id = ?", (str(oid),))
         if known.fetchone():
             return
-        record, document = self._record(Step, oid, "step.json")
-        at = seconds_of(record.started) + record.duration
-        parents = " ".join(str(one) for one in self._odb.commit(oid).parents)
-        self._insert(
-            "steps",
-            *(oid, record.key, record.pipeline, record.name, at),
-            *(parents, document, self._metrics(oid)),
-        )
+        record, (_, document, metrics, parents, at) = self._reader.step(oid)
+        own = (record.key, record.pipeline, record.name, at)
+        self._insert("steps", oid, *own, parents, document, metrics)
         for output in record.outputs:
             self._insert("outputs", output.artifact, output.digest, oid, output.name, at)
 
     def _version(self, oid: ObjectId) -> None:
-        commit = self._odb.commit(oid)
-        record, document = self._record(Version, oid, "model.json")
-        at = seconds_of(record.created)
-        self._insert(
-            "versions", oid, record.model, at, _who(commit.author), document, self._metrics(oid)
-        )
+        record, (_, document, metrics, author, at) = self._reader.version(oid)
+        self._insert("versions", oid, record.model, at, author, document, metrics)
 
-    def _record(self, kind: type[Any], oid: ObjectId, name: str) -> tuple[Any, str]:
-        data = self._odb.file(oid, f".gitml/{name}")
-        if data is None:
-            raise CorruptData(f"{oid.short} has no .gitml/{name}")
-        return codec.from_json(kind, data, f"{oid.short}:.gitml/{name}"), data.decode("utf-8")
-
-    def _metrics(self, oid: ObjectId) -> str:
-        data = self._odb.file(oid, ".gitml/metrics.json")
-        return data.decode("utf-8") if data is not None else '{"format": 1, "metrics": {}}'
+    def _saved(self, ref: Ref) -> None:
+        found = self._odb.read(ref.target)
+        if found is None or found[1] != "tag":
+            raise CorruptData(f"{ref.name} is not an annotated tag")
+        read_saved(parse_tag(ref.target, found[2]), ref.name)
 
     def _insert(self, table: str, *values: object) -> None:
-        plain = [str(one) if isinstance(one, (ObjectId, Digest)) else one for one in values]
+        plain = [_storable(one) for one in values]
         marks = ", ".join("?" * len(plain))
         self._connection.execute(
             f"INSERT OR REPLACE INTO {table} VALUES ({marks})",  # noqa: S608 - fixed names
@@ -444,12 +544,37 @@ class _Intake:
         )
 
 
+def _storable(value: object) -> object:
+    """A value as SQLite takes it: names of people may hold bytes that are no UTF-8."""
+    if isinstance(value, (ObjectId, Digest)):
+        return str(value)
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def read_saved(tag: Tag, ref: str) -> Saved:
+    """The saved value in a tag; raises CorruptData unless the ref is the one it was made for."""
+    record = codec.from_document(Saved, line_of(tag), ref)
+    if ref != saved_ref(record.name, record.digest):
+        raise CorruptData(f"{ref} holds the record of {record.name}@{record.digest.short}")
+    return record
+
+
 def line_of(tag: Tag) -> dict[str, Any]:
     """The JSON line of a tag of gitml's; raises CorruptData where it has none."""
-    for line in tag.message.splitlines()[1:]:
-        if line.startswith("{"):
-            return codec.parse(line, tag.name)
+    lines = tag.message.split("\n")
+    if len(lines) > 2 and not lines[1] and lines[2].startswith("{"):
+        return codec.parse(lines[2], tag.name)
     raise CorruptData(f"the tag {tag.name} carries no record")
+
+
+def _is_out_of_reach(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file is in order for all we know, and only cannot be used now."""
+    import sqlite3
+
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL),
+        *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR),
+    }
 
 
 def _forget(connection: sqlite3.Connection) -> None:
@@ -472,7 +597,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk makes SQLite roll back by itself
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
 

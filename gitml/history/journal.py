@@ -8,6 +8,7 @@ interrupted (docs/format.md, "Journal").
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -19,6 +20,12 @@ from gitml.entities import codec
 from gitml.entities.records import RunStep, Step
 from gitml.errors import CorruptData
 from gitml.fs import ProcessIdentity, storage_errors
+
+HEADER = frozenset(
+    {"format", "pipeline", "parameters", "code", "stack", "started", "person", "environment"}
+    | {"steps"}
+)
+"""What the first line of a journal has to have (docs/format.md, "Journal")."""
 
 ABANDONED_AFTER = 7 * 24 * 3600
 """Seconds without a line after which the journal of a process that cannot be judged is nobody's."""
@@ -65,7 +72,7 @@ class Journal:
         lines, self._waiting = self._waiting, []
         with storage_errors(self._folder):
             if self._descriptor is None:
-                lines.insert(0, codec.dump_line(self._header))
+                lines.insert(0, codec.dump_line(codec.plain(self._header)))
                 self._create()
             assert self._descriptor is not None  # noqa: S101 - for the type checker
             data = "".join(line + "\n" for line in lines).encode()
@@ -93,7 +100,8 @@ def orphans(folder: Path) -> list[Orphan]:
     """The journals whose processes are gone; what a kill cut off at the end is left out."""
     if not folder.is_dir():
         return []
-    return [_read(path) for path in sorted(folder.glob("*.jsonl")) if _is_abandoned(path)]
+    abandoned = (path for path in sorted(folder.glob("*.jsonl")) if _is_abandoned(path))
+    return [found for path in abandoned if (found := _read(path)) is not None]
 
 
 def _is_abandoned(path: Path) -> bool:
@@ -102,30 +110,50 @@ def _is_abandoned(path: Path) -> bool:
     Its process is dead for certain, or cannot be judged from here (another host, an earlier boot)
     and has not written for a week.
     """
+    here = ProcessIdentity.current()
+    with contextlib.suppress(CorruptData):
+        owner = ProcessIdentity.parse(path.name.rsplit(".", 2)[0])
+        if (owner.host, owner.boot) == (here.host, here.boot):
+            return not owner.is_alive()
+    with contextlib.suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime > ABANDONED_AFTER
+    return False
+
+
+def _read(path: Path) -> Orphan | None:
+    """A journal up to the first line that cannot be read; None where it is not ours to read.
+
+    That is one of a later version, or one that another process has replayed meanwhile. Without a
+    whole header nothing is known of the run, and there are no steps.
+    """
     try:
-        if not ProcessIdentity.parse(path.name.rsplit(".", 2)[0]).is_alive():
-            return True
-    except CorruptData:
-        pass
-    return time.time() - path.stat().st_mtime > ABANDONED_AFTER
-
-
-def _read(path: Path) -> Orphan:
-    lines = path.read_bytes().split(b"\n")[:-1]
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None
     documents = []
-    for line in lines:
-        try:
-            documents.append(codec.parse(line, path.name))
-        except CorruptData:
-            break
-    header = documents[0] if documents else {}
-    return Orphan(path, header, tuple(_finished(one, path.name) for one in documents[1:]))
+    with contextlib.suppress(CorruptData):
+        for line in lines:
+            documents.append(codec.parse(line, path.name))  # noqa: PERF401 - up to the first error
+    if not documents or not documents[0].keys() >= HEADER:
+        return Orphan(path, {}, ())
+    try:
+        codec.check_format(documents[0], path.name)
+    except CorruptData:
+        return None
+    steps = []
+    with contextlib.suppress(CorruptData):
+        for document in documents[1:]:
+            steps.append(_finished(document, path.name))  # noqa: PERF401
+    return Orphan(path, documents[0], tuple(steps))
 
 
 def _finished(line: Mapping[str, Any], where: str) -> FinishedStep:
-    entry = codec.from_document(RunStep, line["step"], where)
+    at = line.get("at")
+    if not isinstance(at, (int, float)):
+        raise CorruptData(f"{where}: the field `at` is missing")
+    entry = codec.from_document(RunStep, line.get("step", {}), where)
     if "record" not in line:
-        return FinishedStep(entry, None, {}, float(line["at"]))
+        return FinishedStep(entry, None, {}, at)
     record = codec.from_document(Step, line["record"], where)
-    metrics = codec.metrics_from_json(codec.dump(line["metrics"]), where)
-    return FinishedStep(entry, record, metrics, float(line["at"]))
+    metrics = codec.metrics_from_json(codec.dump(line.get("metrics", {})), where)
+    return FinishedStep(entry, record, metrics, at)

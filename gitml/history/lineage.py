@@ -7,7 +7,7 @@ history of the code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId
@@ -33,6 +33,18 @@ class Ancestor:
     repeated: bool = False
 
 
+@dataclass
+class _Node:
+    """An ancestor whose own ancestry is still being looked up; the next one waits at the end."""
+
+    role: str
+    kind: str
+    commit: ObjectId
+    label: str
+    waiting: list[tuple[str, ObjectId]]
+    made_of: list[Ancestor] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Lineage:
     """Questions about ancestry, answered from the index and the commits."""
@@ -48,7 +60,9 @@ class Lineage:
     ) -> set[ObjectId]:
         """The source commits that these records reach, themselves included.
 
-        ``built`` are the parents of commits that are not in the repository yet.
+        ``built`` are the parents of commits that are not in the repository yet; with it, a commit
+        that is not there is a source which the same run makes. Without it all of them should be
+        there: raises MissingBytes where a shallow clone cuts the records off.
         """
         found: set[ObjectId] = set()
         seen: set[ObjectId] = set()
@@ -61,6 +75,9 @@ class Lineage:
             if built is not None and commit in built:
                 todo.extend(built[commit][1:])
                 continue
+            if built is not None and commit not in self.odb:
+                found.add(commit)
+                continue
             kind, above = self._above(commit)
             if kind == "source":
                 found.add(commit)
@@ -72,22 +89,36 @@ class Lineage:
         entry = self.index.step(commit)
         if entry is not None:
             return "step", list(entry.parents[1:])
-        if commit not in self.odb:
-            return "source", []
         return record_parents(self.odb.commit(commit))
 
     def of(self, commit: ObjectId, role: str = "") -> Ancestor:
         """The ancestry of a record, inputs below it in the order of its record."""
-        return self._of(commit, role, set())
+        seen = {commit}
+        # No recursion: a chain of steps may be longer than Python's stack.
+        open_nodes = [self._node(role, commit)]
+        while True:
+            node = open_nodes[-1]
+            if node.waiting:
+                name, above = node.waiting.pop()
+                if above in seen:
+                    node.made_of.append(Ancestor(name, *self._named(above), repeated=True))
+                else:
+                    seen.add(above)
+                    open_nodes.append(self._node(name, above))
+                continue
+            open_nodes.pop()
+            done = Ancestor(node.role, node.kind, node.commit, node.label, tuple(node.made_of))
+            if not open_nodes:
+                return done
+            open_nodes[-1].made_of.append(done)
 
-    def _of(self, commit: ObjectId, role: str, seen: set[ObjectId]) -> Ancestor:
-        if commit in seen:
-            kind, label = self._label(commit)
-            return Ancestor(role, kind, commit, label, repeated=True)
-        seen.add(commit)
+    def _node(self, role: str, commit: ObjectId) -> _Node:
+        kind, _, label = self._named(commit)
+        return _Node(role, kind, commit, label, self._inputs(kind, commit)[::-1])
+
+    def _named(self, commit: ObjectId) -> tuple[str, ObjectId, str]:
         kind, label = self._label(commit)
-        above = [self._of(one, name, seen) for name, one in self._inputs(kind, commit)]
-        return Ancestor(role, kind, commit, label, tuple(above))
+        return kind, commit, label
 
     def _inputs(self, kind: str, commit: ObjectId) -> list[tuple[str, ObjectId]]:
         if kind == "step":

@@ -26,6 +26,8 @@ from gitml.history.record import Person, timestamp
 
 REF = "refs/notes/gitml"
 _TRIES = 40
+_FAN_OUT = 256
+"""Entries of one folder of the notes tree beyond which new commits get folders, as with git."""
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -40,11 +42,12 @@ class Notes:
         """The notes on a record that count, oldest first; what was removed is left out."""
         tip = self.odb.resolve(REF)
         found = self._blob(tip, commit) if tip is not None else None
-        lines = found.decode("utf-8", "replace").splitlines() if found else []
-        notes = [_decode(line, commit) for line in lines if line.strip()]
+        lines = found.decode("utf-8", "replace").split("\n") if found else []
+        # Lines that are no object are remarks that somebody made with `git notes`.
+        notes = [_decode(line, commit) for line in lines if line.startswith("{")]
         removed = {note.removes for note in notes}
-        live = [note for note in notes if note.id not in removed and note.removes is None]
-        return sorted(live, key=lambda note: note.id)
+        live = {n.id: n for n in notes if n.id not in removed and n.removes is None}
+        return sorted(live.values(), key=lambda note: (note.at, note.id))
 
     def values(self, commit: ObjectId) -> dict[str, Any]:
         """The metadata that notes set on a record, later lines over earlier ones."""
@@ -81,24 +84,29 @@ class Notes:
     ) -> ObjectId:
         """The notes tree with a line appended for ``rest``; follows git's fan-out folders."""
         entries = {one.name: one for one in self.odb.tree(tree)} if tree is not None else {}
-        folder = entries.get(rest[:2].encode())
-        if folder is not None and folder.mode == FOLDER:
-            inner = self._with_line(builder, folder.id, rest[2:], line)
-            entries[folder.name] = TreeEntry(folder.name, FOLDER, inner)
+        name, prefix = rest.encode(), rest[:2].encode()
+        folder = entries.get(prefix)
+        if name not in entries and (folder is not None or len(entries) >= _FAN_OUT):
+            below = folder.id if folder is not None and folder.mode == FOLDER else None
+            inner = self._with_line(builder, below, rest[2:], line)
+            entries[prefix] = TreeEntry(prefix, FOLDER, inner)
         else:
-            old = entries.get(rest.encode())
-            found = self.odb.read(old.id) if old is not None else None
-            data = (found[2] if found else b"") + line
-            entries[rest.encode()] = TreeEntry(rest.encode(), FILE, builder.blob(data))
+            old = self.odb.read(entries[name].id) if name in entries else None
+            data = old[2] if old else b""
+            if data and not data.endswith(b"\n"):
+                data += b"\n"
+            entries[name] = TreeEntry(name, FILE, builder.blob(data + line))
         return builder.tree(entries.values())
 
-    def _blob(self, tip: ObjectId, commit: ObjectId) -> bytes | None:
+    def _blob(self, tip: ObjectId, commit: ObjectId) -> bytes:
+        """All that the notes tree has on a commit, at whatever depth of folders."""
+        found = []
         for split in range(4):
             parts = [commit.hex[2 * i : 2 * i + 2] for i in range(split)]
             data = self.odb.file(tip, "/".join([*parts, commit.hex[2 * split :]]))
             if data is not None:
-                return data
-        return None
+                found.append(data.removesuffix(b"\n"))
+        return b"\n".join(found)
 
 
 def ulid(seconds: float) -> str:
@@ -108,4 +116,5 @@ def ulid(seconds: float) -> str:
 
 
 def _decode(line: str, commit: ObjectId) -> Note:
-    return codec.from_document(Note, codec.parse(line, f"note on {commit.short}"), "note")
+    where = f"note on {commit.short}"
+    return codec.from_document(Note, codec.parse(line, where), where)

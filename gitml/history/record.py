@@ -6,6 +6,7 @@ first, as one durable pack, then all refs in one transaction. Parents are true i
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ TAGS = "refs/tags"
 
 MAX_PARENTS = 64
 ATTRIBUTES = b"* -text -filter -ident -working-tree-encoding\n"
+_UNFIT = re.compile(r"[\x00-\x1f%\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _EPOCH = f"{NOBODY} 0 +0000"
 
 
@@ -55,6 +57,20 @@ def timestamp(seconds: float) -> str:
 def seconds_of(text: str) -> float:
     """The seconds since the epoch of a record's timestamp."""
     return datetime.fromisoformat(text).timestamp()
+
+
+def quoted(name: str) -> str:
+    """A name as trailers have it: one line, whatever a path that somebody asked for has in it.
+
+    Control characters, line and paragraph separators, ``%`` and bytes that are no UTF-8 stand as
+    ``%`` and two hex digits a byte, so that no name can add a trailer of its own.
+    """
+    return _UNFIT.sub(_percent, name)
+
+
+def _percent(match: re.Match[str]) -> str:
+    whole = "surrogateescape" if match[0] >= "\udc80" and match[0] <= "\udcff" else "surrogatepass"
+    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", whole))
 
 
 def run_ref(pipeline: str, started: str, commit: ObjectId) -> str:
@@ -99,18 +115,13 @@ class Recorder:
 
     def step(self, record: Step, metrics: Mapping[str, float], at: float) -> ObjectId:
         """The commit of a step execution; its parents are the code and what its record names."""
-        trailers = [("Gitml-Kind", "step"), ("Gitml-Code", str(record.code.commit))]
-        given = (*record.inputs, *record.loads)
-        trailers += [("Gitml-Input", f"{one.name} {one.commit}") for one in given]
-        trailers += [("Gitml-Reached", str(one)) for one in record.reached]
-        if record.reused is not None:
-            trailers.append(("Gitml-Reused", str(record.reused)))
         files = {
             "step.json": codec.to_json(record),
             "metrics.json": codec.metrics_to_json(metrics),
         }
         subject = f"Step {record.pipeline}.{record.name}"
-        return self._commit(record.code, files, record.input_commits(), subject, trailers, at)
+        inputs, trailers = record.input_commits(), step_trailers(record)
+        return self._commit(record.code, files, inputs, subject, trailers, at)
 
     def run(
         self,
@@ -125,8 +136,6 @@ class Recorder:
         ``covering`` are the steps (name, commit) that are no direct parent of another step of the
         run, in plan order: every step is reachable through them.
         """
-        trailers = [("Gitml-Kind", "run"), ("Gitml-Code", str(record.code.commit))]
-        trailers += [("Gitml-Step", f"{name} {commit}") for name, commit in covering]
         files = {
             "run.json": codec.to_json(record),
             "metrics.json": codec.metrics_to_json(metrics),
@@ -135,7 +144,7 @@ class Recorder:
         cached = sum(step.state == "cached" for step in record.steps)
         count = f"{len(record.steps)} step{'s' if len(record.steps) != 1 else ''}"
         subject = f"Run {record.pipeline}: {record.state}, {count}, {cached} cached"
-        parents = [commit for _, commit in covering]
+        parents, trailers = [commit for _, commit in covering], run_trailers(record, covering)
         return self._commit(record.code, files, parents, subject, trailers, at)
 
     def version(
@@ -151,12 +160,8 @@ class Recorder:
             output = artifact.output
             pointer = Pointer(output.digest, output.kind, output.size)
             files[f"artifacts/{artifact.name}{SUFFIX}"] = pointer.encode()
-        trailers = [
-            ("Gitml-Kind", "version"),
-            ("Gitml-Code", str(record.code.commit)),
-            ("Gitml-Run", str(record.run)),
-        ]
         subject = f"Version of {record.model}, made by {record.pipeline}"
+        trailers = version_trailers(record)
         return self._commit(record.code, files, [record.run], subject, trailers, at)
 
     def number(self, model: str, number: int, commit: ObjectId, committer: str) -> ObjectId:
@@ -185,8 +190,10 @@ class Recorder:
     def publish(self, changes: Iterable[Change], reason: str) -> None:
         """Store everything built so far as one pack, then move the refs in one transaction."""
         keep = self.builder.write_pack()
-        refs.update(self.git, changes, reason)
-        keep.release()
+        try:
+            refs.update(self.git, changes, reason)
+        finally:
+            keep.release()
 
     def publish_few(self, changes: Iterable[Change], reason: str) -> None:
         """The same for a tag or two, which need no pack of their own."""
@@ -244,6 +251,36 @@ class Recorder:
         for name, inner in folders.items():
             entries.append(TreeEntry(name.encode(), FOLDER, self._folder(inner)))
         return self.builder.tree(entries)
+
+
+def step_trailers(record: Step) -> list[tuple[str, str]]:
+    """The trailers of a step's commit: the roles of its parents, and what it stands for."""
+    given = (*record.inputs, *record.loads)
+    return [
+        ("Gitml-Kind", "step"),
+        ("Gitml-Code", str(record.code.commit)),
+        *(("Gitml-Input", f"{quoted(one.name)} {one.commit}") for one in given),
+        *(("Gitml-Reached", str(one)) for one in record.reached),
+        *([("Gitml-Reused", str(record.reused))] if record.reused is not None else []),
+    ]
+
+
+def run_trailers(record: Run, covering: Sequence[tuple[str, ObjectId]]) -> list[tuple[str, str]]:
+    """The trailers of a run's commit: its code, and the covering steps."""
+    return [
+        ("Gitml-Kind", "run"),
+        ("Gitml-Code", str(record.code.commit)),
+        *(("Gitml-Step", f"{quoted(name)} {commit}") for name, commit in covering),
+    ]
+
+
+def version_trailers(record: Version) -> list[tuple[str, str]]:
+    """The trailers of a version's commit: its code, and the run that made it."""
+    return [
+        ("Gitml-Kind", "version"),
+        ("Gitml-Code", str(record.code.commit)),
+        ("Gitml-Run", str(record.run)),
+    ]
 
 
 def covering_steps(

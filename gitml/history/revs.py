@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from gitml.entities import codec
-from gitml.entities.ids import Digest, ObjectId
+from gitml.entities.ids import Digest, ObjectId, check_stage_name
 from gitml.entities.records import Output, Promotion, Tombstone
-from gitml.errors import AmbiguousName, CorruptData, NameNotFound
+from gitml.errors import AmbiguousName, CorruptData, InvalidName, NameNotFound
 from gitml.git.odb import Odb, Tag
 from gitml.git.refs import Ref
 from gitml.history.index import Index, line_of
@@ -40,6 +40,9 @@ class ModelState:
     """A model: its versions by number, its drafts oldest first, what is deleted, its stages.
 
     ``stages`` holds the events of each stage by n, oldest first; ``aliases`` are free names.
+    ``hidden`` are the versions that tombstones name. ``broken`` says of leaves (``v3``, a stage,
+    ``deleted/2``) why their tags are not believed; ``taken`` are all numbers that any tag has, so
+    that the next version gets a free one.
     """
 
     name: str
@@ -48,6 +51,9 @@ class ModelState:
     deleted: frozenset[int]
     aliases: Mapping[str, ObjectId]
     stages: Mapping[str, tuple[Event, ...]]
+    hidden: frozenset[ObjectId] = frozenset()
+    broken: Mapping[str, str] = field(default_factory=dict)
+    taken: frozenset[int] = frozenset()
 
     @cached_property
     def lowest(self) -> Mapping[ObjectId, int]:
@@ -57,22 +63,40 @@ class ModelState:
     @property
     def visible(self) -> list[ObjectId]:
         """The versions that are not deleted: by number, then the drafts."""
-        shown = [c for n, c in sorted(self.numbers.items()) if n not in self.deleted]
-        return list(dict.fromkeys([*shown, *self.drafts]))
+        numbered = [commit for _, commit in sorted(self.numbers.items())]
+        return [c for c in dict.fromkeys([*numbered, *self.drafts]) if c not in self.hidden]
 
     @property
     def latest(self) -> ObjectId | None:
         """The newest draft of this clone, else the version with the highest number."""
-        return self.drafts[-1] if self.drafts else next(reversed(self.visible), None)
+        return next(reversed(self.visible), None)
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next version: one above every number ever given, deleted or not."""
+        return max([0, *self.numbers, *self.deleted, *self.taken]) + 1
 
     def holder(self, stage: str) -> ObjectId | None:
-        """The version that holds a stage now, None where it is vacant."""
+        """The version that holds a stage now, None where it is vacant.
+
+        Raises CorruptData where one of its tags is not the record that it should be.
+        """
+        self.refuse_broken(stage)
         events = self.stages.get(stage, ())
         return events[-1].promotion.version if events else None
 
+    def refuse_broken(self, leaf: str) -> None:
+        """Raise CorruptData for a number or a stage whose tag cannot be believed."""
+        if leaf in self.broken:
+            raise CorruptData(
+                f"{self.name}@{leaf}: {self.broken[leaf]}",
+                hint="`gitml fsck` lists what is off",
+            )
+
     def held(self, commit: ObjectId) -> list[str]:
         """The stages that a version holds now."""
-        return sorted(stage for stage in self.stages if self.holder(stage) == commit)
+        whole = (stage for stage in self.stages if stage not in self.broken)
+        return sorted(stage for stage in whole if self.holder(stage) == commit)
 
     def archived(self, commit: ObjectId) -> bool:
         """Whether a version held a stage once and holds none now."""
@@ -114,12 +138,21 @@ class Names:
     @classmethod
     def now(cls, index: Index, odb: Odb) -> Names:
         """The names as they are now."""
-        return cls(tuple(index.refs()), index, odb)
+        refs = (*index.refs_below(f"{VERSIONS}/"), *index.refs_below(f"{TAGS}/"))
+        return cls(refs, index, odb)
 
     @cached_property
     def models(self) -> tuple[str, ...]:
         """The names of all models that have a version, deleted or not."""
-        return tuple(sorted({name for ref in self.refs if (name := _model_of(ref.name))}))
+        kept, known = self.index.version_models(), {oid for oid, _ in self.index.problems()}
+        found = set()
+        for ref in self.refs:
+            name = _model_of(ref.name)
+            in_tags = ref.name.startswith(TAGS + "/")
+            # Other tools tag `name@v1` too; ours stand on the record of a version.
+            if name and (not in_tags or kept.get(ref.commit) == name or ref.commit in known):
+                found.add(name)
+        return tuple(sorted(found))
 
     def model(self, name: str) -> ModelState:
         """A model by name; raises NameNotFound with the nearest ones."""
@@ -140,14 +173,18 @@ class Names:
             if state.latest is None:
                 raise NameNotFound(f"every version of {model} is deleted")
             return state.latest
-        if which in state.stages:
+        if which in state.stages or which in state.broken:
             return self._holder(state, which)
-        if which in state.aliases:
-            return state.aliases[which]
+        alias = which.removeprefix("alias/")
+        if alias in state.aliases and state.aliases[alias] not in state.hidden:
+            return state.aliases[alias]
         drafts = [c for c in state.visible if len(which) >= 4 and c.hex.startswith(which)]
-        if len(drafts) == 1:
-            return drafts[0]
-        return self._nothing(state, which)
+        if len(drafts) > 1:
+            spellings = " or ".join(f"`{state.name}@{commit.short}`" for commit in drafts[:3])
+            raise AmbiguousName(
+                f"several versions of {state.name} begin with `{which}`", hint=f"write {spellings}"
+            )
+        return drafts[0] if drafts else self._nothing(state, which)
 
     def artifact(self, name: str, which: str = "latest") -> Found:
         """An artifact by name and digest, or its newest bytes."""
@@ -167,9 +204,15 @@ class Names:
                 hint=f"`gitml artifact list {name}` shows its digests",
             )
         digests = {d for _, d, _, _ in outputs} | {one.record.digest for one in saved}
-        hits = [digest for digest in digests if digest.hex.startswith(digits)]
-        if len(hits) != 1:
-            raise NameNotFound.among("artifact", f"{name}@{which}", [])
+        hits = sorted(digest for digest in digests if digest.hex.startswith(digits))
+        if len(hits) > 1:
+            spellings = " or ".join(f"`{name}@{digest.hex[:16]}`" for digest in hits[:3])
+            raise AmbiguousName(
+                f"several versions of {name} begin with `{which}`", hint=f"write {spellings}"
+            )
+        if not hits:
+            known = [digest.short for digest in digests]
+            raise NameNotFound.among(f"version of {name}", which, known)
         for _, digest, step, output in outputs:
             if digest == hits[0]:
                 return self._output(name, step, output)
@@ -186,11 +229,18 @@ class Names:
         Raises NameNotFound with suggestions, AmbiguousName with the spellings to choose from.
         """
         kind, slash, rest = text.partition("/")
-        if slash and kind in _KINDS:
-            return self._of_kind(kind, rest)
         base, at, which = text.partition("@")
-        if at and base:
-            return self._at(base, which)
+        try:
+            if slash and kind in _KINDS:
+                return self._of_kind(kind, rest)
+            if at and base:
+                return self._at(base, which)
+        except NameNotFound:
+            # `HEAD@{1}`, `clf@v3^1` and a branch `run/x` are git's; a deleted version is not.
+            ours = base in self.models and not set("^~{").intersection(which)
+            if ours or self.odb.resolve(text) is None:
+                raise
+            return self._revision(text)
         found = [one for kind in _KINDS if (one := self._try(kind, text))]
         if len(found) > 1:
             spellings = " or ".join(f"`{one.kind}/{text}`" for one in found)
@@ -202,6 +252,9 @@ class Names:
 
     def _of_kind(self, kind: str, text: str) -> Found:
         base, at, which = text.partition("@")
+        if kind == "model" and ":" in which:
+            version, _, artifact = which.partition(":")
+            return self._version_artifact(base, version, artifact)
         if kind == "model":
             return self._version(base, which) if at else self._model(base)
         if kind == "artifact":
@@ -313,7 +366,8 @@ class Names:
         return Found(kinds.get("Gitml-Kind", "commit"), text, commit_id.short, commit_id)
 
     def _numbered(self, state: ModelState, number: int) -> ObjectId:
-        if number in state.deleted:
+        state.refuse_broken(f"v{number}")
+        if number in state.deleted or state.numbers.get(number) in state.hidden:
             raise NameNotFound(f"{state.name}@v{number} is deleted")
         if number not in state.numbers:
             known = [f"v{n}" for n in state.numbers if n not in state.deleted]
@@ -324,55 +378,119 @@ class Names:
         holder = state.holder(stage)
         if holder is None:
             raise _vacant(state, stage)
-        number = state.lowest.get(holder)
-        if number in state.deleted:
+        if holder in state.hidden:
             raise NameNotFound(f"{state.label(holder)} holds {stage} and is deleted")
         return holder
 
     def _nothing(self, state: ModelState, which: str) -> ObjectId:
         known = [*state.stages, *state.aliases, "latest"]
-        known += [f"v{n}" for n in state.numbers if n not in state.deleted]
+        known += [f"v{n}" for n, c in state.numbers.items() if c not in state.hidden]
         error = NameNotFound.among(f"version or stage of {state.name}", which, known)
-        if which.isidentifier() and "did you mean" not in (error.hint or ""):
-            raise _vacant(state, which)
-        raise error
+        if "did you mean" in (error.hint or ""):
+            raise error
+        try:
+            check_stage_name(which)
+        except InvalidName:
+            raise error from None
+        raise _vacant(state, which)
 
     def _read_model(self, name: str) -> ModelState:
-        numbers: dict[int, ObjectId] = {}
-        deleted: set[int] = set()
-        aliases: dict[str, ObjectId] = {}
-        events: dict[str, list[Event]] = {}
-        kept = []
+        times = {one.id: one.at for one in self.index.versions(name)}
+        found = _Collected(name, times)
         for ref in self.refs:
             if ref.name.startswith(f"{VERSIONS}/{name}/"):
-                kept.append(ref.commit)
-            if not ref.name.startswith(f"{TAGS}/{name}@"):
-                continue
-            leaf = ref.name.removeprefix(f"{TAGS}/{name}@")
-            group, _, rest = leaf.partition("/")
+                found.kept.append(ref.commit)
+            elif ref.name.startswith(f"{TAGS}/{name}@"):
+                leaf = ref.name.removeprefix(f"{TAGS}/{name}@")
+                found.take(leaf, ref, self.index.tag(ref.target))
+        return found.state()
+
+
+@dataclass
+class _Collected:
+    """The tags of one model as they are read, each believed only when it is what its name says.
+
+    One tag that is not (forged, renamed, of another tool) spoils its own leaf and no other.
+    """
+
+    name: str
+    times: Mapping[ObjectId, float]
+    kept: list[ObjectId] = field(default_factory=list)
+    numbers: dict[int, ObjectId] = field(default_factory=dict)
+    deleted: set[int] = field(default_factory=set)
+    hidden: set[ObjectId] = field(default_factory=set)
+    taken: set[int] = field(default_factory=set)
+    aliases: dict[str, ObjectId] = field(default_factory=dict)
+    events: dict[str, list[Event]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def take(self, leaf: str, ref: Ref, tag: Tag | None) -> None:
+        """Take in the tag ``<model>@<leaf>``; ``tag`` is None for one that is not annotated."""
+        group, _, rest = leaf.partition("/")
+        try:
             if number := _VERSION.match(leaf):
-                numbers[int(number[1])] = ref.commit
+                self.taken.add(int(number[1]))
+                self._number(leaf, int(number[1]), ref, tag)
             elif group == "deleted" and _NUMBER.match(rest):
-                deleted.add(int(rest))
+                self.taken.add(int(rest))
+                self._tombstone(leaf, int(rest), tag)
             elif group == "alias":
-                aliases[rest] = ref.commit
-            elif _NUMBER.match(rest):
-                events.setdefault(group, []).append(self._event(ref, name, group, int(rest)))
-        numbered = set(numbers.values())
-        times = {one.id: one.at for one in self.index.versions(name)}
-        drafts = sorted((c for c in kept if c not in numbered), key=lambda c: times.get(c, 0.0))
+                self.aliases[rest] = ref.commit
+            elif _NUMBER.match(rest) and _is_stage(group):
+                promotion = read_promotion(_annotated(tag), self.name, group, int(rest))
+                event = Event(ref.target, promotion, _annotated(tag).tagger)
+                self.events.setdefault(group, []).append(event)
+        except CorruptData as error:
+            self.broken[group if _is_stage(group) else leaf] = error.message
+
+    def _number(self, leaf: str, number: int, ref: Ref, tag: Tag | None) -> None:
+        if _annotated(tag).name != f"{self.name}@{leaf}":
+            raise CorruptData(f"the tag was made as {_annotated(tag).name}")
+        if ref.commit not in self.times:
+            raise CorruptData(f"{ref.commit.short} is no version of {self.name} that can be read")
+        self.numbers[number] = ref.commit
+
+    def _tombstone(self, leaf: str, number: int, tag: Tag | None) -> None:
+        stone = read_tombstone(_annotated(tag), f"{self.name}@{leaf}")
+        named = f"{stone.model}@deleted/{stone.n}"
+        if not named == _annotated(tag).name == f"{self.name}@{leaf}":
+            raise CorruptData(f"the tombstone was made as {named}")
+        self.deleted.add(number)
+        self.hidden.add(stone.version)
+
+    def state(self) -> ModelState:
+        """The model, as far as its tags can be believed."""
+        self.hidden |= {self.numbers[n] for n in self.deleted if n in self.numbers}
+        drafts = set(self.kept) - set(self.numbers.values()) - self.hidden
         stages = {
             stage: tuple(sorted(moves, key=lambda one: one.promotion.n))
-            for stage, moves in events.items()
+            for stage, moves in self.events.items()
         }
-        return ModelState(name, numbers, tuple(drafts), frozenset(deleted), aliases, stages)
+        return ModelState(
+            self.name,
+            self.numbers,
+            tuple(sorted(drafts, key=lambda commit: (self.times.get(commit, 0.0), commit))),
+            frozenset(self.deleted),
+            self.aliases,
+            stages,
+            frozenset(self.hidden),
+            self.broken,
+            frozenset(self.taken),
+        )
 
-    def _event(self, ref: Ref, model: str, stage: str, n: int) -> Event:
-        tag = self.index.tag(ref.target)
-        if tag is None:
-            raise CorruptData(f"{ref.name} is not an annotated tag", hint="`gitml fsck`")
-        promotion = read_promotion(tag, model, stage, n)
-        return Event(tag.id, promotion, tag.tagger)
+
+def _annotated(tag: Tag | None) -> Tag:
+    if tag is None:
+        raise CorruptData("it is not an annotated tag")
+    return tag
+
+
+def _is_stage(text: str) -> bool:
+    try:
+        check_stage_name(text)
+    except InvalidName:
+        return False
+    return True
 
 
 def read_promotion(tag: Tag, model: str, stage: str, n: int) -> Promotion:
@@ -397,10 +515,10 @@ def read_tombstone(tag: Tag, where: str) -> Tombstone:
 
 def _vacant(state: ModelState, stage: str) -> NameNotFound:
     versions = ", ".join(state.label(commit) for commit in state.visible[-6:])
-    latest = state.label(state.latest) if state.latest else f"{state.name}@v1"
+    latest = state.label(state.latest) if state.latest else None
     return NameNotFound(
         f"no version of {state.name} holds `{stage}`; there are: {versions or 'none'}",
-        hint=f"`gitml promote {latest} {stage} -m WHY`",
+        hint=f"`gitml promote {latest} {stage} -m WHY`" if latest else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from gitml.errors import GitmlError
 
 _LIMIT = 64 << 10
 _SECRET = re.compile(r"(?i)secret|password|passwd|token|api_?key|access_?key|credential")
-_OURS = str(Path(__file__).parent.parent)
+_OURS = f"{Path(__file__).parent.parent}{os.sep}"
 
 
 def describe(error: BaseException, step: str, environment: Mapping[str, str]) -> Failure:
@@ -20,14 +21,20 @@ def describe(error: BaseException, step: str, environment: Mapping[str, str]) ->
     cause = error
     if isinstance(error, GitmlError) and error.__cause__ is not None:
         cause = error.__cause__
-    message = cause.message if isinstance(cause, GitmlError) else str(cause)
     report = traceback.TracebackException.from_exception(cause)
-    frames = [frame for frame in report.stack if not frame.filename.startswith(_OURS)]
-    report.stack = traceback.StackSummary.from_list(frames)
-    text = "".join(report.format(chain=cause is error))
+    message = cause.message if isinstance(cause, GitmlError) else str(report)
+    _keep_own_frames(report)
     secrets = [v for k, v in environment.items() if _SECRET.search(k) and len(v) >= 6]
-    kind = type(cause).__name__
-    return Failure(step, kind, _scrub(message, secrets), _scrub(text, secrets)[-_LIMIT:])
+    text = _scrub("".join(report.format()), secrets)
+    return Failure(step, type(cause).__name__, _scrub(message, secrets)[:_LIMIT], text[-_LIMIT:])
+
+
+def _keep_own_frames(report: traceback.TracebackException | None) -> None:
+    """Take gitml's frames out of a traceback, and out of those that it was raised from."""
+    while report is not None:
+        frames = [frame for frame in report.stack if not frame.filename.startswith(_OURS)]
+        report.stack = traceback.StackSummary.from_list(frames)
+        report = report.__cause__ or report.__context__
 
 
 def _scrub(text: str, secrets: list[str]) -> str:

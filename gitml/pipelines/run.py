@@ -292,7 +292,8 @@ class Runner:
         committer = self.person.at(now)
         for attempt in range(_TRIES):
             self.index.refresh()
-            number = next_number(_state(Names.now(self.index, self.odb), model))
+            state = _state(Names.now(self.index, self.odb), model)
+            number = state.next_number if state else 1
             tag = recorder.number(model, number, version, committer)
             recorder.builder.write_loose()
             numbered = [*changes, Change(version_tag(model, number), tag, None)]
@@ -426,13 +427,6 @@ def version_artifacts(done: Iterable[Done]) -> tuple[VersionArtifact, ...]:
         )
         for one, output in made
     )
-
-
-def next_number(state: ModelState | None) -> int:
-    """The number of a model's next version: one above every number ever given, deleted or not."""
-    if state is None:
-        return 1
-    return max([0, *state.numbers, *state.deleted]) + 1
 
 
 def _state(names: Names, model: str) -> ModelState | None:

@@ -27,6 +27,7 @@ from gitml.history.record import (
     run_ref,
     timestamp,
     version_ref,
+    version_tag,
 )
 from gitml.history.revs import Event, ModelState, Names
 
@@ -45,13 +46,17 @@ class Move:
 
 @dataclass
 class Promoter:
-    """Moves stages and deletes versions in one repository; every move names who and why."""
+    """Moves stages and deletes versions in one repository; every move names who and why.
+
+    With ``dry_run`` everything is judged and answered as otherwise, and nothing is written.
+    """
 
     git: Git
     odb: Odb
     index: Index
     config: Config
     person: Person | None
+    dry_run: bool = False
 
     def promote(self, model: str, which: str, stage: str, reason: str) -> Move:
         """Make a version the holder of a stage.
@@ -123,8 +128,7 @@ class Promoter:
             changes.append(Change(f"{TAGS}/{name}", tag, None))
         if not numbers:
             changes.append(Change(version_ref(model, commit), None, commit))
-        recorder.publish_few(changes, f"delete {label}")
-        self.index.refresh()
+        self._publish(recorder, changes, f"delete {label}")
         return label
 
     def delete_run(self, commit: ObjectId) -> str:
@@ -142,8 +146,7 @@ class Promoter:
                     hint=f"`gitml delete {label} -m WHY` hides the version; its run stays",
                 )
         recorder = Recorder(self.git, self.odb, self.person or Person())
-        recorder.publish_few([Change(ref, None, commit)], f"delete run {commit.short}")
-        self.index.refresh()
+        self._publish(recorder, [Change(ref, None, commit)], f"delete run {commit.short}")
         return commit.short
 
     def _move(
@@ -177,21 +180,38 @@ class Promoter:
         target = version or before
         if target is None:
             raise UsageError(f"nothing holds {stage} of {state.name}")
-        label = state.label(version) if version else None
-        subject = f"{state.name} {stage} {n} {label or 'vacant'}"
         recorder = Recorder(self.git, self.odb, person)
+        changes, label = self._numbered(recorder, state, version)
+        subject = f"{state.name} {stage} {n} {label or 'vacant'}"
         tag = recorder.line_tag(name, target, subject, codec.to_document(promotion), now)
         stage_ref = f"{STAGES}/{state.name}/{stage}"
-        current = next((r.target for r in self.index.refs_below(stage_ref)), None)
-        changes = [Change(f"{TAGS}/{name}", tag, None)]
+        below = {ref.name: ref.target for ref in self.index.refs_below(stage_ref)}
+        current = below.get(stage_ref)
+        changes.append(Change(f"{TAGS}/{name}", tag, None))
         if version is not None or current is not None:
             changes.append(Change(stage_ref, tag if version is not None else None, current))
         try:
-            recorder.publish_few(changes, f"promote {label or state.name} to {stage}")
+            self._publish(recorder, changes, f"promote {label or state.name} to {stage}")
         except RaceLost as error:
             raise self._lost(state.name, stage, n) from error
-        self.index.refresh()
         return Move(state.name, stage, label, state.label(before) if before else None, name)
+
+    def _numbered(
+        self, recorder: Recorder, state: ModelState, version: ObjectId | None
+    ) -> tuple[list[Change], str | None]:
+        """The change that numbers a draft, where it is one, and the label of the version."""
+        if version is None or version in state.lowest:
+            return [], state.label(version) if version else None
+        number = state.next_number
+        committer = self.odb.commit(version).committer
+        tag = recorder.number(state.name, number, version, committer)
+        return [Change(version_tag(state.name, number), tag, None)], f"{state.name}@v{number}"
+
+    def _publish(self, recorder: Recorder, changes: list[Change], reason: str) -> None:
+        """Write the tags and move the refs, all or none; raises RaceLost."""
+        if not self.dry_run:
+            recorder.publish_few(changes, reason)
+            self.index.refresh()
 
     def _lost(self, model: str, stage: str, n: int) -> RaceLost:
         """Who moved the stage first, read from the tag that is there now."""

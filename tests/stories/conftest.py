@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 
 import pytest
 
-from tests.workshop import Workshop
+from tests.workshop import Copy, Workshop, model_for_copies
 
 FEATURES = """\
 import json
@@ -81,24 +83,40 @@ RATES = (0.5, 0.2, 0.9)
 """The learning rates of versions 1 to 3; version 2 is the best."""
 
 
+@pytest.fixture(scope="session")
+def bob_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    with model_for_copies(tmp_path_factory.mktemp("bob")) as made:
+        made.write("data/raw.json", json.dumps({"rows": [1, 2, None, 3]}))
+        made.write("pipelines/features.py", FEATURES)
+        made.write("lib/scaling.py", SCALING)
+        made.write("pipelines/training.py", TRAINING)
+        made.write("pipelines/inference.py", INFERENCE)
+        with (made.path / "gitml.toml").open("a", encoding="utf-8") as file:
+            file.write('\n[metrics.accuracy]\ndirection = "max"\n')
+        made.commit("three pipelines")
+        yield made
+
+
+@pytest.fixture(scope="session")
+def trained_once(
+    bob_once: Workshop, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workshop]:
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(bob_once.path, folder / "bob")
+    with model_for_copies(folder) as made:
+        made.run("features")
+        for rate in RATES:
+            made.run("training", {"rate": rate})
+        yield made
+
+
 @pytest.fixture
-def bob(workshop: Workshop) -> Workshop:
+def bob(bob_once: Workshop, copied: Copy) -> Workshop:
     """The three pipelines and their data, committed; nothing has run."""
-    workshop.write("data/raw.json", json.dumps({"rows": [1, 2, None, 3]}))
-    workshop.write("pipelines/features.py", FEATURES)
-    workshop.write("lib/scaling.py", SCALING)
-    workshop.write("pipelines/training.py", TRAINING)
-    workshop.write("pipelines/inference.py", INFERENCE)
-    with (workshop.path / "gitml.toml").open("a", encoding="utf-8") as file:
-        file.write('\n[metrics.accuracy]\ndirection = "max"\n')
-    workshop.commit("three pipelines")
-    return workshop
+    return copied(bob_once)
 
 
 @pytest.fixture
-def trained(bob: Workshop) -> Workshop:
+def trained(trained_once: Workshop, copied: Copy) -> Workshop:
     """The same after ``features`` once and ``training`` three times: ``clf`` versions 1 to 3."""
-    bob.run("features")
-    for rate in RATES:
-        bob.run("training", {"rate": rate})
-    return bob
+    return copied(trained_once)

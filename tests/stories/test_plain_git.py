@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gitml.errors import MissingBytes
 from gitml.repo import Repo
-from tests.workshop import Workshop, states
+from tests.workshop import Copy, Workshop, model_for_copies, states
+
+
+@pytest.fixture(scope="module")
+def told_once(
+    trained_once: Workshop, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workshop]:
+    folder = tmp_path_factory.mktemp("told")
+    shutil.copytree(trained_once.path, folder / "bob")
+    with model_for_copies(folder) as made:
+        made.git("tag", "--annotate", "--message", "first release", "1.0")
+        repo = made.repo()
+        repo.promote("clf@v1", "production", "first")
+        repo.promote("clf@v2", "production", "better")
+        repo.rollback("clf", "production", "too slow")
+        repo.promote("clf@v3", "staging", "to look at")
+        made.run("inference")
+        repo = made.repo()
+        repo.set_metadata("clf@v2", {"live_acc": 0.91})
+        repo.save([1, 2, 3], "thresholds")
+        repo.delete("clf@v2", "unused")
+        made.close()
+        yield made
 
 
 @pytest.fixture
-def told(trained: Workshop) -> Workshop:
+def told(told_once: Workshop, copied: Copy) -> Workshop:
     """The whole story: three versions, promotions, a roll-back, inference, a deletion, a note."""
-    trained.git("tag", "--annotate", "--message", "first release", "1.0")
-    repo = trained.repo()
-    repo.promote("clf@v1", "production", "first")
-    repo.promote("clf@v2", "production", "better")
-    repo.rollback("clf", "production", "too slow")
-    repo.promote("clf@v3", "staging", "to look at")
-    trained.run("inference")
-    repo = trained.repo()
-    repo.set_metadata("clf@v2", {"live_acc": 0.91})
-    repo.save([1, 2, 3], "thresholds")
-    repo.delete("clf@v2", "unused")
-    return trained
+    return copied(told_once)
 
 
 def test_git_finds_nothing_wrong_and_gc_loses_nothing(told: Workshop) -> None:
