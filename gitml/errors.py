@@ -40,6 +40,8 @@ class GitmlError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint is not None:  # for Python's own traceback, where no command line prints it
+            self.add_note(f"Hint: {hint}")
 
     def causes(self) -> list[str]:
         """The messages of the chain of causes below this error, nearest first."""

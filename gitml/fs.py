@@ -236,7 +236,11 @@ class ProcessIdentity:
     @classmethod
     def current(cls) -> ProcessIdentity:
         """The identity of this process; ask again after a fork."""
-        pid = os.getpid()
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessIdentity:
+        """The identity of a running process of this machine: of a child, say."""
         _, start = _state_and_start(pid)
         return cls(pid, start, _tame(os.uname().nodename), _boot())
 

@@ -387,7 +387,7 @@ class Repo:
                 entries.append(ArtifactEntry(made, step, by, entry.at))
         by_hand = self.index.saved(name) if run is None else []
         entries += [
-            ArtifactEntry(_saved_output(one.record), one.id, "", one.at)
+            ArtifactEntry(one.record.output(), one.id, "", one.at)
             for one in by_hand
             if (one.record.name, one.record.digest.hex) not in seen
         ]
@@ -398,13 +398,17 @@ class Repo:
     def _run_steps(self, run: str) -> list[Any]:
         found = self.resolve(run)
         if found.kind not in ("run", "pipeline") or found.commit is None:
-            raise UsageError(f"{run} is a {found.kind}, not a run", hint="`gitml log` lists runs")
+            raise UsageError(f"{run} is {_a(found.kind)}, not a run", hint="`gitml log` lists runs")
         steps = self.run_of(found.commit).steps.values()
         return [one.found for one in steps if one.found is not None]
 
     def artifact(self, text: str) -> StoredOutput:
-        """The bytes that a name means; raises NameNotFound where it means no artifact."""
-        found = self.resolve(text)
+        """The bytes that a name means; raises NameNotFound where it means no artifact.
+
+        A bare name is an artifact's here, also where a pipeline or a model shares it.
+        """
+        bare = not any(mark in text for mark in "@/") and text in self.names.artifact_names()
+        found = self.resolve(f"artifact/{text}" if bare else text)
         if found.output is None or found.commit is None:
             known = ""
             if found.kind in ("model", "version") and found.commit is not None:
@@ -419,7 +423,8 @@ class Repo:
     def save(self, value: Any, name: str) -> StoredOutput:
         """A value stored by hand under an artifact's name; what loads it gets it as a source.
 
-        ``value`` may be a ``Path``: then the file or folder itself is stored.
+        ``value`` may be a ``Path``: then the file or folder itself is stored. Bytes that were saved
+        before are the same version, and the newest again.
         """
         import time
 
@@ -443,9 +448,9 @@ class Repo:
         )
         source, tag = recorder.saved(record, now)
         ref = saved_ref(name, output.digest)
-        if not any(one.name == ref for one in self.index.refs_below(ref)):
-            recorder.publish_few([Change(ref, tag, None)], f"save {name}")
-            self.index.refresh()
+        before = next((one.target for one in self.index.refs_below(ref) if one.name == ref), None)
+        recorder.publish_few([Change(ref, tag, before)], f"save {name}")
+        self.index.refresh()
         return StoredOutput(output, source, self.parts)
 
     # Models, versions, stages
@@ -490,14 +495,7 @@ class Repo:
 
     def consumers(self, version: VersionHandle) -> list[RunHandle]:
         """The runs that used a version, newest first."""
-        using = []
-        for run in self.runs():
-            steps = [one.found for one in run.steps.values() if one.found is not None]
-            inputs = {i.commit for s in steps for i in (*s.record.inputs, *s.record.loads)}
-            inputs |= {pin.commit for pin in run.entry.record.pins}
-            if version.id in inputs:
-                using.append(run)
-        return using
+        return [self.run_of(commit) for commit in self.index.runs_using(version.id)]
 
     def _promoter(self, *, dry_run: bool) -> Promoter:
         from gitml.promotion.promote import Promoter
@@ -533,7 +531,7 @@ class Repo:
             return "run", self._promoter(dry_run=dry_run).delete_run(found.commit)
         if found.kind != "version":
             raise UsageError(
-                f"{text} is a {found.kind}; versions and runs can be deleted",
+                f"{text} is {_a(found.kind)}; versions and runs can be deleted",
                 hint=f"`gitml delete {found.name}@v1 -m WHY`" if found.kind == "model" else None,
             )
         assert found.commit is not None  # noqa: S101 - a version has a commit
@@ -566,7 +564,7 @@ class Repo:
     def _record(self, text: str) -> Found:
         found = self.resolve(text)
         if found.commit is None or found.kind == "commit":
-            raise UsageError(f"{text} is a {found.kind}, which carries no metadata")
+            raise UsageError(f"{text} is {_a(found.kind)}, which carries no metadata")
         return found
 
     # Stacks
@@ -645,14 +643,6 @@ class Repo:
             folder = folder.parent
 
 
-def _saved_output(record: Saved) -> Output:
-    return Output(
-        record.name,
-        record.name,
-        record.digest,
-        record.kind,
-        record.size,
-        record.materializer,
-        record.type,
-        record.metadata,
-    )
+def _a(noun: str) -> str:
+    """A noun with its article."""
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

@@ -71,7 +71,7 @@ def _sections(context: click.Context, command: click.Command) -> Iterator[str]:
     yield f"```text\n{usage}\n```\n"
     yield _prose(command.help or "")
     records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
-    rows = [f"- `{names}`: {help_text}" for names, help_text in filter(None, records)]
+    rows = [f"- `{names}`: {help_text}" for names, help_text in filter(None, records) if help_text]
     if rows:
         yield "\n".join(rows) + "\n"
     if isinstance(command, click.Group):

@@ -1,4 +1,4 @@
-"""A repository to tell stories in: real git, real runs, in this process or in processes of their own.
+"""A repository to tell stories in: real git and real runs, here or in processes of their own.
 
 Every run in this process starts as a new process would: the project's modules are imported afresh
 and the repository is opened anew, so nothing is remembered but what is on disk.
@@ -135,7 +135,9 @@ class Workshop(GitRepository):
 
     def reachable(self, *tips: str) -> set[str]:
         """Every object that these revisions reach."""
-        return {line.split(" ")[0] for line in self.git("rev-list", "--objects", *tips).splitlines()}
+        return {
+            line.split(" ")[0] for line in self.git("rev-list", "--objects", *tips).splitlines()
+        }
 
     def parents(self, commit: object) -> list[str]:
         """The parents of a commit, in order."""

@@ -96,7 +96,9 @@ def _failure(run: RunHandle) -> Iterator[str]:
         return
     where = f" in the step {failure.step}" if failure.step else ""
     yield ""
-    yield f"{paint('failed', failure.type)}{where}: {failure.message}"
+    first, *rest = render.paragraph(failure.message)
+    yield f"{paint('failed', failure.type)}{where}: {first}"
+    yield from rest
     yield from (paint("dim", line) for line in render.paragraph(failure.traceback, "  "))
     printed = run.steps[failure.step].log() if failure.step in run.steps else ""
     if printed.strip():

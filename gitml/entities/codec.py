@@ -1,8 +1,9 @@
 """One encoding for every record: frozen dataclasses to canonical JSON and back.
 
 Canonical JSON is UTF-8, keys sorted, two spaces of indentation, a newline at the end; a field that
-is ``None`` is left out. What a reader does not know it keeps, in the record's ``extra``, and writes
-again: records outlive the version that made them (docs/format.md, "Reading later versions").
+is ``None`` is left out, unless the record says that its null means something. What a reader does
+not know it keeps, in the record's ``extra``, and writes again: records outlive the version that
+made them (docs/format.md, "Reading later versions").
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ def _fields_of(record: Any) -> dict[str, Any]:
     document = dict(getattr(record, "extra", {}))
     for field in dataclasses.fields(record):
         content = getattr(record, field.name)
-        if field.name != "extra" and content is not None:
+        if field.name != "extra" and (content is not None or field.metadata.get("null")):
             document[field.name] = plain(content)
     return document
 

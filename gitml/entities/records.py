@@ -228,7 +228,7 @@ class Fold:
 class Promotion:
     """The JSON line of an event tag ``<model>@<stage>/<n>``: one move of a stage.
 
-    ``version`` is the new holder's commit, absent for a vacancy; ``before`` the holder before;
+    ``version`` is the new holder's commit, null for a vacancy; ``before`` the holder before;
     ``previous`` the object id of the event tag before, which makes the tags a hash chain. A
     roll-back names in ``restores`` the n of the event whose holder it brought back, so that the
     next one goes further back.
@@ -240,7 +240,7 @@ class Promotion:
     n: int
     reason: str
     at: str
-    version: ObjectId | None = None
+    version: ObjectId | None = field(default=None, metadata={"null": True})
     before: ObjectId | None = None
     previous: ObjectId | None = None
     restores: int | None = None
@@ -275,6 +275,19 @@ class Saved:
     at: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = _extra()
+
+    def output(self) -> Output:
+        """The value as the output of a step would be described: named as it was saved."""
+        return Output(
+            name=self.name,
+            artifact=self.name,
+            digest=self.digest,
+            kind=self.kind,
+            size=self.size,
+            materializer=self.materializer,
+            type=self.type,
+            metadata=self.metadata,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -365,9 +365,18 @@ class Builder:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Holds git's gc off a new pack; release it when refs reach the objects."""
+    """Holds git's gc off a new pack; release it when refs reach the objects, or never will.
+
+    A context manager: released at the end of the block.
+    """
 
     path: str | None
+
+    def __enter__(self) -> Keep:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let gc treat the pack as any other."""

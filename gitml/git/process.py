@@ -132,7 +132,7 @@ class Git:
         """The ended process, whatever its code: for commands whose code is the answer."""
         return _execute(arguments, cwd=self._cwd(), env=_environment(env or {}, self), stdin=stdin)
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """A running git that is talked to through its pipes (``cat-file --batch``)."""
         return subprocess.Popen(
             _command(arguments),
@@ -140,7 +140,7 @@ class Git:
             env=_environment({}, self),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
         )
 
     @cached_property

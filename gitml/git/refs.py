@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shlex
+import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, Locked, RaceLost
 from gitml.fs import sync_directory
+from gitml.git import locks
 from gitml.git.process import Git
 
 _NONE = "0" * 40
@@ -80,16 +82,31 @@ def update(git: Git, changes: Iterable[Change], reason: str) -> None:
     stdin = "\0".join(commands).encode()
     words = ""
     for attempt in range(_TRIES):
-        done = git.process("update-ref", "-m", f"gitml: {reason}", "--stdin", "-z", stdin=stdin)
-        if done.returncode == 0:
+        complaint = _update(git, moves, reason, stdin)
+        if complaint is None:
             _sync(git, moves)
             return
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"]
+        lines = complaint.strip().splitlines() or ["no reason"]
         words = next((line for line in lines if line.startswith("fatal: ")), lines[-1])
         _raise_if_lost(git, moves, reason)
-        # Every ref still is what it was: another process held git's lock for a moment.
+        # Every ref still is what it was: another process held git's lock for a moment, or was
+        # killed while it did.
+        locks.break_abandoned(git)
         time.sleep(random.uniform(0.005, 0.02) * (attempt + 1))  # noqa: S311 - jitter
     raise _refused(git, moves, f"{reason}: {words}")
+
+
+def _update(git: Git, moves: Sequence[Change], reason: str, stdin: bytes) -> str | None:
+    """Let git run a transaction; what it complained of, None when it succeeded.
+
+    It is announced between its start and its first command: before that it takes no lock.
+    """
+    arguments = ("update-ref", "-m", f"gitml: {reason}", "--stdin", "-z")
+    new = {move.name: _NONE if move.new is None else str(move.new) for move in moves}
+    process = git.start(*arguments, stderr=subprocess.PIPE)
+    with process, locks.announced(git, process.pid, new):
+        _, complaint = process.communicate(stdin)
+    return complaint.decode(errors="replace") if process.returncode else None
 
 
 def _raise_if_lost(git: Git, moves: Sequence[Change], reason: str) -> None:

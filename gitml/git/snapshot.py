@@ -105,9 +105,10 @@ def code_state(
     """The code commit of a run that starts now; a snapshot where the working tree is dirty.
 
     ``closure`` are the repository paths that the run imports: untracked ones among them enter the
-    snapshot, ignored ones are left out and named. ``pointers`` (path to bytes) stand in it for
-    data files that the run reads. Raises UsageError for merge conflicts, dirty submodules and a
-    root entry that reads as ``.gitml``.
+    snapshot, ignored ones are left out and named. ``pointers`` are those of the data that the run
+    reads, by the path of the data: each stands in the snapshot beside data that git does not
+    track, unless it is tracked already. Raises UsageError for merge conflicts, dirty submodules
+    and a root entry that reads as ``.gitml``.
     """
     git.work_tree()
     state = look(git)
@@ -229,8 +230,11 @@ def _written_tree(git: Git, wanted: Set[str], pointers: Mapping[str, bytes]) -> 
             names = ["--pathspec-from-file=-", "--pathspec-file-nul"]
             git.run(*quiet, "add", *names, stdin=_joined(wanted), env=env)
         for path, data in sorted(pointers.items()):
+            beside = f"{path}.gitml"
+            if git.run("ls-files", "-z", "--", path, beside, env=env):
+                continue
             blob = _id_in(git.run("hash-object", "-w", "--stdin", stdin=data))
-            entry = ["--cacheinfo", f"100644,{blob},{path}"]
+            entry = ["--cacheinfo", f"100644,{blob},{beside}"]
             git.run(*quiet, "update-index", "--add", *entry, env=env)
         return _id_in(git.run(*quiet, "write-tree", env=env))
 

@@ -67,6 +67,11 @@ class Problem:
     detail: str
     affects: tuple[str, ...] = ()
 
+    @property
+    def is_harmless(self) -> bool:
+        """Whether nothing hangs on it: a damaged copy of bytes of which a whole one is left."""
+        return self.kind == "damaged-copy"
+
 
 @dataclass
 class Checker:

@@ -23,7 +23,16 @@ from gitml.git import refs
 from gitml.git.odb import Odb, Tag, parse_commit, parse_tag
 from gitml.git.process import Git
 from gitml.git.refs import Ref
-from gitml.history.record import RUNS, SOURCES, STAGES, TAGS, VERSIONS, saved_ref, seconds_of
+from gitml.history.record import (
+    MAX_LINE,
+    RUNS,
+    SOURCES,
+    STAGES,
+    TAGS,
+    VERSIONS,
+    saved_ref,
+    seconds_of,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -275,6 +284,17 @@ class Index:
         rows = self._rows("SELECT id, model FROM versions")
         return {ObjectId(oid): model for oid, model in rows}
 
+    def runs_using(self, version: ObjectId) -> list[ObjectId]:
+        """The runs that pinned a version or gave it to a step, newest first."""
+        rows = self._rows(
+            "SELECT id FROM runs WHERE id IN (SELECT run FROM run_steps"
+            " JOIN steps ON steps.id = step WHERE instr(parents, ?1))"
+            " OR (instr(document, ?1) AND json_extract(document, '$.version') IS NOT ?1)"
+            " ORDER BY at DESC, id",
+            (str(version),),
+        )
+        return [ObjectId(row[0]) for row in rows]
+
     def version_of_run(self, run: ObjectId) -> VersionEntry | None:
         """The model version that a run made."""
         rows = self._rows(
@@ -304,7 +324,7 @@ class Index:
         """Values saved by hand, newest first."""
         found = []
         damaged = {oid for oid, _ in self.problems()}
-        for ref in self.refs_below(f"{SOURCES}/{name}/" if name else f"{SOURCES}/"):
+        for ref in self.refs_below(f"{SOURCES}/" if name is None else f"{SOURCES}/{name}/"):
             tag = self.tag(ref.target)
             if tag is not None and ref.commit not in damaged:
                 record = read_saved(tag, ref.name)
@@ -563,6 +583,8 @@ def line_of(tag: Tag) -> dict[str, Any]:
     """The JSON line of a tag of gitml's; raises CorruptData where it has none."""
     lines = tag.message.split("\n")
     if len(lines) > 2 and not lines[1] and lines[2].startswith("{"):
+        if len(lines[2]) > MAX_LINE:
+            raise CorruptData(f"the record of {tag.name} is larger than {MAX_LINE >> 10} KiB")
         return codec.parse(lines[2], tag.name)
     raise CorruptData(f"the tag {tag.name} carries no record")
 

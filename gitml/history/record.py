@@ -16,6 +16,7 @@ from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.entities.records import Code, Fold, Run, Saved, Source, Step, Version
+from gitml.errors import UsageError
 from gitml.git import refs
 from gitml.git.odb import FILE, FOLDER, Builder, Odb, TreeEntry
 from gitml.git.process import Git
@@ -29,6 +30,8 @@ STAGES = "refs/gitml/stages"
 TAGS = "refs/tags"
 
 MAX_PARENTS = 64
+MAX_LINE = 64 << 10
+"""Bytes of the line of JSON in a tag."""
 ATTRIBUTES = b"* -text -filter -ident -working-tree-encoding\n"
 _UNFIT = re.compile(r"[\x00-\x1f%\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _EPOCH = f"{NOBODY} 0 +0000"
@@ -175,9 +178,15 @@ class Recorder:
         """A tag object whose message is a line of names and one line of JSON.
 
         Free text stands only inside the JSON: git drops lines that begin with ``#`` and takes a
-        raw signature header for a signature.
+        raw signature header for a signature. Raises UsageError for more than ``MAX_LINE`` bytes.
         """
-        message = f"{subject}\n\n{codec.dump_line(document)}\n"
+        line = codec.dump_line(document)
+        if len(line) > MAX_LINE:
+            raise UsageError(
+                f"the record of {name} has {len(line) >> 10} KiB, and a tag holds {MAX_LINE >> 10}",
+                hint="a shorter reason (`-m`) fits",
+            )
+        message = f"{subject}\n\n{line}\n"
         return self.builder.tag(target, name, self.person.at(at), message)
 
     def saved(self, record: Saved, at: float) -> tuple[ObjectId, ObjectId]:
@@ -185,15 +194,14 @@ class Recorder:
         source = self.source(record.digest, record.kind, record.size)
         name = f"{record.name}@{record.digest.hex[:12]}"
         document = codec.to_document(record)
+        if len(codec.dump_line(document)) > MAX_LINE:  # thousands of columns; the bytes have them
+            document["metadata"] = {}
         return source, self.line_tag(name, source, f"Saved {name}", document, at)
 
     def publish(self, changes: Iterable[Change], reason: str) -> None:
         """Store everything built so far as one pack, then move the refs in one transaction."""
-        keep = self.builder.write_pack()
-        try:
+        with self.builder.write_pack():
             refs.update(self.git, changes, reason)
-        finally:
-            keep.release()
 
     def publish_few(self, changes: Iterable[Change], reason: str) -> None:
         """The same for a tag or two, which need no pack of their own."""

@@ -270,10 +270,10 @@ class Names:
             return None
 
     def _at(self, base: str, which: str) -> Found:
-        which, colon, artifact = which.partition(":")
+        version, colon, artifact = which.partition(":")
         a_model = base in self.models
-        if colon:
-            return self._version_artifact(base, which, artifact)
+        if colon and version != "blake3":
+            return self._version_artifact(base, version, artifact)
         an_artifact = base in self.artifact_names()
         if a_model and an_artifact:
             meanings = []
@@ -321,11 +321,12 @@ class Names:
         return Found("pipeline", name, name, runs[0].id)
 
     def _run(self, prefix: str) -> Found:
-        hits = [(kind, oid) for kind, oid in self.index.with_prefix(prefix) if kind == "run"]
+        found = self.index.with_prefix(prefix) if len(prefix) >= 4 else []
+        hits = [(kind, oid) for kind, oid in found if kind == "run"]
         if len(hits) > 1:
             known = " or ".join(f"`{oid.short}`" for _, oid in hits)
             raise AmbiguousName(f"several runs begin with `{prefix}`", hint=f"write {known}")
-        if not hits or len(prefix) < 4:
+        if not hits:
             raise NameNotFound(f"no run begins with `{prefix}`", hint="`gitml log` lists the runs")
         return Found("run", hits[0][1].short, hits[0][1].short, hits[0][1])
 
@@ -338,17 +339,7 @@ class Names:
 
     def _saved(self, name: str, digest: Digest) -> Found:
         entry = next(one for one in self.index.saved(name) if one.record.digest == digest)
-        record = entry.record
-        output = Output(
-            name,
-            name,
-            record.digest,
-            record.kind,
-            record.size,
-            record.materializer,
-            record.type,
-            record.metadata,
-        )
+        output = entry.record.output()
         return Found("artifact", name, f"{name}@{digest.short}", entry.id, output)
 
     def _revision(self, text: str) -> Found:

@@ -100,6 +100,8 @@ def type_name(value_or_type: object) -> str:
     kind = value_or_type if isinstance(value_or_type, type) else type(value_or_type)
     if kind.__module__ == "builtins":
         return kind.__qualname__
+    if issubclass(kind, Path):
+        kind = Path  # PosixPath says something of the machine, not of the value
     parts = kind.__module__.split(".")
     for count in range(1, len(parts)):
         package = ".".join(parts[:count])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gitml.entities.records import Version
+from gitml.entities.records import Output, Version
 
 
 def model_card(version: Version, metrics: Mapping[str, float]) -> str:
@@ -16,12 +16,13 @@ def model_card(version: Version, metrics: Mapping[str, float]) -> str:
     lines += [f"Made by the pipeline `{version.pipeline}` on {version.created[:10]}."]
     lines += _table("Metrics", "metric", {k: f"{v:.6g}" for k, v in sorted(metrics.items())})
     lines += _table("Parameters", "parameter", dict(sorted(version.parameters.items())))
-    artifacts = {
-        one.name: f"{one.output.type or one.output.kind}, {one.output.size} bytes, {one.output.digest.short}"
-        for one in version.artifacts
-    }
+    artifacts = {one.name: _artifact(one.output) for one in version.artifacts}
     lines += _table("Artifacts", "artifact", artifacts)
     return "\n".join([*lines, ""])
+
+
+def _artifact(output: Output) -> str:
+    return f"{output.type or output.kind}, {output.size} bytes, {output.digest.short}"
 
 
 def _table(title: str, head: str, rows: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ others before the run is published.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import posixpath
@@ -21,8 +22,16 @@ from typing import Any
 
 from gitml import materializers
 from gitml.entities.ids import ObjectId
-from gitml.entities.records import CodeFile, Input, Log, Output, RunStep, Step
-from gitml.errors import GitmlError, StepFailed, UnsupportedValue, UsageError
+from gitml.entities.records import Code, CodeFile, Input, Log, Output, RunStep, Step
+from gitml.errors import (
+    CorruptData,
+    GitmlError,
+    MissingBytes,
+    StepFailed,
+    StorageError,
+    UnsupportedValue,
+    UsageError,
+)
 from gitml.history.index import Index, StepEntry
 from gitml.history.journal import FinishedStep, Journal
 from gitml.history.lineage import Lineage
@@ -97,6 +106,7 @@ class Execution:
     log: Log | None = None
     current: str = ""
     _reachable: dict[ObjectId, bool] = field(default_factory=dict)
+    _descending: dict[ObjectId, bool] = field(default_factory=dict)
     _warned: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -127,6 +137,13 @@ class Execution:
         record = done.record if done.new else None
         self.journal.add(FinishedStep(entry, record, done.metrics, done.at))
         self.tell(StepEvent(done.name, state, time.perf_counter() - began))
+
+    def salvage(self) -> None:
+        """Keep the bytes of the steps that are done, when no more can be written."""
+        with contextlib.suppress(StorageError):
+            self.writer.salvage()
+        if self.log is not None and not self.store.has(self.log.digest):
+            self.log = None
 
     def forecast(self, planned: PlannedStep) -> tuple[StepKey | None, StepEntry | None]:
         """The key that a step would have now and the execution that it would adopt.
@@ -200,7 +217,7 @@ class Execution:
 
     def _usable(self, entry: StepEntry) -> bool:
         record = entry.record
-        if not all(self.store.has(output.digest) for output in record.outputs):
+        if not all(map(self._is_held, record.outputs)):
             return False
         if record.observed and digest_files(self.root, record.observed) != record.observed:
             return False
@@ -210,6 +227,17 @@ class Execution:
     def odb(self) -> Any:
         """The repository's objects."""
         return self.recorder.odb
+
+    def _is_held(self, output: Output) -> bool:
+        """Whether all bytes of an output are here: of a folder every file."""
+        if not self.store.has(output.digest):
+            return False
+        if output.kind != "tree":
+            return True
+        with contextlib.suppress(CorruptData, MissingBytes):
+            entries = self.store.read_tree(output.digest).entries
+            return all(self.store.has(entry.digest) for entry in entries)
+        return False
 
     def _still_means(self, load: Input) -> bool:
         try:
@@ -221,19 +249,34 @@ class Execution:
     def _same_commit(self, entry: StepEntry, inputs: Mapping[str, Pinned]) -> bool:
         """Whether the execution may stand in this run as the same commit.
 
-        Its code is this run's or an ancestor of it, or a snapshot with the same tree on top of an
-        ancestor; otherwise an abandoned branch would leak through it. And the model versions that
-        this run was given are among its parents, so that lineage names the version that was used.
+        Its code has to belong to this run's, and so has that of everything it was made of which
+        this run was not given itself: an abandoned branch would leak through it. And the model
+        versions that this run was given are among its parents, so that lineage names them.
         """
-        versions = {one.commit for one in inputs.values() if self.index.version(one.commit)}
-        if not versions <= set(entry.parents):
+        given = {one.commit for one in inputs.values()}
+        if not {one for one in given if self.index.version(one)} <= set(entry.parents):
             return False
-        code = entry.record.code
+        given |= {one.commit for one in entry.record.loads}
+        return self._belongs(entry.record.code) and all(
+            self._descends(one) for one in entry.parents[1:] if one not in given
+        )
+
+    def _belongs(self, code: Code) -> bool:
+        """Whether code is an ancestor of this run's, or a snapshot with its tree on an ancestor."""
         if self._ancestor(code.commit):
             return True
         if code.snapshot and code.tree == self.plan.code.tree:
             return all(self._ancestor(one) for one in self.odb.commit(code.commit).parents)
         return False
+
+    def _descends(self, commit: ObjectId) -> bool:
+        """Whether a record and all that it was made of stand on code that belongs to this run's."""
+        if commit not in self._descending:
+            entry = self.index.step(commit)
+            self._descending[commit] = entry is None or (
+                self._belongs(entry.record.code) and all(map(self._descends, entry.parents[1:]))
+            )
+        return self._descending[commit]
 
     def _ancestor(self, commit: ObjectId) -> bool:
         """Whether a code commit is this run's or an ancestor of it."""

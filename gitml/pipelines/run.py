@@ -11,14 +11,16 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
+from gitml.entities.pointer import Pointer
 from gitml.entities.records import Code, Failure, Run, RunStep, Version, VersionArtifact
-from gitml.errors import RaceLost, StepFailed, StorageError
-from gitml.git import refs
+from gitml.errors import GitmlError, RaceLost, StepFailed, StorageError
+from gitml.git import locks, refs
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
@@ -106,7 +108,11 @@ class Runner:
             except (Exception, KeyboardInterrupt, SystemExit) as error:
                 self._record_failure(execution, error)
                 raise
-            finished = self._publish(execution, "completed", None)
+            try:
+                finished = self._publish(execution, "completed", None)
+            except GitmlError:
+                execution.salvage()
+                raise
             execution.journal.remove()
         return finished
 
@@ -132,7 +138,8 @@ class Runner:
         names = Names.now(self.index, self.odb)
         recorder = Recorder(self.git, self.odb, self.person)
         data = _DataFiles(root, writer, recorder)
-        plan = Planner(root, names, stack, data.take, self._code).plan(pipeline, parameters)
+        code = partial(self._code, data)
+        plan = Planner(root, names, stack, data.take, code).plan(pipeline, parameters)
         started = time.time()
         return Execution(
             root=root,
@@ -151,8 +158,8 @@ class Runner:
             cache=plan.cache,
         )
 
-    def _code(self, closure: set[str]) -> Code:
-        state = code_state(self.git, self.odb, closure=closure)
+    def _code(self, data: _DataFiles, closure: set[str]) -> Code:
+        state = code_state(self.git, self.odb, closure=closure, pointers=data.pointers())
         self._left_out = state.left_out
         return Code(state.commit, state.tree, state.snapshot)
 
@@ -175,12 +182,17 @@ class Runner:
         interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
         state = "interrupted" if interrupted else "failed"
         failure = describe(error, execution.current, self.environment)
-        with contextlib.suppress(StorageError):
+        if isinstance(error, StorageError):
+            execution.salvage()
+        try:
             finished = self._publish(execution, state, failure)
-            execution.journal.remove()
-            error.finished = finished  # type: ignore[attr-defined]
-            if isinstance(error, StepFailed):
-                error.hint = f"`gitml show {finished.commit.short}` prints the traceback"
+        except GitmlError:  # then the journal stays, and the next command records the run
+            execution.salvage()
+            return
+        execution.journal.remove()
+        error.finished = finished  # type: ignore[attr-defined]
+        if isinstance(error, StepFailed):
+            error.hint = f"`gitml show {finished.commit.short}` prints the traceback"
 
     def _publish(self, execution: Execution, state: str, failure: Failure | None) -> Finished:
         """Make the run's bytes durable, then its records, then its refs."""
@@ -188,7 +200,8 @@ class Runner:
         plan, done = execution.plan, list(execution.done.values())
         metrics = united({one.name: one.metrics for one in done})
         makes = plan.model if state == "completed" else None
-        resolved = self._resolved(plan, makes, done) if makes else None
+        model = self._model_state(makes.name) if makes else None
+        resolved = self._resolved(plan, model, done) if model else None
         run = Run(
             pipeline=plan.pipeline,
             state=state,
@@ -208,16 +221,16 @@ class Runner:
         commit = self._record_run(recorder, run, metrics, environment_text(), done, now)
         ref = run_ref(run.pipeline, run.started, commit)
         changes = [Change(ref, commit, None)]
-        if makes is None or resolved is not None:
+        version = resolved.id if resolved else None
+        if makes is not None and version is None:
+            version = self._version(recorder, plan, makes, run, commit, done, metrics, now)
+            changes.append(Change(version_ref(makes.name, version), version, None))
+        if makes is None or version is None or (model and version in model.lowest):
             recorder.publish(changes, f"run {run.pipeline}")
-            keep_up(self.git, ref)
-            version = resolved.id if resolved else None
-            return Finished(commit, run, version, False)
-        version = self._version(recorder, plan, makes, run, commit, done, metrics, now)
-        changes.append(Change(version_ref(makes.name, version), version, None))
-        self._publish_version(recorder, makes.name, version, changes, now)
+        else:
+            self._publish_version(recorder, makes.name, version, changes)
         keep_up(self.git, ref)
-        return Finished(commit, run, version, True)
+        return Finished(commit, run, version, makes is not None and resolved is None)
 
     def _record_run(
         self,
@@ -232,7 +245,7 @@ class Runner:
         parents = {one.commit: one.parents for one in done}
         return recorder.run(run, metrics, environment, covering_steps(steps, parents), now)
 
-    def _resolved(self, plan: Plan, model: Model, done: list[Done]) -> VersionEntry | None:
+    def _resolved(self, plan: Plan, model: ModelState, done: list[Done]) -> VersionEntry | None:
         """The version that an all-cached run resolves to: the same keys and outputs.
 
         A version that came from a snapshot does not count once the code is clean.
@@ -241,8 +254,7 @@ class Runner:
             return None
         keys = {one.name: one.record.key or "" for one in done}
         digests = _digests(version_artifacts(done))
-        state = _state(Names.now(self.index, self.odb), model.name)
-        visible = set(state.visible) if state else set()
+        visible = set(model.visible)
         for entry in reversed(self.index.versions(model.name)):
             same = entry.record.keys == keys and _digests(entry.record.artifacts) == digests
             stale = entry.record.code.snapshot and not plan.code.snapshot
@@ -282,50 +294,55 @@ class Runner:
         return recorder.version(record, metrics, model_card(record, metrics), now)
 
     def _publish_version(
-        self, recorder: Recorder, model: str, version: ObjectId, changes: list[Change], now: float
+        self, recorder: Recorder, model: str, version: ObjectId, changes: list[Change]
     ) -> None:
         """Publish with the next free number; with a git remote the version stays a draft."""
         if self.git.has_remote():
             recorder.publish(changes, f"version of {model}")
             return
-        keep = recorder.builder.write_pack()
-        committer = self.person.at(now)
-        for attempt in range(_TRIES):
-            self.index.refresh()
-            state = _state(Names.now(self.index, self.odb), model)
-            number = state.next_number if state else 1
-            tag = recorder.number(model, number, version, committer)
-            recorder.builder.write_loose()
-            numbered = [*changes, Change(version_tag(model, number), tag, None)]
-            try:
-                refs.update(self.git, numbered, f"{model} v{number}")
-                break
-            except RaceLost:
-                if attempt == _TRIES - 1:
-                    raise
-        keep.release()
+        with recorder.builder.write_pack():
+            committer = self.odb.commit(version).committer
+            for attempt in range(_TRIES):
+                self.index.refresh()
+                state = self._model_state(model)
+                number = state.next_number if state else 1
+                tag = recorder.number(model, number, version, committer)
+                recorder.builder.write_loose()
+                numbered = [*changes, Change(version_tag(model, number), tag, None)]
+                try:
+                    refs.update(self.git, numbered, f"{model} v{number}")
+                    return
+                except RaceLost:
+                    if attempt == _TRIES - 1:
+                        raise
+
+    def _model_state(self, name: str) -> ModelState | None:
+        """A model as it is now, None before its first version."""
+        names = Names.now(self.index, self.odb)
+        return names.model(name) if name in names.models else None
 
     def recover(self) -> list[ObjectId]:
-        """Record the runs whose processes were killed, as interrupted; their commits."""
+        """Tidy up after killed processes; record the runs that they interrupted; their commits."""
+        locks.break_abandoned(self.git)
         found = journal.orphans(self.journals)
-        if not found:
-            return []
-        self.store.recover()
+        if found or any(self.store.layout.abandoned()):
+            self.store.recover()
         return [commit for one in found if (commit := self._replay(one)) is not None]
 
     def _replay(self, orphan: Orphan) -> ObjectId | None:
         """The commit of a killed run, made of its journal; None where nothing finished."""
         header = orphan.header
-        if not orphan.steps:
+        if not orphan.steps or self._is_recorded(header):
             orphan.path.unlink(missing_ok=True)
             return None
         recorder = Recorder(self.git, self.odb, Person(*header["person"]))
         done = self._rebuilt(orphan, recorder)
         code = codec.from_document(Code, header["code"], orphan.path.name)
         last = max(one.at for one in orphan.steps)
-        names = [one.name for one in done]
         steps = [RunStep(d.name, "cached" if d.cached else "completed", d.commit) for d in done]
-        steps += [RunStep(name, "interrupted") for name in header["steps"] if name not in names]
+        left = [name for name in header["steps"] if name not in {one.name for one in done}]
+        steps += [RunStep(name, "interrupted") for name in left[:1]]
+        steps += [RunStep(name, "skipped") for name in left[1:]]
         started = header["started"]
         run = Run(
             pipeline=header["pipeline"],
@@ -347,6 +364,11 @@ class Runner:
         orphan.path.unlink(missing_ok=True)
         return commit
 
+    def _is_recorded(self, header: Mapping[str, Any]) -> bool:
+        """Whether the run was published, and only its journal outlived it."""
+        runs = self.index.runs(pipeline=header["pipeline"])
+        return any(one.record.started == header["started"] for one in runs)
+
     def _rebuilt(self, orphan: Orphan, recorder: Recorder) -> list[Done]:
         """The finished steps of a journal as commits again, up to one that cannot be rebuilt."""
         done: list[Done] = []
@@ -361,6 +383,9 @@ class Runner:
                 record, parents = entry.record, entry.parents
             else:
                 record = step.record
+                logs = [record.log.digest] if record.log is not None else []
+                if not all(map(self.store.has, [*logs, *(one.digest for one in record.outputs)])):
+                    break
                 if not self._rebuild_sources(recorder, record.input_commits(), record):
                     break
                 if recorder.step(record, step.metrics, step.at) != commit:
@@ -395,7 +420,17 @@ class _DataFiles:
     recorder: Recorder
     _taken: dict[str, Pinned] = field(default_factory=dict)
 
+    def pointers(self) -> dict[str, bytes]:
+        """The pointers of what was taken, by path: they stand in a snapshot for the data."""
+        found = {}
+        for pinned in self._taken.values():
+            output = pinned.output
+            pointer = Pointer(output.digest, output.kind, output.size)
+            found[pinned.spelling] = pointer.encode()
+        return found
+
     def take(self, path: str) -> Pinned:
+        """A file or folder as a pinned input; its bytes are in the run's writer."""
         if path not in self._taken:
             self._taken[path] = take(self.root, path, self.writer, self.recorder)
         return self._taken[path]
@@ -427,10 +462,6 @@ def version_artifacts(done: Iterable[Done]) -> tuple[VersionArtifact, ...]:
         )
         for one, output in made
     )
-
-
-def _state(names: Names, model: str) -> ModelState | None:
-    return names.model(model) if model in names.models else None
 
 
 def _digests(artifacts: Iterable[VersionArtifact]) -> dict[str, Digest]:

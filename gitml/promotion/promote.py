@@ -1,7 +1,7 @@
 """Moves of stages, and deletions: each one immutable annotated tag, made by compare-and-swap.
 
-An event tag ``<model>@<stage>/<n>`` binds project, model, stage, n, the version's commit, the holder
-before and the object id of the event before: a chain that cannot be forged in the middle. To
+An event tag ``<model>@<stage>/<n>`` binds project, model, stage, n, the version's commit, the
+holder before and the object id of the event before: a chain that cannot be forged in the middle. To
 create the tag is the compare-and-swap; the ref of the stage moves in the same transaction.
 """
 
@@ -260,7 +260,7 @@ def _held_before(state: ModelState, events: tuple[Event, ...]) -> Event | None:
     reference = last.restores or last.n
     for event in reversed(events):
         promotion = event.promotion
-        hidden = state.lowest.get(promotion.version) in state.deleted if promotion.version else True
-        if promotion.n < reference and not hidden and promotion.version != last.version:
+        gone = promotion.version is None or promotion.version in state.hidden
+        if promotion.n < reference and not gone and promotion.version != last.version:
             return event
     return None

@@ -1,4 +1,4 @@
-"""Packs and their indexes: the two file formats of docs/format-store.md, and nothing else.
+"""Packs and their indexes: the two file formats of docs/format.md, and nothing else.
 
 A pack is a header and entries, each of which says all about itself, so that its index can be made
 again from the pack alone and a half-written pack is good up to its last whole entry. An index is

@@ -59,7 +59,7 @@ def recover(store: Holdings) -> list[Digest]:
     """Publish and clean up what interrupted processes left: see `Store.recover`."""
     saved: list[Digest] = []
     for path in store.layout.abandoned():
-        saved += _salvage(store.layout, path)
+        saved += salvage(store.layout, path)
     store.forget_listing()
     for pack in store.packs():
         if pack.tables and pack.index_fault:
@@ -122,7 +122,7 @@ def _check_lonely_indexes(store: Holdings, packs: set[Path]) -> Iterator[Damage]
             yield Damage(digests, pack, "the pack is missing", _is_readable(store, digests))
 
 
-def _salvage(layout: Layout, path: Path) -> list[Digest]:
+def salvage(layout: Layout, path: Path) -> list[Digest]:
     """Publish the whole objects in an abandoned temporary file, or remove it.
 
     Another process may do the same at the same time. Both find the same entries, so who comes

@@ -172,6 +172,19 @@ class Writer(Reader):
         finally:
             self.abort()
 
+    def salvage(self) -> None:
+        """After an error: publish the objects that `flush` has let survive, forget the others.
+
+        A disk that is full for the next object has room for what is on it already. Raises
+        StorageError.
+        """
+        builder, self._builder = self._builder, None
+        self.abort()
+        if builder is not None:
+            builder.close()
+            repair.salvage(self._store.layout, builder.pack.path)
+            self._store.forget_listing()
+
     def abort(self) -> None:
         """Forget everything that was not committed and remove its temporary files."""
         if self._builder is not None:

@@ -1,6 +1,6 @@
 """Trees: a directory as sorted entries, with an identity that no library can change.
 
-The digest of a tree is taken over the canonical form below (docs/format-store.md, "Trees"), and
+The digest of a tree is taken over the canonical form below (docs/format.md, "Trees"), and
 the tree is kept as an Arrow IPC stream, which scales to millions of entries. Both are checked
 when a tree is read: the Arrow bytes are only as good as the canonical form that they give.
 """

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gitml.cli import render
 
-HOSTILE = "a\x1b[2Jb\x07\r\n\t\x9b31m‮drow⁦​\ufeff\udcff\x7f"
+HOSTILE = "a\x1b[2Jb\x07\r\n\t\x9b31m\u202edrow\u2066\u200b\ufeff\udcff\x7f"
 
 
 class Stream(io.StringIO):

@@ -1,8 +1,9 @@
 """Kills a run at a system call of its own or of a git that it started, and judges what is left.
 
-The run is first counted undisturbed; a point is then a process (None is Python, n the nth git) and
-the number of a mutating call in it. Everything that belongs to the run dies at once, as it does
-when a machine or a container goes down: a git that outlives its parent would only tidy up.
+The run is first counted undisturbed; a point is then a process (None is Python, n the nth git), a
+mutating call, and how many of this call it has made by then (strace counts each call by itself).
+Everything that belongs to the run dies at once, as it does when a machine or a container goes
+down: a git that outlives its parent would only tidy up.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.workshop import Workshop
 
-CALLS = ",".join(
-    ["write", "pwrite64", "rename", "renameat", "renameat2", "link", "linkat", "unlink"]
-    + ["unlinkat", "mkdir", "mkdirat", "rmdir", "ftruncate", "fsync", "fdatasync", "copy_file_range"]
+CALLS = (
+    "write,pwrite64,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,"
+    "ftruncate,fsync,fdatasync,copy_file_range"
 )
 
 _GIT = """\
@@ -29,7 +32,7 @@ echo $n > "$KILL_FOLDER/count"
 if [ "$KILL_GIT" = all ]; then
     exec strace -qq -e signal=none -e trace={calls} -o "$KILL_FOLDER/git.$n" {git} "$@"
 elif [ "$KILL_GIT" = $n ]; then
-    strace -qq -e signal=none -e trace={calls} -e inject={calls}:signal=KILL:when=$KILL_CALL \\
+    strace -qq -e signal=none -e trace={calls} -e inject=$KILL_CALL \\
         -o "$KILL_FOLDER/git.$n" {git} "$@"
     code=$?
     [ $code = 137 ] && kill -KILL 0
@@ -41,13 +44,19 @@ exec {git} "$@"
 
 @dataclass(frozen=True)
 class Point:
-    """A place to kill a run: the call number ``call`` of the ``git``th git, or of Python."""
+    """A place to kill a run: the ``nth`` call of this name of the ``git``th git, or of Python."""
 
     git: int | None
-    call: int
+    call: str
+    nth: int
 
     def __str__(self) -> str:
-        return f"{'python' if self.git is None else f'git {self.git}'} call {self.call}"
+        return f"{'python' if self.git is None else f'git {self.git}'} {self.call} {self.nth}"
+
+    @property
+    def injection(self) -> str:
+        """What strace is told."""
+        return f"{self.call}:signal=KILL:when={self.nth}"
 
 
 class Hangman:
@@ -66,29 +75,30 @@ class Hangman:
     def points(self, workshop: Workshop, *command: str) -> list[Point]:
         """Every point of the command, which runs undisturbed."""
         log = self._folder / "python"
-        done = self._run(workshop, command, "all", ["-o", str(log)], 0)
+        done = self._run(workshop, command, "all", ["-o", str(log)], "")
         assert done.returncode == 0, done.stderr.decode()
-        found = [Point(None, n + 1) for n in range(_calls(log))]
+        found = list(_points(None, log))
         for path in sorted(self._folder.glob("git.*"), key=lambda one: int(one.suffix[1:])):
-            found += [Point(int(path.suffix[1:]), n + 1) for n in range(_calls(path))]
+            found += _points(int(path.suffix[1:]), path)
         return found
 
     def kill(self, workshop: Workshop, point: Point, *command: str) -> None:
         """Run the command and kill it at the point; raises AssertionError when it lives on."""
         options = ["-o", os.devnull]
         if point.git is None:
-            options += ["-e", f"inject={CALLS}:signal=KILL:when={point.call}"]
-        done = self._run(workshop, command, str(point.git), options, point.call)
+            options += ["-e", f"inject={point.injection}"]
+        done = self._run(workshop, command, str(point.git), options, point.injection)
         assert done.returncode == -9, (point, done.returncode, done.stderr.decode())
 
     def _run(
-        self, workshop: Workshop, command: tuple[str, ...], git: str, options: list[str], call: int
+        self, workshop: Workshop, command: tuple[str, ...], git: str, options: list[str], kill: str
     ) -> subprocess.CompletedProcess[bytes]:
         (self._folder / "count").write_text("0")
         variables = {
             "KILL_FOLDER": str(self._folder),
             "KILL_GIT": git,
-            "KILL_CALL": str(call),
+            "KILL_CALL": kill,
+            "PYTHONDONTWRITEBYTECODE": "1",
             "PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}",
         }
         strace = ["strace", "-qq", "-e", "signal=none", "-e", f"trace={CALLS}", *options]
@@ -132,5 +142,10 @@ def judge(workshop: Workshop) -> None:
     assert workshop.problems() == []
 
 
-def _calls(log: Path) -> int:
-    return sum("(" in line for line in log.read_text(errors="replace").splitlines())
+def _points(git: int | None, log: Path) -> Iterator[Point]:
+    counts: Counter[str] = Counter()
+    for line in log.read_text(errors="replace").splitlines():
+        call, paren, _ = line.partition("(")
+        if paren and call.replace("_", "").isalnum():
+            counts[call] += 1
+            yield Point(git, call, counts[call])

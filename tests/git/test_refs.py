@@ -99,7 +99,10 @@ def test_a_name_in_the_way_is_said(
     assert state(git) == before
 
 
-def test_a_lock_that_stays_is_told_with_its_file(git: Git, ids: list[ObjectId]) -> None:
+def test_a_lock_that_stays_is_told_with_its_file(
+    git: Git, ids: list[ObjectId], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refs, "_TRIES", 2)
     lock = git.common / "refs/gitml/x.lock"
     lock.parent.mkdir(parents=True)
     lock.write_bytes(b"")
@@ -122,7 +125,10 @@ def test_a_lock_of_a_moment_is_waited_for(git: Git, ids: list[ObjectId]) -> None
     assert state(git)["refs/gitml/x"] == ids[0].hex
 
 
-def test_what_git_refuses_otherwise_has_its_words(git: Git, ids: list[ObjectId]) -> None:
+def test_what_git_refuses_otherwise_has_its_words(
+    git: Git, ids: list[ObjectId], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refs, "_TRIES", 2)
     before = state(git)
     for name, new in [("refs/gitml/a b", ids[0]), ("refs/gitml/x", ObjectId("1" * 40))]:
         with pytest.raises(GitmlError, match="mine: fatal: ") as caught:

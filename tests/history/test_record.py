@@ -14,9 +14,11 @@ from gitml.entities import codec
 from gitml.entities.ids import ObjectId
 from gitml.entities.pointer import Pointer
 from gitml.entities.records import Input, Saved, Step
-from gitml.errors import RaceLost
+from gitml.errors import RaceLost, UsageError
 from gitml.git import refs
 from gitml.git.refs import Change
+from gitml.history import record
+from gitml.history.index import line_of
 from gitml.history.record import (
     ATTRIBUTES,
     Person,
@@ -128,21 +130,24 @@ def test_parents_and_trailers_of_a_step(ledger: Ledger) -> None:
     assert ledger.repository.git("log", "-1", form, train.commit.hex) == code.hex
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["x\n\nGitml-Code: " + "0" * 40, "a\rb", "\x85", "\u2028", "é ü", "100%", "\udcff\ud800"],
-)
-def test_a_name_stays_in_its_trailer(ledger: Ledger, name: str) -> None:
-    raw = dataclasses.replace(ledger.source("x"), name=name)
-    step = ledger.step("s", [raw])
-    ledger.run([step])
-    trailers = ledger.odb.commit(step.commit).trailers()
-    assert [key for key, _ in trailers] == ["Gitml-Kind", "Gitml-Code", "Gitml-Input"]
-    assert trailers[1][1] == ledger.code.commit.hex
-    assert trailers[2][1] == f"{quoted(name)} {raw.commit}"
-    entry = ledger.index.step(step.commit)
-    assert entry is not None
-    assert entry.record.inputs[0].name == name
+ODD = ["x\n\nGitml-Code: " + "0" * 40, "a\rb", "\x85", "\u2028", "é ü", "100%", "\udcff\ud800"]
+
+
+def test_a_name_stays_in_its_trailer(ledger: Ledger) -> None:
+    steps = [ledger.step("s", [dataclasses.replace(ledger.source("x"), name=n)]) for n in ODD]
+    ledger.run(steps)
+    for name, step in zip(ODD, steps, strict=True):
+        trailers = ledger.odb.commit(step.commit).trailers()
+        assert [key for key, _ in trailers] == ["Gitml-Kind", "Gitml-Code", "Gitml-Input"]
+        assert trailers[1][1] == ledger.code.commit.hex
+        assert trailers[2][1] == f"{quoted(name)} {ledger.source('x').commit}"
+        entry = ledger.index.step(step.commit)
+        assert entry is not None
+        assert entry.record.inputs[0].name == name
+    assert [quoted(name) for name in ODD] == [
+        "x%0A%0AGitml-Code: " + "0" * 40,
+        *("a%0Db", "%C2%85", "%E2%80%A8", "é ü", "100%25", "%FF%ED%A0%80"),
+    ]
 
 
 def test_a_run_is_the_code_and_one_folder(ledger: Ledger) -> None:
@@ -246,6 +251,21 @@ def test_a_saved_value_is_a_source_behind_a_tag(ledger: Ledger) -> None:
     assert (subject, blank, end) == (f"Saved {tag.name}", "", "")
     assert codec.from_json(Saved, line, "tag").size == 3
     assert ledger.recorder.source(digest_of("abc"), "blob", 3) == source
+
+
+def test_a_line_that_is_too_long_is_refused_and_metadata_gives_way(ledger: Ledger) -> None:
+    with pytest.raises(UsageError, match="64") as caught:
+        ledger.recorder.line_tag(
+            "clf@x/1", ledger.code.commit, "x", {"reason": "é" * 20_000}, START
+        )
+    assert "`-m`" in (caught.value.hint or "")
+    digest = digest_of("wide")
+    columns = {"columns": [f"column {n}" for n in range(10_000)]}
+    wide = Saved("wide", digest, "blob", 4, "arrow/1", "Table", "t", metadata=columns)
+    _, tag = ledger.recorder.saved(wide, START)
+    ledger.recorder.builder.write_pack().release()
+    assert line_of(ledger.odb.tag(tag))["metadata"] == {}
+    assert line_of(ledger.odb.tag(tag))["digest"] == str(digest)
 
 
 def test_times_have_the_zone_of_where_they_were(
@@ -411,9 +431,12 @@ def test_many_parents_are_folded_in_order(ledger: Ledger, count: int) -> None:
     ledger.repository.git("fsck", "--strict", "--no-dangling")
 
 
-def test_a_fold_of_folds_has_no_parent_twice(ledger: Ledger) -> None:
-    ids = [ledger.source(f"{n}").commit for n in range(64 * 64 + 1)]
-    level = ledger.recorder._folded([*ids, *ids[:100]], START)
+def test_a_fold_of_folds_has_no_parent_twice(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "MAX_PARENTS", 8)
+    ids = [ledger.source(f"{n}").commit for n in range(8 * 8 + 1)]
+    level = ledger.recorder._folded([*ids, *ids[:10]], START)
     assert len(level) == 2
     builder = ledger.recorder.builder
     builder.write_pack().release()

@@ -39,7 +39,7 @@ def compose(function: Any, **arguments: Any) -> list[dsl.Node]:
 def test_a_step_outside_of_a_pipeline_is_the_plain_function() -> None:
     assert double(4) == 8
     assert double(4, times=3) == 12
-    assert double.__name__ == "double"
+    assert double.name == "double"
     assert split(5) == (2, 3)
 
 
@@ -63,10 +63,8 @@ def test_the_same_step_twice_has_two_names_and_a_named_step_its_own() -> None:
         named(number())
 
     names = [node.name for node in compose(example)]
-    assert names == ["number", "double", "number_2", "double_2", "number_3", "double_3"] + [
-        "number_4",
-        "first",
-    ]
+    assert names[:4] == ["number", "double", "number_2", "double_2"]
+    assert names[4:] == ["number_3", "double_3", "number_4", "first"]
 
 
 def test_what_a_call_is_given_may_be_data_an_artifact_or_a_version_s_artifact() -> None:
@@ -126,7 +124,9 @@ def test_parameters_of_steps_can_be_replaced() -> None:
             dsl.override(compose(example), {path: 1})
 
 
-@pytest.mark.parametrize("value", [None, True, 3, 2.5, float("inf"), "text", [1, [2, "x"]], {"a": {"b": (1,)}}])
+@pytest.mark.parametrize(
+    "value", [None, True, 3, 2.5, float("inf"), "text", [1, [2, "x"]], {"a": {"b": (1,)}}]
+)
 def test_plain_values_are_parameters(value: Any) -> None:
     def example(given: Any) -> None:
         double(number(), given)
@@ -259,8 +259,8 @@ def test_outputs_named_alike_are_refused() -> None:
 
 
 def test_an_annotation_that_cannot_be_resolved_says_what_to_import() -> None:
-    def lost(value: Missing) -> int:  # type: ignore[name-defined]  # noqa: F821
-        return value
+    def lost(value: Missing) -> None:  # type: ignore[name-defined]  # noqa: F821
+        pass
 
     with pytest.raises(UsageError, match="an annotation of the step lost cannot be resolved") as it:
         _ = step(lost).outputs

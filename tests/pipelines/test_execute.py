@@ -73,7 +73,8 @@ def test_what_a_step_loads_by_name_is_asked_again(steps: Write) -> None:
         """
         @step
         def use() -> int:
-            return gitml.load_artifact("threshold") + len(gitml.data("data").joinpath("a").read_text())
+            threshold = gitml.load_artifact("threshold")
+            return threshold + len((gitml.data("data") / "a").read_text())
 
         @pipeline
         def example():
@@ -122,6 +123,32 @@ def test_missing_bytes_make_a_step_run_again(steps: Write) -> None:
     again = bench.run("example")
     assert states(again) == {"make": "completed", "keep": "completed"}
     assert load(again, "keep") == 10
+    assert bench.problems() == []
+
+
+def test_a_folder_with_a_missing_file_is_made_again(steps: Write) -> None:
+    bench = steps(
+        """
+        import tempfile
+
+        @step
+        def folder() -> Path:
+            made = Path(tempfile.mkdtemp())
+            (made / "a.txt").write_text("in a folder")
+            return made
+
+        @pipeline
+        def example():
+            folder()
+        """
+    )
+    inner = bench.repo().save(b"in a folder", "inner")
+    bench.run("example")
+    assert bench.states("example") == {"folder": "cached"}
+    path = next(bench.repo().store.copies(inner.digest)).path
+    for one in path.parent.glob(f"{path.stem}.*"):
+        one.unlink()
+    assert bench.states("example") == {"folder": "completed"}
     assert bench.problems() == []
 
 
@@ -466,7 +493,9 @@ def test_parameters_of_every_kind_reach_the_step_and_the_record(steps: Write) ->
     bench = steps(
         """
         @step
-        def show(a: int, b: float, c: str, d: bool, e: list, f: dict, g: float = float("inf")) -> str:
+        def show(
+            a: int, b: float, c: str, d: bool, e: list, f: dict, g: float = float("inf")
+        ) -> str:
             return repr((a, b, c, d, e, f, g))
 
         @pipeline

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,14 @@ def shown(tmp_path: Path) -> Path:
     return tmp_path / "terminal"
 
 
-def captured(shown: Path, body: object) -> bytes:
+def captured(shown: Path, body: Callable[[], object]) -> bytes:
     kept: list[bytes] = []
-    with shown.open("wb") as terminal, Capture(terminal.fileno()) as capture:
-        with capture.step(kept):
-            body()  # type: ignore[operator]
+    with (
+        shown.open("wb") as terminal,
+        Capture(terminal.fileno()) as capture,
+        capture.step(kept),
+    ):
+        body()
     return b"".join(kept)
 
 

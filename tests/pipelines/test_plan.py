@@ -78,7 +78,7 @@ def test_planning_writes_no_ref_and_no_byte(planned: Workshop) -> None:
     before = planned.refs(), {one.digest for one in planned.repo().store.objects()}
     plan(planned)
     assert (planned.refs(), {one.digest for one in planned.repo().store.objects()}) == before
-    assert not [one for one in (planned.path / ".git/gitml/store/tmp").rglob("*")]
+    assert not list((planned.path / ".git/gitml/store/tmp").rglob("*"))
     assert not list((planned.path / ".git/gitml").rglob("*.jsonl"))
 
 

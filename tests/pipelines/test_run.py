@@ -440,7 +440,9 @@ def test_two_real_processes_get_version_one_and_two(chain: Workshop) -> None:
     assert [one.label for one in chain.repo().versions("net")] == labels
     assert len(chain.repo().runs()) == 2
     assert chain.problems() == []
-    left = [one.name for one in (chain.path / ".git").rglob("*") if one.suffix in (".lock", ".keep")]
+    left = [
+        one.name for one in (chain.path / ".git").rglob("*") if one.suffix in (".lock", ".keep")
+    ]
     assert left == []
 
 
@@ -581,3 +583,18 @@ def test_the_environment_is_not_in_the_record(chain: Workshop) -> None:
         del os.environ["SECRET_TOKEN"]
     assert "hunter2" not in chain.git("log", "-p", "--full-diff", str(run.id))
     assert json.loads(chain.git("show", f"{run.id}:.gitml/run.json"))["state"] == "completed"
+
+
+def test_untracked_data_stands_in_a_snapshot_as_a_pointer(workshop: Workshop) -> None:
+    workshop.training()
+    workshop.write("data/raw.json", json.dumps({"rows": [7, 8]}))
+    workshop.git("rm", "--quiet", "--cached", "data/raw.json")
+    run = workshop.run()
+    code = run.entry.record.code
+    assert code.snapshot
+    held = workshop.git("ls-tree", "-r", "--name-only", code.commit.hex).split()
+    assert "data/raw.json.gitml" in held and "data/raw.json" not in held
+    pointer = workshop.git("show", f"{code.commit}:data/raw.json.gitml")
+    source = next(pin.commit for pin in run.entry.record.pins)
+    record = json.loads(workshop.git("show", f"{source}:.gitml/source.json"))
+    assert f"digest {record['digest']}" in pointer

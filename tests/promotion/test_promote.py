@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -73,7 +73,9 @@ def holders(repo: Repo, stage: str = "production") -> list[str | None]:
 
 
 def test_events_are_a_chain(models: Workshop, repo: Repo) -> None:
-    repo.promote("clf@v1", "production", "the first ✓\n# not a comment\n-----BEGIN PGP SIGNATURE-----")
+    repo.promote(
+        "clf@v1", "production", "the first ✓\n# not a comment\n-----BEGIN PGP SIGNATURE-----"
+    )
     repo.promote("clf@v2", "production", "better")
     one, two = event(models, "clf@production/1"), event(models, "clf@production/2")
     ids = {n: models.git("rev-parse", f"clf@v{n}^{{commit}}") for n in (1, 2)}
@@ -172,11 +174,12 @@ def test_a_stage_with_a_policy_is_not_judged_by_this_version(models: Workshop) -
     with (models.path / "gitml.toml").open("a") as file:
         file.write("\n[policy.production]\nrequire = [{ metric = 'accuracy', min = 0.9 }]\n")
     repo = models.repo()
-    for act in (
+    moves: list[Callable[[], object]] = [
         lambda: repo.promote("clf@v1", "production", "please"),
         lambda: repo.rollback("clf", "production"),
         lambda: repo.clear_stage("clf", "production", "please"),
-    ):
+    ]
+    for act in moves:
         with pytest.raises(PolicyNotMet, match="cannot evaluate") as caught:
             act()
         assert caught.value.exit_code == 3
@@ -221,7 +224,9 @@ def test_unknown_stages_and_models_have_suggestions(models: Workshop, repo: Repo
 def test_deleting_leaves_a_tombstone_that_wins_everywhere(models: Workshop, repo: Repo) -> None:
     models.git("tag", "--annotate", "--message", "x", "clf@alias/good", "clf@v4^{commit}")
     repo.delete("clf@v4", "wrong data")
-    stone = json.loads(models.git("cat-file", "tag", "clf@deleted/4").split("\n\n", 1)[1].split("\n")[2])
+    stone = json.loads(
+        models.git("cat-file", "tag", "clf@deleted/4").split("\n\n", 1)[1].split("\n")[2]
+    )
     assert (stone["model"], stone["n"], stone["reason"]) == ("clf", 4, "wrong data")
     assert stone["version"] == models.git("rev-parse", "clf@v4^{commit}")
     repo = models.repo()
@@ -294,9 +299,7 @@ def test_of_two_racing_processes_exactly_one_wins(models: Workshop) -> None:
         assert outs[1] == f"won clf@production/{turn}"
         holder = models.repo().version("clf@production").label
         assert holder in versions
-        assert outs[0].startswith(
-            f"lost 5 Ada Example moved production of clf first: {holder} | "
-        )
+        assert outs[0].startswith(f"lost 5 Ada Example moved production of clf first: {holder} | ")
         assert "gitml stage log clf production" in outs[0]
     assert models.problems() == []
 

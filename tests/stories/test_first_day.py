@@ -1,4 +1,4 @@
-"""The two cases that decided the shape of the records: equal intermediate bytes, amended secrets."""
+"""The two cases that decided the shape of records: equal intermediate bytes, amended secrets."""
 
 from __future__ import annotations
 
@@ -117,6 +117,24 @@ def test_a_later_run_does_not_publish_an_amended_secret(workshop: Workshop, dirt
     assert workshop.problems() == []
 
 
+def test_a_secret_does_not_come_back_through_another_pipeline_s_output(bob: Workshop) -> None:
+    """Training once used features of an abandoned commit; then they were made again."""
+    bob.write("settings.py", f"key = {SECRET!r}\n")
+    abandoned = bob.commit("work in progress")
+    bob.run("features")
+    bob.git("rm", "--quiet", "settings.py")
+    bob.git("commit", "--quiet", "--amend", "--allow-empty", "--message", "without the key")
+    stained = bob.run("training")
+    assert abandoned in bob.reachable(str(stained.id)), "it was made of just that"
+    clean = bob.run("features")
+    assert states(clean) == {"clean": "cached"}
+    later = bob.run("training")
+    assert states(later) == {"preprocess": "cached", "train": "cached"}
+    assert abandoned not in bob.reachable(str(later.id))
+    assert SECRET not in bob.git("log", "-p", "--full-diff", str(later.id))
+    assert bob.problems() == []
+
+
 def test_the_sources_of_an_original_are_reached_though_its_inputs_are_not(
     tolerant: Workshop,
 ) -> None:
@@ -157,7 +175,7 @@ def test_a_copy_of_a_copy_names_the_first_original(workshop: Workshop) -> None:
 
 
 def test_a_snapshot_of_the_same_tree_is_the_same_commit_again(workshop: Workshop) -> None:
-    """Running dirty and committing afterwards keeps the steps, and makes a version of clean code."""
+    """Running dirty and committing afterwards keeps the steps, and makes a clean version."""
     workshop.training()
     text = (workshop.path / "pipelines/training.py").read_text()
     workshop.write("pipelines/training.py", text.replace("row * 2", "row * 3"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,6 +194,97 @@ def test_a_run_is_one_pack_and_one_transaction(bob: Workshop) -> None:
     )
 
 
+SETTINGS = {
+    "commit.gpgSign": "true",
+    "tag.gpgSign": "true",
+    "tag.forceSignAnnotated": "true",
+    "i18n.commitEncoding": "ISO-8859-1",
+    "i18n.logOutputEncoding": "ISO-8859-1",
+    "core.autocrlf": "true",
+    "core.quotePath": "false",
+    "core.abbrev": "4",
+    "core.logAllRefUpdates": "always",
+    "status.showUntrackedFiles": "no",
+    "status.branch": "true",
+    "status.short": "true",
+    "status.renames": "copies",
+    "color.ui": "always",
+    "column.ui": "always",
+    "log.showSignature": "true",
+    "fsck.missingEmail": "error",
+    "transfer.fsckObjects": "true",
+    "gc.auto": "1",
+    "merge.ff": "false",
+    "diff.external": "false",
+}
+"""What people have in their configuration, and what must not show in a record."""
+
+
+def test_settings_of_the_user_do_not_get_in(bob: Workshop, tmp_path: Path) -> None:
+    shutil.copytree(bob.path, tmp_path / "plain")
+    plain = Workshop(tmp_path / "plain")
+    for name, value in SETTINGS.items():
+        bob.git("config", name, value)
+    bob.git("config", "user.name", "Zoë Ångström")
+    made = []
+    for one in (bob, plain):
+        for turn in ("features", "training", "training"):
+            one.run(turn)
+        repo = one.repo()
+        repo.promote("clf@v1", "production", "é")
+        repo.set_metadata("clf@v1", {"a": "é"})
+        repo.save("é", "text")
+        made.append(set(repo.lineage("artifact/features").made_of))
+        assert one.problems() == []
+        one.git("fsck", "--strict", "--full", "--no-dangling")
+    assert made[0] == made[1], "a source is the same commit under any settings"
+    assert "Zoë Ångström" in bob.git("cat-file", "tag", "clf@production/1")
+    assert bob.repo().runs()[0].entry.author == "Zoë Ångström"
+    plain.close()
+
+
+def test_a_run_inside_of_a_hook_is_a_run(bob: Workshop) -> None:
+    """git hands its hooks variables that would bend every command in them."""
+    text = (bob.path / "pipelines/features.py").read_text()
+    bob.write("pipelines/features.py", text + "\nif __name__ == '__main__':\n    features()\n")
+    hook = bob.path / ".git/hooks/post-commit"
+    hook.write_text(f"#!/bin/sh\nexec {sys.executable} pipelines/features.py\n")
+    hook.chmod(0o755)
+    commit = bob.commit("with a hook")
+    (run,) = bob.repo().runs()
+    assert run.status == "completed"
+    assert str(run.entry.record.code.commit) == commit
+    assert bob.git("status", "--porcelain") == ""
+
+
+def test_names_with_spaces_and_letters_of_the_world(workshop: Workshop) -> None:
+    workshop.write("donn ées/«ça».json", "[1, 2]")
+    workshop.code(
+        "pipelines/été.py",
+        """
+        import json
+        from pathlib import Path
+        import gitml
+        from gitml import pipeline, step
+
+        @step
+        def lire(données: Path) -> list:
+            return json.loads(données.read_text()) + json.loads(
+                gitml.data("donn ées/«ça».json").read_text()
+            )
+
+        @pipeline(name="summer")
+        def été(note: str = "Größe\\n#x"):
+            lire(gitml.data("donn ées/«ça».json"))
+        """,
+    )
+    run = workshop.run("summer")
+    assert run.steps["lire"].outputs["output"].load() == [1, 2, 1, 2]
+    assert workshop.states("summer") == {"lire": "cached"}
+    assert workshop.problems() == []
+    workshop.git("fsck", "--strict", "--full", "--no-dangling")
+
+
 def test_records_do_not_depend_on_who_looks(told: Workshop, tmp_path: Path) -> None:
     """Sources are the same commit in every clone: a function of the bytes alone."""
     other = Workshop.at(tmp_path / "other")
@@ -206,7 +298,8 @@ def test_records_do_not_depend_on_who_looks(told: Workshop, tmp_path: Path) -> N
     here = told.repo().runs(pipeline="features")[-1]
     assert there.steps["clean"].entry.commit != here.steps["clean"].entry.commit
     sources = {
-        Repo.discover(one.path).lineage("artifact/features").made_of[0].commit for one in (told, other)
+        Repo.discover(one.path).lineage("artifact/features").made_of[0].commit
+        for one in (told, other)
     }
     assert len(sources) == 1
     assert states(there) == {"clean": "completed"}

@@ -1,0 +1,266 @@
+"""The facade: setting up, finding, listing, naming, deleting, and what it says of bad places."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gitml import pipeline
+from gitml.errors import (
+    AmbiguousName,
+    ConfigError,
+    GitmlError,
+    InvalidName,
+    NameNotFound,
+    NoRepository,
+    UsageError,
+)
+from gitml.repo import Repo
+from tests.workshop import Workshop, states
+
+
+def test_init_makes_what_is_missing_and_nothing_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    repo, made = Repo.init(folder)
+    assert made
+    text = (folder / "gitml.toml").read_text()
+    assert repo.config.project in text
+    assert (folder / ".git").is_dir()
+    repo.close()
+    again, made = Repo.init(folder)
+    assert not made
+    assert (folder / "gitml.toml").read_text() == text
+    inside = folder / "deep/er"
+    inside.mkdir(parents=True)
+    assert Repo.init(inside)[1] is False
+    assert not (inside / "gitml.toml").exists()
+    other, _ = Repo.init(tmp_path / "other")
+    assert other.config.project != again.config.project
+    other.close()
+    again.close()
+
+
+def test_it_is_found_from_any_folder(workshop: Workshop) -> None:
+    inside = workshop.path / "a/b"
+    inside.mkdir(parents=True)
+    assert Repo.discover(inside).root == workshop.path
+
+
+@pytest.mark.parametrize("kind", ["bare", "nothing", "missing", "git folder"])
+def test_places_without_a_work_tree(tmp_path: Path, workshop: Workshop, kind: str) -> None:
+    place = tmp_path / "place"
+    if kind == "bare":
+        workshop.git("init", "--quiet", "--bare", str(place))
+    elif kind == "nothing":
+        place.mkdir()
+    elif kind == "git folder":
+        place = workshop.path / ".git"
+    with pytest.raises(NoRepository) as caught:
+        Repo.discover(place).run(pipeline(name="nothing")(lambda: None))
+    assert caught.value.exit_code == 10
+    assert caught.value.hint or kind == "missing"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_repository_of_another_user_is_refused(workshop: Workshop) -> None:
+    for path in (workshop.path, workshop.path / ".git"):
+        os.chown(path, 12345, 12345)
+    with pytest.raises(NoRepository, match="belongs to another user") as caught:
+        Repo.discover(workshop.path)
+    assert "git config --global --add safe.directory" in (caught.value.hint or "")
+
+
+def test_a_sha256_repository_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    subprocess.run(["git", "init", "--quiet", "--object-format=sha256", str(place)], check=True)
+    with pytest.raises(NoRepository, match="sha256"):
+        Repo.discover(place)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nonsense [", "cannot be read"),
+        ("[project]\n", "project.id is missing"),
+        ('[project]\nid = "x"\n[metrics.a]\ndirection = "up"\n', 'should be "max" or "min"'),
+        ('[project]\nid = "x"\n[remotes.a]\nurl = "s3://k:v@b"\n', "user name and password"),
+        ('[project]\nid = "x"\n[remotes.a]\nsecret = "abc"\n', "holds a secret"),
+        ('[project]\nid = "x"\n[pipelines]\npaths = "p"\n', "a list of texts"),
+    ],
+)
+def test_a_wrong_gitml_toml_names_the_key(workshop: Workshop, text: str, words: str) -> None:
+    (workshop.path / "gitml.toml").write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        _ = workshop.repo().config
+
+
+def test_tables_of_a_later_version_are_kept_and_named(workshop: Workshop) -> None:
+    with (workshop.path / "gitml.toml").open("a") as file:
+        file.write("\n[serving]\nport = 1\n")
+    (warning,) = workshop.repo().status().warnings
+    assert "[serving]" in warning
+
+
+@pytest.fixture
+def ran(workshop: Workshop) -> Workshop:
+    workshop.training()
+    workshop.run()
+    workshop.run("training", {"rate": 0.25})
+    return workshop
+
+
+def test_runs_are_listed_newest_first(ran: Workshop) -> None:
+    text = (ran.path / "pipelines/training.py").read_text()
+    ran.code("pipelines/training.py", text.replace("log_metrics(", "1 / 0\n    log_metrics("))
+    ran.fails("training", {"rate": 0.75})
+    repo = ran.repo()
+    assert [one.status for one in repo.runs()] == ["failed", "completed", "completed"]
+    assert [one.parameters["rate"] for one in repo.runs()] == [0.75, 0.25, 0.5]
+    assert len(repo.runs(limit=2)) == 2
+    assert len(repo.runs(state="failed")) == 1
+    assert len(repo.runs(pipeline="training")) == 3
+    assert len(repo.runs(model="clf")) == 3
+    assert repo.runs(pipeline="other") == []
+
+
+def test_names_of_runs_are_prefixes(ran: Workshop) -> None:
+    repo = ran.repo()
+    run = repo.runs()[0]
+    for text in (str(run.id), run.id.short, run.id.hex[:8], f"run/{run.id.short}"):
+        assert repo.resolve(text).commit == run.id
+    assert repo.resolve("training").kind == "pipeline"
+    assert repo.resolve("training").commit == run.id
+    with pytest.raises(NameNotFound, match="no run begins with"):
+        repo.resolve("run/ffffffffffff")
+
+
+def test_artifacts_are_listed_once_for_each_of_their_bytes(ran: Workshop) -> None:
+    repo = ran.repo()
+    repo.save([1], "by-hand")
+    names = [one.output.artifact for one in ran.repo().artifacts()]
+    assert sorted(names) == ["by-hand", "model", "model", "table"]
+    assert [one.made_by for one in ran.repo().artifacts("table")] == ["training.prepare"]
+    with pytest.raises(NameNotFound, match="no artifact is called `tabel`"):
+        ran.repo().artifacts("tabel")
+    with pytest.raises(UsageError, match="not a run"):
+        ran.repo().artifacts(run="clf")
+
+
+def test_an_artifact_is_asked_for_by_an_artifact_s_name(ran: Workshop) -> None:
+    repo = ran.repo()
+    assert repo.artifact("table").load() == [2, 4, 6]
+    with pytest.raises(UsageError, match="clf@v2 is a version, not an artifact") as caught:
+        repo.artifact("clf@v2")
+    assert "`clf@v2:model`" in (caught.value.hint or "")
+    with pytest.raises(AmbiguousName):
+        repo.save(1, "clf")
+        ran.repo().artifact("clf")
+
+
+def test_metadata_is_added_without_rewriting(ran: Workshop) -> None:
+    repo = ran.repo()
+    version = repo.version("clf@v2").id
+    assert repo.set_metadata("clf@v2", {"live_acc": 0.91}) == "clf@v2"
+    repo.set_metadata("clf@v2", {"live_acc": 0.92, "who": "ops"})
+    repo.set_metadata(repo.runs()[0].id.short, {"looked": True})
+    assert ran.repo().metadata("clf@v2") == {"accuracy": 0.95, "live_acc": 0.92, "who": "ops"}
+    assert ran.repo().version("clf@v2").id == version
+    assert ran.repo().runs()[0].metadata() == {"looked": True}
+    notes = ran.git("notes", "--ref", "gitml", "show", str(version)).splitlines()
+    assert len([one for one in notes if one]) == 2
+    for text in ("HEAD", "main"):
+        with pytest.raises(UsageError, match="carries no metadata"):
+            ran.repo().set_metadata(text, {"a": 1})
+
+
+def test_what_cannot_be_deleted_says_so(ran: Workshop) -> None:
+    repo = ran.repo()
+    with pytest.raises(UsageError, match="clf is a model") as caught:
+        repo.delete("clf", "all")
+    assert "gitml delete clf@v1" in (caught.value.hint or "")
+    with pytest.raises(UsageError, match="table is an artifact"):
+        repo.delete("table", "all")
+    with pytest.raises(NameNotFound):
+        repo.delete("clf@v9", "all")
+
+
+def test_names_outside_the_grammar_are_refused(workshop: Workshop) -> None:
+    for name in ("a b", "../x", "", "x.lock", "con", "a..b", "-x", "é", "a" * 101):
+        with pytest.raises(InvalidName):
+            workshop.repo().save(1, name)
+    assert workshop.refs("refs/gitml") == {}
+
+
+def test_status_runs_no_code_and_says_how_things_stand(ran: Workshop) -> None:
+    ran.write("pipelines/evil.py", "raise SystemExit('ran')\n")
+    ran.write("data/raw.json", '{"rows": [9]}')
+    status = ran.repo().status()
+    assert status.branch == "main"
+    assert str(status.head) == ran.git("rev-parse", "HEAD")
+    assert status.stack == "default"
+    assert status.tree is not None
+    assert status.tree.changed == ("data/raw.json",)
+    assert status.tree.untracked == ("pipelines/evil.py",)
+    assert [one.name for one in status.models] == ["clf"]
+    assert status.warnings == ()
+    assert [one.name for one in ran.repo().pipelines()] == ["training"]
+
+
+def test_a_pipeline_whose_file_is_gone_is_still_listed(ran: Workshop) -> None:
+    (ran.path / "pipelines/training.py").unlink()
+    (entry,) = ran.repo().pipelines()
+    assert entry.definition is None
+    assert entry.runs == 2
+
+
+def test_reading_needs_no_store_and_no_index(ran: Workshop) -> None:
+    answers = [one.id for one in ran.repo().runs()], ran.repo().lineage("clf@v1")
+    shutil.rmtree(ran.path / ".git/gitml")
+    assert ([one.id for one in ran.repo().runs()], ran.repo().lineage("clf@v1")) == answers
+    assert states(ran.repo().runs()[0]) == {"prepare": "cached", "train": "completed"}
+    assert [one.kind for one in ran.problems()] == ["missing-blob"] * 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs setpriv")
+def test_a_repository_that_cannot_be_written_can_be_read(ran: Workshop) -> None:
+    """Another user, who may only read it, sees everything."""
+    for path in ran.path.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    for folder in (ran.path, *ran.path.parents):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    code = (
+        "from gitml.repo import Repo\n"
+        f"repo = Repo.discover({str(ran.path)!r})\n"
+        "print(len(repo.runs()), repo.version('clf@v2').load('model'))"
+    )
+    variables = {**os.environ, "GIT_CONFIG_COUNT": "1"}
+    variables |= {"GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*", "HOME": "/tmp"}
+    variables |= {"GIT_CONFIG_GLOBAL": "/dev/null", "PYTHONDONTWRITEBYTECODE": "1"}
+    import sys
+
+    done = subprocess.run(
+        ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", sys.executable, "-c", code],
+        env=variables,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "Permission denied" in done.stderr and "python" in done.stderr:
+        pytest.skip("the interpreter itself cannot be read by others here")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 {'weights'")
+
+
+def test_explaining_needs_a_step_s_name(ran: Workshop) -> None:
+    ran.forget()
+    (told,) = ran.repo().explain("training.train", ran.path)
+    assert told.outcome == "cached" or told.outcome == "run"
+    with pytest.raises(GitmlError):
+        ran.repo().explain("training.nothing", ran.path)
+    ran.forget()
