@@ -29,6 +29,7 @@ KEYS = (
 )
 """Every key that is read, as docs/configuration.md lists them."""
 
+_MAX_BYTES = 1 << 20
 _KNOWN_TABLES = frozenset({"project", "pipelines", "stacks", "metrics", "policy", "remotes"})
 _KNOWN_TABLES |= {"materializers"}
 _PROJECT = re.compile(r"^\[project\][^\n]*\n", re.MULTILINE)
@@ -62,6 +63,8 @@ def read(path: Path) -> Config:
 
     Only the format is judged here; whether a stack's flavor exists is the stack's question.
     """
+    if path.exists() and not (path.is_file() and path.stat().st_size <= _MAX_BYTES):
+        raise ConfigError(f"{path} is no file of settings", hint=f"`ls -l {FILE}`")
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:

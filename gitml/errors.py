@@ -148,7 +148,10 @@ class MissingBytes(GitmlError):
 
 def _plain(error: BaseException) -> str:
     """An error that is not ours, as one line of text."""
-    text = str(error).strip() or "no message"
+    try:
+        text = str(error).strip() or "no message"
+    except Exception:  # noqa: BLE001 - a class of the user's whose text cannot be made
+        text = "no message"
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
         return f"{error.strerror.lower()}{where}"

@@ -423,8 +423,8 @@ class Repo:
     def save(self, value: Any, name: str) -> StoredOutput:
         """A value stored by hand under an artifact's name; what loads it gets it as a source.
 
-        ``value`` may be a ``Path``: then the file or folder itself is stored. Bytes that were saved
-        before are the same version, and the newest again.
+        ``value`` may be a ``Path``: then the file or folder itself is stored. Saving the same bytes
+        again changes nothing.
         """
         import time
 
@@ -448,9 +448,9 @@ class Repo:
         )
         source, tag = recorder.saved(record, now)
         ref = saved_ref(name, output.digest)
-        before = next((one.target for one in self.index.refs_below(ref) if one.name == ref), None)
-        recorder.publish_few([Change(ref, tag, before)], f"save {name}")
-        self.index.refresh()
+        if not any(one.name == ref for one in self.index.refs_below(ref)):
+            recorder.publish_few([Change(ref, tag, None)], f"save {name}")
+            self.index.refresh()
         return StoredOutput(output, source, self.parts)
 
     # Models, versions, stages
@@ -612,10 +612,20 @@ class Repo:
         if head is not None and record_code(self.odb, head) != head and self.git.branch():
             code = record_code(self.odb, head)
             yield f"the branch ends in a record; `git reset --soft {code.short}` takes it off"
+        elif head is not None and self._stands_on_record(head):
+            yield (
+                "the branch goes on from a record, so all that runs on it seems to descend from "
+                "that; `git rebase --onto CODE RECORD` takes the record out"
+            )
         for one in tree.dirty_submodules if tree else ():
             yield f"the submodule {one} has changes of its own: a run would be refused"
         for oid, text in self.index.problems():
             yield f"the record {oid.short} cannot be read ({text}): `gitml fsck`"
+
+    def _stands_on_record(self, head: ObjectId) -> bool:
+        """Whether a code commit carries a record's folder: it was made on top of the record."""
+        found = self.odb.file(head, ".gitml/.gitattributes")
+        return found is not None and record_code(self.odb, head) == head
 
     def fsck(self) -> Report:
         """Every record and every blob checked; problems name the versions that they affect."""
@@ -625,7 +635,8 @@ class Repo:
         return Report(tuple(done.problems), len(done.checked), len(done.blobs))
 
     def reindex(self) -> int:
-        """Make the index again from git alone; the number of refs read."""
+        """Make what is derived again: the index from git, the packs' indexes; the refs read."""
+        self.store.recover()
         return self.index.rebuild()
 
     def _refuse_second_config(self, here: Path) -> None:

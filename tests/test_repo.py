@@ -156,9 +156,10 @@ def test_an_artifact_is_asked_for_by_an_artifact_s_name(ran: Workshop) -> None:
     with pytest.raises(UsageError, match="clf@v2 is a version, not an artifact") as caught:
         repo.artifact("clf@v2")
     assert "`clf@v2:model`" in (caught.value.hint or "")
+    repo.save(1, "clf")
+    assert ran.repo().artifact("clf").load() == 1, "a bare name is an artifact's here"
     with pytest.raises(AmbiguousName):
-        repo.save(1, "clf")
-        ran.repo().artifact("clf")
+        ran.repo().resolve("clf")
 
 
 def test_metadata_is_added_without_rewriting(ran: Workshop) -> None:

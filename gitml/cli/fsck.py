@@ -52,6 +52,7 @@ def fsck(repo: Repo, as_json: bool) -> None:
         raise CorruptData(f"{render.count(len(harmful), 'problem')} in {looked_at}")
     if report.problems:
         render.tell(f"Nothing is lost: {looked_at} are whole, damaged copies are passed over")
+        render.tell("Next: `gitml reindex` makes damaged indexes again")
 
 
 @click.command()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -111,6 +113,10 @@ class Program(Noun):
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         """Run one command line and exit with its code; what fails is said in one style."""
         arguments = list(sys.argv[1:] if args is None else args)
+        for stream in ("stdout", "stderr"):  # closed by who called us, as cron and daemons do
+            if getattr(sys, stream) is None:
+                sink = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for good
+                setattr(sys, stream, sink)
         invocation = Invocation()
         try:
             code = super().main(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from gitml.errors import UsageError
+from gitml.errors import GitmlError, UsageError
 
 if TYPE_CHECKING:
     from gitml.repo import Repo
@@ -36,8 +36,11 @@ class Invocation:
         from gitml.repo import Repo
 
         repo = Repo.discover(Path.cwd(), environment=os.environ, stack=self.stack)
-        for commit in repo.recover():
-            render.tell(f"Recorded the run {repo.short(commit)} whose process was killed")
+        try:
+            for commit in repo.recover():
+                render.tell(f"Recorded the run {repo.short(commit)} whose process was killed")
+        except GitmlError as error:  # reading goes on; the journal waits for the next command
+            render.tell(f"A run whose process was killed cannot be recorded yet: {error.message}")
         return repo
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gitml.entities.ids import Digest, ObjectId
-from gitml.errors import CorruptData
+from gitml.errors import CorruptData, UsageError
 
 JSON = None | bool | int | float | str | list[Any] | dict[str, Any]
 R = TypeVar("R")
@@ -41,9 +41,16 @@ def dump(document: Mapping[str, Any]) -> bytes:
     """The canonical bytes of a JSON document; raises ValueError for NaN and infinities.
 
     Half a surrogate pair, as file names that are no UTF-8 have them, stands as its JSON escape.
+    Raises UsageError for a document that no reader would take.
     """
     text = json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    data = text.encode("utf-8", "backslashreplace") + b"\n"
+    if len(data) > MAX_DOCUMENT:
+        raise UsageError(
+            f"a record would have {len(data) >> 20} MiB, and {MAX_DOCUMENT >> 20} are the limit",
+            hint="large values are outputs of a step, not parameters or metadata",
+        )
+    return data
 
 
 def dump_line(document: Mapping[str, Any]) -> str:

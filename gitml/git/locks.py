@@ -34,10 +34,9 @@ def announced(git: Git, pid: int, moves: Mapping[str, str]) -> Iterator[None]:
     folder = _folder(git)
     make_directories(folder)
     path = folder / f"{ProcessIdentity.of(pid).to_text()}+{os.urandom(4).hex()}"
-    text = codec.dump_line({_PACKED: "", **moves})
-    with storage_errors(path):
-        path.write_text(text, encoding="ascii")
     try:
+        with storage_errors(path):
+            path.write_text(codec.dump_line({_PACKED: "", **moves}), encoding="ascii")
         yield
     finally:
         path.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import subprocess
+import time
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from gitml.git.process import Git, GitFailed
 
 _TYPES = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
 _REF_DELTA = 7
+_LONELY_SECONDS = 3600
 _KEPT_BY = "gitml "
 
 FILE = 0o100644
@@ -385,12 +387,21 @@ class Keep:
 
 
 def _release_abandoned(folder: Path) -> None:
-    """Release packs whose writer was killed before it could: gc would keep them for ever."""
+    """Release packs whose writer was killed before it could: gc would keep them for ever.
+
+    git makes the file before the pack, so one that it was killed over holds nothing; it is tidied
+    up when no living git can be about to bring the pack.
+    """
     for path in folder.glob("pack-*.keep"):
         with contextlib.suppress(OSError, CorruptData, UnicodeDecodeError):
             text = path.read_text("ascii").strip()
             owner = text.removeprefix(_KEPT_BY)
-            if owner != text and not ProcessIdentity.parse(owner).is_alive():
+            if owner != text:
+                abandoned = not ProcessIdentity.parse(owner).is_alive()
+            else:
+                empty = not text and not path.with_suffix(".pack").exists()
+                abandoned = empty and time.time() - path.stat().st_mtime > _LONELY_SECONDS
+            if abandoned:
                 path.unlink()
 
 

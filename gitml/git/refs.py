@@ -35,7 +35,8 @@ class Change:
     """One move in a transaction.
 
     ``new`` None deletes; ``old`` None demands that the ref is not there yet. So nothing moves by
-    accident: every change names what it replaces.
+    accident: every change names what it replaces. Where both are the same, the ref stays, and has
+    to be that when the others move.
     """
 
     name: str
@@ -77,7 +78,10 @@ def update(git: Git, changes: Iterable[Change], reason: str) -> None:
     for move in moves:
         old = _NONE if move.old is None else str(move.old)
         new = _NONE if move.new is None else str(move.new)
-        commands.append(f"update {move.name}\0{new}\0{old}")
+        if new == old:
+            commands.append(f"verify {move.name}\0{old}")
+        else:
+            commands.append(f"update {move.name}\0{new}\0{old}")
     commands += ["prepare", "commit", ""]
     stdin = "\0".join(commands).encode()
     words = ""

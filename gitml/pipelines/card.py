@@ -34,6 +34,9 @@ def _table(title: str, head: str, rows: Mapping[str, Any]) -> list[str]:
 
 def _text(text: str) -> str:
     """Text that Markdown shows as it is."""
+    text = "".join(
+        one if one.isprintable() or one in "\n\t" else f"\\u{ord(one):04x}" for one in text
+    )
     for mark in "\\`*_[]<>|#":
         text = text.replace(mark, "\\" + mark)
     return " ".join(text.split()) or " "

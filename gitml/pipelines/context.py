@@ -105,6 +105,13 @@ def _number(value: Any, name: str) -> float:
             f"the metric `{name}` is a {type(value).__name__}, not a number",
             hint="`log_metadata` takes texts and lists",
         )
+    try:
+        float(value)
+    except OverflowError as error:
+        raise UsageError(
+            f"the metric `{name}` is too large for a number of 64 bits",
+            hint="`log_metadata({...: str(value)})` keeps its digits",
+        ) from error
     return value
 
 

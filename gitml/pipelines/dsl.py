@@ -10,13 +10,15 @@ import collections.abc
 import contextvars
 import functools
 import inspect
+import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 
 from gitml.entities.ids import check_model_name, check_name
-from gitml.errors import UsageError
+from gitml.errors import GitmlError, UsageError
 
 PARAMETER_TYPES = (type(None), bool, int, float, str)
 
@@ -260,6 +262,15 @@ class PipelineFunction:
         token = _composition.set(composition)
         try:
             self.function(**arguments)
+        except GitmlError:
+            raise
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+            raise GitmlError(
+                f"the body of the pipeline {self.name} raised at {place}, before any step ran",
+                hint="the body only calls steps; work on values belongs into a step",
+            ) from error
         finally:
             _composition.reset(token)
         if not composition.nodes:

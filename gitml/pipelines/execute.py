@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import posixpath
+import os
 import sys
 import time
 import types
@@ -49,6 +50,10 @@ from gitml.store.store import Store, Writer
 
 _DATA = "data:"
 """Before the path of a data file, in the name under which a step has loaded it."""
+
+
+_TRIED = 16
+"""Executions with a key that are looked at, newest first, before a step is rather run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,7 @@ class Execution:
     done: dict[str, Done] = field(default_factory=dict)
     log: Log | None = None
     current: str = ""
+    _by_key: dict[str, dict[tuple[object, ...], list[StepEntry]]] = field(default_factory=dict)
     _reachable: dict[ObjectId, bool] = field(default_factory=dict)
     _descending: dict[ObjectId, bool] = field(default_factory=dict)
     _warned: set[str] = field(default_factory=set)
@@ -209,11 +215,33 @@ class Execution:
         """
         if not self.cache:
             return None
-        usable = [e for e in self.index.steps_with_key(key.digest) if self._usable(e)]
-        for entry in usable:
+        given = [one.commit for one in inputs.values()]
+        candidates = self._candidates(key.digest)
+        exact = candidates.get((planned.name, *given), [])
+        others = [one for one in candidates.get((), []) if one not in exact]
+        usable = None
+        for entry in [*exact[:_TRIED], *others[:_TRIED]]:
+            if not self._usable(entry):
+                continue
             if self._same_commit(entry, inputs):
                 return entry
-        return usable[0] if usable else None
+            usable = usable or entry
+        return usable
+
+    def _candidates(self, key: str) -> dict[tuple[object, ...], list[StepEntry]]:
+        """The executions with a key, newest first: all of them, and by step and input commits.
+
+        The same step called again and again on equal bytes has one key: the execution of this very
+        place in the graph comes first, so that a chain does not become a tangle.
+        """
+        if key not in self._by_key:
+            grouped: dict[tuple[object, ...], list[StepEntry]] = {(): []}
+            for entry in self.index.steps_with_key(key):
+                grouped[()].append(entry)
+                place = (entry.record.name, *(one.commit for one in entry.record.inputs))
+                grouped.setdefault(place, []).append(entry)
+            self._by_key[key] = grouped
+        return self._by_key[key]
 
     def _usable(self, entry: StepEntry) -> bool:
         record = entry.record
@@ -271,11 +299,20 @@ class Execution:
 
     def _descends(self, commit: ObjectId) -> bool:
         """Whether a record and all that it was made of stand on code that belongs to this run's."""
-        if commit not in self._descending:
-            entry = self.index.step(commit)
-            self._descending[commit] = entry is None or (
-                self._belongs(entry.record.code) and all(map(self._descends, entry.parents[1:]))
-            )
+        todo = [commit]
+        while todo:
+            one = todo[-1]
+            entry = self.index.step(one) if one not in self._descending else None
+            above = entry.parents[1:] if entry is not None else ()
+            unknown = [parent for parent in above if parent not in self._descending]
+            if unknown:
+                todo += unknown
+                continue
+            if one not in self._descending:
+                self._descending[one] = entry is None or (
+                    self._belongs(entry.record.code) and all(self._descending[p] for p in above)
+                )
+            todo.pop()
         return self._descending[commit]
 
     def _ancestor(self, commit: ObjectId) -> bool:
@@ -380,7 +417,7 @@ class Execution:
         observer = Observer(self.root, planned.closure, [*planned.step.files, *data])
         try:
             with self.capture.step(printed), observer, context.running(running):
-                returned = planned.step.function(**arguments)
+                returned = _called(planned.step.function, arguments)
         except GitmlError:
             raise
         except Exception as error:
@@ -465,6 +502,16 @@ class Execution:
         self._warned.update(fresh)
         if fresh:
             self.tell(StepEvent("", "note", notes=tuple(fresh)))
+
+
+def _called(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """What a step's function returns; a child that it forked ends here instead of going on."""
+    process = os.getpid()
+    try:
+        return function(**arguments)
+    finally:
+        if os.getpid() != process:
+            os._exit(0 if sys.exc_info()[0] is None else 1)
 
 
 def _as_it_is(planned: PlannedStep, entry: StepEntry) -> Done:

@@ -19,7 +19,7 @@ from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.pointer import Pointer
 from gitml.entities.records import Code, Failure, Run, RunStep, Version, VersionArtifact
-from gitml.errors import GitmlError, RaceLost, StepFailed, StorageError
+from gitml.errors import GitmlError, MissingBytes, RaceLost, StepFailed, StorageError
 from gitml.git import locks, refs
 from gitml.git.odb import Odb
 from gitml.git.process import Git
@@ -105,7 +105,7 @@ class Runner:
             self._name_left_out(execution)
             try:
                 orchestrator.run(execution.plan.steps, execution.step)
-            except (Exception, KeyboardInterrupt, SystemExit) as error:
+            except BaseException as error:
                 self._record_failure(execution, error)
                 raise
             try:
@@ -198,6 +198,11 @@ class Runner:
         """Make the run's bytes durable, then its records, then its refs."""
         started, now = execution.started, time.time()
         plan, done = execution.plan, list(execution.done.values())
+        if plan.code.commit not in self.odb:
+            raise MissingBytes(
+                f"git has collected the snapshot {plan.code.commit.short} during the run",
+                hint="commit your changes, then run it again; `git gc` without `--prune=now` waits",
+            )
         metrics = united({one.name: one.metrics for one in done})
         makes = plan.model if state == "completed" else None
         model = self._model_state(makes.name) if makes else None
@@ -327,17 +332,20 @@ class Runner:
         found = journal.orphans(self.journals)
         if found or any(self.store.layout.abandoned()):
             self.store.recover()
-        return [commit for one in found if (commit := self._replay(one)) is not None]
+        commits = [commit for one in found if (commit := self._replay(one)) is not None]
+        if commits:
+            self.index.refresh()
+        return commits
 
     def _replay(self, orphan: Orphan) -> ObjectId | None:
         """The commit of a killed run, made of its journal; None where nothing finished."""
         header = orphan.header
-        if not orphan.steps or self._is_recorded(header):
+        if not orphan.steps or not self._is_worth_recording(orphan):
             orphan.path.unlink(missing_ok=True)
             return None
+        code = codec.from_document(Code, header["code"], orphan.path.name)
         recorder = Recorder(self.git, self.odb, Person(*header["person"]))
         done = self._rebuilt(orphan, recorder)
-        code = codec.from_document(Code, header["code"], orphan.path.name)
         last = max(one.at for one in orphan.steps)
         steps = [RunStep(d.name, "cached" if d.cached else "completed", d.commit) for d in done]
         left = [name for name in header["steps"] if name not in {one.name for one in done}]
@@ -364,10 +372,12 @@ class Runner:
         orphan.path.unlink(missing_ok=True)
         return commit
 
-    def _is_recorded(self, header: Mapping[str, Any]) -> bool:
-        """Whether the run was published, and only its journal outlived it."""
-        runs = self.index.runs(pipeline=header["pipeline"])
-        return any(one.record.started == header["started"] for one in runs)
+    def _is_worth_recording(self, orphan: Orphan) -> bool:
+        """Whether a run was not published before the kill, and git has kept its snapshot since."""
+        code = codec.from_document(Code, orphan.header["code"], orphan.path.name)
+        started = orphan.header["started"]
+        recorded = self.index.runs(pipeline=orphan.header["pipeline"])
+        return code.commit in self.odb and all(one.record.started != started for one in recorded)
 
     def _rebuilt(self, orphan: Orphan, recorder: Recorder) -> list[Done]:
         """The finished steps of a journal as commits again, up to one that cannot be rebuilt."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.entities.records import Output
-from gitml.errors import NameNotFound, UsageError
+from gitml.errors import CorruptData, NameNotFound, UsageError
 from gitml.fs import judge_relative_path
 from gitml.history.record import Recorder
 from gitml.pipelines.plan import Pinned
@@ -19,7 +19,13 @@ def take(root: Path, path: str, writer: Writer, recorder: Recorder) -> Pinned:
 
     Where a pointer stands beside it, the digests must agree. Raises NameNotFound, UsageError.
     """
-    name = judge_relative_path(posixpath.normpath(path).encode("utf-8", "surrogateescape"))
+    try:
+        name = judge_relative_path(posixpath.normpath(path).encode("utf-8", "surrogateescape"))
+    except CorruptData as error:
+        raise UsageError(
+            f"{path!r} does not lead to data of this repository",
+            hint='paths are relative to its root: `data("data/raw.csv")`',
+        ) from error
     file = root / name
     if not file.exists():
         raise NameNotFound(

@@ -126,6 +126,8 @@ class Promoter:
             document = codec.to_document(stone)
             tag = recorder.line_tag(name, commit, f"{model} deleted v{n}", document, now)
             changes.append(Change(f"{TAGS}/{name}", tag, None))
+        stages = self.index.refs_below(f"{STAGES}/{model}/")
+        changes += [Change(one.name, one.target, one.target) for one in stages]
         if not numbers:
             changes.append(Change(version_ref(model, commit), None, commit))
         self._publish(recorder, changes, f"delete {label}")
@@ -188,6 +190,8 @@ class Promoter:
         below = {ref.name: ref.target for ref in self.index.refs_below(stage_ref)}
         current = below.get(stage_ref)
         changes.append(Change(f"{TAGS}/{name}", tag, None))
+        numbers = [n for n, one in state.numbers.items() if one == version]
+        changes += [Change(f"{TAGS}/{state.name}@deleted/{n}", None, None) for n in numbers]
         if version is not None or current is not None:
             changes.append(Change(stage_ref, tag if version is not None else None, current))
         try:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from gitml.errors import CorruptData, GitmlError
+from gitml.errors import CorruptData, GitmlError, MissingBytes
+from gitml.pipelines.execute import StepEvent
 from tests.faults.killing import judge, leftovers
 from tests.workshop import Workshop, group_of, load, states, wait_for
 
@@ -103,8 +104,9 @@ def test_kill_nine_in_a_step(slow: Workshop) -> None:
         process.communicate(timeout=60)
     assert slow.repo().runs() == [], "nothing could be recorded by the dead"
     judge(slow)
-    (commit,) = slow.repo().recover()
-    (run,) = slow.repo().runs(state="failed")
+    repo = slow.repo()
+    (commit,) = repo.recover()
+    (run,) = repo.runs(state="failed")
     assert run.id == commit
     assert run.status == "interrupted"
     assert states(run) == {"first": "completed", "second": "interrupted", "third": "skipped"}
@@ -113,6 +115,39 @@ def test_kill_nine_in_a_step(slow: Workshop) -> None:
     again = slow.run("slow", {"wait": False})
     assert states(again) == {"first": "cached", "second": "completed", "third": "completed"}
     assert leftovers(slow) == []
+    judge(slow)
+
+
+def test_gc_after_a_kill_takes_the_snapshot_and_nothing_breaks(slow: Workshop) -> None:
+    """What only the journal remembers is git's to collect."""
+    text = (slow.path / "pipelines/slow.py").read_text()
+    slow.code("pipelines/slow.py", text.replace("return 1", "return 10"), None)
+    with group_of(started(slow, "pipelines/slow.py")) as process:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+    slow.git("gc", "--quiet", "--prune=now")
+    assert slow.repo().recover() == []
+    assert leftovers(slow) == []
+    run = slow.run("slow", {"wait": False})
+    assert load(run, "third") == 12
+    judge(slow)
+
+
+def test_gc_during_a_run_cannot_make_it_a_broken_record(slow: Workshop) -> None:
+    text = (slow.path / "pipelines/slow.py").read_text()
+    slow.code("pipelines/slow.py", text.replace("return 1", "return 10"), None)
+
+    def collect(event: StepEvent) -> None:
+        if (event.step, event.state) == ("third", "started"):
+            slow.git("gc", "--quiet", "--prune=now")
+
+    error = slow.fails("slow", {"wait": False}, tell=collect)
+    assert isinstance(error, MissingBytes)
+    assert "git has collected the snapshot" in error.message
+    assert slow.repo().runs() == []
+    judge(slow)
+    slow.commit("now it is committed")
+    assert slow.run("slow", {"wait": False}, tell=collect).status == "completed"
     judge(slow)
 
 

@@ -513,6 +513,38 @@ def test_parameters_of_every_kind_reach_the_step_and_the_record(steps: Write) ->
         assert bench.states("example", changed) == {"show": "completed"}, changed
 
 
+def test_partials_and_steps_made_in_a_loop(steps: Write) -> None:
+    bench = steps(
+        """
+        import functools
+
+        def scaled(value: int, by: int) -> int:
+            return value * by
+
+        by_three = step(name="by-three")(functools.partial(scaled, by=3))
+        others = [step(name=f"by-{n}")(functools.partial(scaled, by=n)) for n in (4, 5)]
+
+        @step
+        def one() -> int:
+            return 1
+
+        @pipeline
+        def example():
+            value = by_three(one())
+            for other in others:
+                value = other(value)
+        """
+    )
+    run = bench.run("example")
+    assert list(run.steps) == ["one", "by-three", "by-4", "by-5"]
+    assert load(run, "by-5") == 60
+    assert run.steps["by-three"].parameters == {"by": 3}
+    assert set(bench.states("example").values()) == {"cached"}
+    again = bench.run("example", {"by-4.by": 6})
+    assert load(again, "by-5") == 90
+    assert states(again)["by-three"] == "cached"
+
+
 def test_outputs_and_artifacts_are_what_they_were(steps: Write) -> None:
     bench = steps(
         """
