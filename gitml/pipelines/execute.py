@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import posixpath
 import os
+import posixpath
 import sys
 import time
 import types
