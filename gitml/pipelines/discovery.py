@@ -99,6 +99,13 @@ def choose(text: str, root: Path, paths: Iterable[str], here: Path) -> Definitio
         spellings = " or ".join(f"`{_inside(one.path, root)}:{text}`" for one in hits)
         raise AmbiguousName(f"several pipelines are called {text}", hint=f"write {spellings}")
     if not hits:
+        for candidate in (one for path in paths for one in _python_files(root / path)):
+            if fault := _syntax_fault(candidate):
+                broken = _inside(candidate, root)
+                raise NameNotFound(
+                    f"no pipeline is called `{text}`, and {broken} is no valid Python",
+                    hint=f"{fault}; `python -m py_compile {broken}` shows it",
+                )
         where = ", ".join(paths)
         raise NameNotFound.among(
             "pipeline",
@@ -115,6 +122,8 @@ def _in_file(file: Path, name: str | None, root: Path) -> Definition:
         raise NameNotFound(f"no such file: {file}")
     _inside(file, root)
     known = definitions(file)
+    if not known and (fault := _syntax_fault(file)):
+        raise UsageError(f"{_inside(file, root)} is no valid Python: {fault}")
     if name is not None:
         for one in known:
             if name in (one.name, one.function):
@@ -127,6 +136,17 @@ def _in_file(file: Path, name: str | None, root: Path) -> Definition:
             f"{file.name} defines {what}", hint=f"write {spellings}" if known else None
         )
     return known[0]
+
+
+def _syntax_fault(file: Path) -> str | None:
+    """Where and why a file cannot be parsed, None where it can."""
+    try:
+        ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        return f"line {error.lineno}: {error.msg}"
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None
 
 
 def _inside(path: Path, root: Path) -> Path:
