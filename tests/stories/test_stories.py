@@ -113,9 +113,8 @@ def test_story_08_a_private_library_shows_with_its_revision(
     target = bob.path.with_name("installed")
     flags = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(target)]
     url = f"git+{library.path.as_uri()}@{revision}"
-    bob.python(
-        "-m", "pip", "install", "--disable-pip-version-check", *flags, f"private-lib @ {url}"
-    )
+    wanted = f"{url}#egg=private-lib"  # pip 23 takes `name @ git+file:…` for a path
+    bob.python("-m", "pip", "install", "--disable-pip-version-check", *flags, wanted)
     monkeypatch.setenv("PYTHONPATH", str(target))
     bob.code("run.py", "from pipelines.features import features\nfeatures()\n")
     bob.python("run.py")
