@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from gitml.entities.ids import Digest
 from gitml.errors import StorageError, UsageError
-from gitml.fs import storage_errors, write_fully
+from gitml.fs import judge_relative_paths, storage_errors, write_fully
 from gitml.store.digest import new_hasher, read_pieces
 from gitml.store.tree import EXECUTABLE, REGULAR, SYMLINK, Tree, TreeEntry, judge_link_target
 
@@ -23,10 +24,17 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class Member(NamedTuple):
+    """A stored file or link of a folder, with its stat when its bytes were read."""
+
+    entry: TreeEntry
+    stat: os.stat_result
+
+
 class SourceFile:
     """A regular file that is read one or more times and must stay the same meanwhile.
 
-    A context manager. ``size`` is in bytes, as it was at the beginning.
+    A context manager. ``stat`` and ``size``, in bytes, are as they were at the beginning.
     """
 
     def __init__(self, path: Path, *, follow: bool = True) -> None:
@@ -36,11 +44,11 @@ class SourceFile:
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
         with storage_errors(path, "read"):
             self._descriptor = os.open(path, flags)
-            self._before = os.fstat(self._descriptor)
-        self.size = self._before.st_size
-        if not stat.S_ISREG(self._before.st_mode):
+            self.stat = os.fstat(self._descriptor)
+        self.size = self.stat.st_size
+        if not stat.S_ISREG(self.stat.st_mode):
             self.close()
-            raise UsageError(f"cannot store {path}: it is {_kind_of(self._before)}")
+            raise UsageError(f"cannot store {path}: it is {_kind_of(self.stat)}")
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -95,20 +103,32 @@ class SourceFile:
         """Raise StorageError if the name now means other bytes than those that were read."""
         with storage_errors(self.path, "read"):
             now = self.path.stat()
-        before = self._before
-        if (now.st_size, now.st_mtime_ns, now.st_ino, now.st_dev) != (
-            before.st_size,
-            before.st_mtime_ns,
-            before.st_ino,
-            before.st_dev,
-        ):
+        if not is_unchanged(self.stat, now):
             raise self._changed()
 
     def _changed(self) -> StorageError:
-        return StorageError(
-            f"{self.path} changed while it was read",
-            hint="nothing was recorded; run the same command again when no program writes there",
-        )
+        return changed_while_read(self.path)
+
+
+def is_unchanged(before: os.stat_result, now: os.stat_result) -> bool:
+    """Whether two looks at a name saw the same file with, as far as one can tell, the same bytes.
+
+    The time of the last change of the inode is no part of it: a link made elsewhere moves it.
+    """
+    return (before.st_size, before.st_mtime_ns, before.st_ino, before.st_dev) == (
+        now.st_size,
+        now.st_mtime_ns,
+        now.st_ino,
+        now.st_dev,
+    )
+
+
+def changed_while_read(path: Path) -> StorageError:
+    """The error for a file that is not what it was when reading it began."""
+    return StorageError(
+        f"{path} changed while it was read",
+        hint="nothing was recorded; run the same command again when no program writes there",
+    )
 
 
 def list_directory(root: Path) -> list[tuple[str, int]]:
@@ -126,7 +146,7 @@ def list_directory(root: Path) -> list[tuple[str, int]]:
                 if one.is_dir(follow_symlinks=False):
                     pending.append(name + "/")
                 else:
-                    found.append((name, _tree_mode(one.stat(follow_symlinks=False), one.path)))
+                    found.append((name, tree_mode(one.stat(follow_symlinks=False), one.path)))
     return found
 
 
@@ -177,7 +197,10 @@ def write_tree(
         try:
             for entry in tree.entries:
                 if entry.mode != SYMLINK:
-                    _write_file(folders, entry, target / entry.path, write_blob)
+                    shown = target / entry.path
+                    with storage_errors(shown):
+                        folder, name = folders.of(entry.raw_path)
+                    _write_file(folder, name, entry, shown, write_blob)
             for entry in tree.entries:
                 if entry.mode == SYMLINK:
                     link = read_link(entry)
@@ -194,6 +217,70 @@ def write_tree(
 
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def restore_entries(
+    root: Path,
+    entries: Sequence[TreeEntry],
+    write_blob: Callable[[TreeEntry, int, Path], None],
+    read_link: Callable[[TreeEntry], bytes],
+) -> list[os.stat_result]:
+    """Create or replace the file or link of each entry below ``root``; their stats, in order.
+
+    Each gets its name by a rename in its own folder when it is whole. Missing folders are made;
+    what stands where a folder or a file must be, a symbolic link above all, is left alone and
+    UsageError names it. Raises StorageError and what the two callables raise, with the entry
+    at which it stopped as it was.
+    """
+    judge_relative_paths(entry.raw_path for entry in entries)
+    stats = []
+    with storage_errors(root):
+        folders = _Folders(root)
+    try:
+        for entry in entries:
+            shown = root / entry.path
+            with _named_obstacles(root, entry.path):
+                folder, name = folders.of(entry.raw_path)
+            temporary = f".gitml-{secrets.token_hex(8)}.tmp".encode()
+            try:
+                if entry.mode == SYMLINK:
+                    link = read_link(entry)
+                    judge_link_target(entry.path, link)
+                    with storage_errors(shown):
+                        os.symlink(link, temporary, dir_fd=folder)
+                else:
+                    _write_file(folder, temporary, entry, shown, write_blob)
+                with _named_obstacles(root, entry.path):
+                    os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                    stats.append(os.stat(name, dir_fd=folder, follow_symlinks=False))
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=folder)
+                raise
+    finally:
+        folders.close()
+    return stats
+
+
+@contextmanager
+def _named_obstacles(root: Path, path: str) -> Iterator[None]:
+    """Turn an OSError of the block into UsageError where something stands in the way of a path."""
+    try:
+        yield
+    except OSError as error:
+        place = root
+        for component in path.split("/"):
+            place /= component
+            with suppress(OSError):
+                found = place.lstat()
+                is_folder = stat.S_ISDIR(found.st_mode)
+                if is_folder == (place == root / path):
+                    raise UsageError(
+                        f"cannot write {root / path}: {place} is {_kind_of(found)}",
+                        hint=f"look at it, and move it away with `mv {place} {place}.old`",
+                    ) from error
+        with storage_errors(root / path):
+            raise
 
 
 def fill(descriptor: int, pieces: Iterator[bytes], path: Path) -> None:
@@ -241,14 +328,14 @@ class _Folders:
 
 
 def _write_file(
-    folders: _Folders,
+    folder: int,
+    name: bytes,
     entry: TreeEntry,
     shown: Path,
     write_blob: Callable[[TreeEntry, int, Path], None],
 ) -> None:
-    """Create one file of a tree and have it filled."""
+    """Create one file of a tree in an open folder and have it filled."""
     with storage_errors(shown):
-        folder, name = folders.of(entry.raw_path)
         mode = 0o777 if entry.mode == EXECUTABLE else 0o666
         descriptor = os.open(name, _NEW_FILE, mode, dir_fd=folder)
     try:
@@ -262,7 +349,7 @@ def _beside(target: Path) -> Path:
     return target.with_name(f".gitml-{secrets.token_hex(8)}.tmp")
 
 
-def _tree_mode(status: os.stat_result, path: str) -> int:
+def tree_mode(status: os.stat_result, path: Path | str) -> int:
     """The mode that a tree has for this file; raises UsageError for what it cannot hold."""
     if stat.S_ISLNK(status.st_mode):
         return SYMLINK
@@ -276,6 +363,7 @@ def _kind_of(status: os.stat_result) -> str:
     return {
         stat.S_IFDIR: "a folder",
         stat.S_IFLNK: "a symbolic link",
+        stat.S_IFREG: "a file",
         stat.S_IFIFO: "a named pipe",
         stat.S_IFSOCK: "a socket",
         stat.S_IFCHR: "a device",

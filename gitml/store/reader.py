@@ -7,17 +7,17 @@ noticed only by who checks; only when none is good does reading fail.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError, UsageError
+from gitml.store.arrow import decode as decode_tree
 from gitml.store.digest import new_hasher
-from gitml.store.directory import fill, new_file_beside, write_tree
+from gitml.store.directory import fill, new_file_beside, restore_entries, write_tree
 from gitml.store.tree import MAX_ARROW_BYTES, MAX_ENTRIES, Tree, TreeEntry
-from gitml.store.tree import decode as decode_tree
 
 Kind = Literal["blob", "tree"]
 T = TypeVar("T")
@@ -88,6 +88,16 @@ class Reader:
             return
         with new_file_beside(target) as descriptor:
             self._fill(digest, descriptor, target)
+
+    def restore(self, root: Path, entries: Sequence[TreeEntry]) -> Sequence[os.stat_result]:
+        """Create or replace the file or link of each entry below the existing folder ``root``.
+
+        Gives the stats of what was written, in order. Each is verified, then renamed into place
+        in its own folder; missing folders are made, nothing is written through a symbolic link
+        and nothing is removed. On an error (as `read`; UsageError for what stands in the way)
+        what was written so far stays, each whole.
+        """
+        return restore_entries(root, entries, self._fill_file, self._read_link)
 
     def _copies(self, digest: Digest) -> Iterator[Copy]:
         """Every copy that is known of, the likeliest first."""
@@ -175,7 +185,7 @@ def verified_tree(copy: Copy) -> Tree:
         if len(data) > MAX_ARROW_BYTES:
             raise CorruptData(f"a tree has at most {MAX_ARROW_BYTES:,} bytes")
     tree = decode_tree(bytes(data), copy.stored.digest)
-    if (tree.size, len(tree.entries)) != (copy.stored.size, copy.stored.entries):
+    if (tree.size, len(tree)) != (copy.stored.size, copy.stored.entries):
         raise CorruptData("the tree has not the size that the pack says")
     return tree
 

@@ -8,18 +8,25 @@ write at once without locks, since everything visible is immutable and named by 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from gitml.entities.ids import Digest
-from gitml.errors import CorruptData, StorageError, UsageError
+from gitml.errors import CorruptData, UsageError
 from gitml.fs import judge_relative_paths, storage_errors, sync_directory
+from gitml.store import arrow, repair
 from gitml.store import codec as codecs
-from gitml.store import repair
 from gitml.store import tree as trees
 from gitml.store.digest import hash_bytes
-from gitml.store.directory import SourceFile, list_directory
+from gitml.store.directory import (
+    Member,
+    SourceFile,
+    changed_while_read,
+    is_unchanged,
+    list_directory,
+    tree_mode,
+)
 from gitml.store.holdings import Holdings, described
 from gitml.store.layout import discard
 from gitml.store.pack import BLOB, TREE, PackBuilder
@@ -27,7 +34,7 @@ from gitml.store.reader import Copy, Reader, StoredObject
 from gitml.store.repair import Damage
 from gitml.store.tree import Tree, TreeEntry, judge_link_target
 
-__all__ = ["Damage", "Store", "StoredObject", "Tree", "TreeEntry", "Writer"]
+__all__ = ["Damage", "Member", "Store", "StoredObject", "Tree", "TreeEntry", "Writer"]
 
 LARGE = 4 * 1024 * 1024
 """From this size on, in bytes, files are streamed, and kept loose if they do not compress."""
@@ -126,25 +133,34 @@ class Writer(Reader):
         something changes while it is read.
         """
         listing = sorted(list_directory(path))
-        try:
-            judge_relative_paths(name.encode("utf-8", "surrogateescape") for name, _ in listing)
-        except CorruptData as error:
-            raise UsageError(f"cannot store the folder {path}") from error
-        tree = Tree.of([self._put_member(path, name, mode) for name, mode in listing])
+        tree = Tree.of(member.entry for member in self.put_members(path, listing))
         if sorted(list_directory(path)) != listing:
-            raise StorageError(f"{path} changed while it was read")
+            raise changed_while_read(path)
         return self.put_tree(tree), tree.size
+
+    def put_members(self, root: Path, names: Sequence[tuple[str, int]]) -> Sequence[Member]:
+        """Store the files and links of a folder that are named with their tree modes.
+
+        Gives an entry and the stat for each, in order; `list_directory` makes such names. Raises
+        UsageError for what cannot be checked out safely again (as `put_directory`), and
+        StorageError, also for a file that changes while it is read.
+        """
+        try:
+            judge_relative_paths(name.encode("utf-8", "surrogateescape") for name, _ in names)
+        except CorruptData as error:
+            raise UsageError(f"cannot store the folder {root}") from error
+        return [self._put_member(root, name, mode) for name, mode in names]
 
     def put_tree(self, tree: Tree) -> Digest:
         """Store a tree, whose files must be stored by themselves; gives its digest."""
         digest = tree.digest
         if not self._is_held(digest):
-            data = trees.encode(tree)
+            data = arrow.encode(tree)
             chunk = hash_bytes(data).raw
             builder = self._building()
             builder.add_chunk(chunk, len(data), *codecs.encode(data))
             parts = [(chunk, len(data))]
-            builder.add_object(digest.raw, TREE, tree.size, len(tree.entries), parts)
+            builder.add_object(digest.raw, TREE, tree.size, len(tree), parts)
         return digest
 
     def flush(self) -> None:
@@ -233,21 +249,25 @@ class Writer(Reader):
         parts = [(digest.raw, size)] if size else []
         self._building().add_object(digest.raw, BLOB, size, 0, parts)
 
-    def _put_member(self, root: Path, name: str, mode: int) -> TreeEntry:
-        """Store one file or link of a directory and give its entry."""
+    def _put_member(self, root: Path, name: str, mode: int) -> Member:
+        """Store one file or link of a directory."""
         path = root / name
-        if mode == trees.SYMLINK:
-            with storage_errors(path, "read"):
-                # Not Path.readlink: it would tidy the target up, and these are bytes to keep.
-                target = os.readlink(os.fsencode(path))  # noqa: PTH115
-            try:
-                judge_link_target(name, target)
-            except CorruptData as error:
-                raise UsageError(f"cannot store {path}") from error
-            return TreeEntry(name, mode, len(target), self.put_bytes(target))
-        with SourceFile(path, follow=False) as source:
-            digest, size = self._put_source(source)
-        return TreeEntry(name, mode, size, digest)
+        if mode != trees.SYMLINK:
+            with SourceFile(path, follow=False) as source:
+                digest, size = self._put_source(source)
+            return Member(TreeEntry(name, tree_mode(source.stat, path), size, digest), source.stat)
+        with storage_errors(path, "read"):
+            before = path.lstat()
+            # Not Path.readlink: it would tidy the target up, and these are bytes to keep.
+            target = os.readlink(os.fsencode(path))  # noqa: PTH115
+            after = path.lstat()
+        if not is_unchanged(before, after):
+            raise changed_while_read(path)
+        try:
+            judge_link_target(name, target)
+        except CorruptData as error:
+            raise UsageError(f"cannot store {path}") from error
+        return Member(TreeEntry(name, mode, len(target), self.put_bytes(target)), before)
 
     def _put_source(self, source: SourceFile) -> tuple[Digest, int]:
         """Store an open file: a small one in one read, a large one in two passes."""

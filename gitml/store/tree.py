@@ -7,11 +7,14 @@ when a tree is read: the Arrow bytes are only as good as the canonical form that
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import accumulate, islice, pairwise
+from operator import ge, itemgetter
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData
@@ -29,11 +32,15 @@ _MODES = frozenset({REGULAR, EXECUTABLE, SYMLINK})
 MAX_ENTRIES = 10_000_000
 MAX_ARROW_BYTES = 1024**3
 MAX_SIZE = (1 << 63) - 1
-_VERSION = b"1"
+_ROW_BYTES = 48
+_MAX_FORM_BYTES = MAX_ARROW_BYTES - 65536
+_VECTORS_PAY = 5000
+"""Entries from which on comparing columns is worth the import of a heavy library."""
+
+_Rows = tuple[list[int], list[int], list[int], list[int]]
 
 
-@dataclass(frozen=True, slots=True)
-class TreeEntry:
+class TreeEntry(NamedTuple):
     """A file or symbolic link of a directory.
 
     ``path`` is relative with ``/`` (bytes that are no UTF-8 are kept by surrogateescape), ``mode``
@@ -52,31 +59,103 @@ class TreeEntry:
         return self.path.encode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True)
+class _Columns(NamedTuple):
+    """The entries of a tree, sorted, as the columns of its Arrow form.
+
+    The n-th path is ``paths[offsets[n] : offsets[n + 1]]``, the n-th digest 32 bytes at 32 n. So
+    a million entries are a handful of objects.
+    """
+
+    offsets: array[int]
+    paths: bytes
+    modes: array[int]
+    sizes: array[int]
+    digests: bytes
+
+
 class Tree:
     """A directory's entries, sorted by the bytes of their paths; empty folders are not kept.
 
-    Made by `Tree.of`, which judges every path.
+    Made by `Tree.of`, which judges every path. Two trees are equal if their entries are.
     """
 
-    entries: tuple[TreeEntry, ...]
+    __slots__ = ("__dict__", "columns")
+
+    def __init__(self, columns: _Columns) -> None:
+        """Take columns as they are; the class methods make sure of them."""
+        self.columns = columns
 
     @classmethod
     def of(cls, entries: Iterable[TreeEntry]) -> Tree:
         """The tree of these entries in any order; raises CorruptData for an unsafe one."""
-        ordered = sorted(entries, key=lambda entry: entry.raw_path)
-        if len(ordered) > MAX_ENTRIES:
-            raise CorruptData(f"a tree has at most {MAX_ENTRIES:,} entries")
-        judge_relative_paths(entry.raw_path for entry in ordered)
-        for entry in ordered:
+        ordered = sorted([(entry.raw_path, entry) for entry in entries], key=itemgetter(0))
+        for _, entry in ordered:
             if entry.mode not in _MODES or not 0 <= entry.size <= MAX_SIZE:
                 raise CorruptData(f"unknown mode or size of {entry.path!r} in a tree")
-        return cls(tuple(ordered))
+        modes = array("I", [entry.mode for _, entry in ordered])
+        sizes = array("Q", [entry.size for _, entry in ordered])
+        digests = bytes.fromhex("".join([entry.digest.hex for _, entry in ordered]))
+        return cls.of_columns([raw for raw, _ in ordered], modes, sizes, digests)
+
+    @classmethod
+    def of_columns(
+        cls, names: Sequence[bytes], modes: array[int], sizes: array[int], digests: bytes
+    ) -> Tree:
+        """The tree of rows in the order of their paths, with the 32 bytes of each digest.
+
+        Raises CorruptData for rows out of order, an unsafe path, an unknown mode or size.
+        """
+        if len(names) > MAX_ENTRIES:
+            raise CorruptData(f"a tree has at most {MAX_ENTRIES:,} entries")
+        if sum(map(len, names)) + _ROW_BYTES * len(names) > _MAX_FORM_BYTES:
+            raise CorruptData(f"a tree has at most {MAX_ARROW_BYTES:,} bytes")
+        if not _MODES.issuperset(modes) or (sizes and max(sizes) > MAX_SIZE):
+            raise CorruptData("unknown mode or size of an entry in a tree")
+        judge_relative_paths(names)
+        if any(map(ge, names, islice(names, 1, None))):
+            raise CorruptData("the entries of a tree are not in order")
+        offsets = array("i", accumulate(map(len, names), initial=0))
+        return cls(_Columns(offsets, b"".join(names), modes, sizes, digests))
+
+    def __len__(self) -> int:
+        return len(self.columns.modes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tree) and self.columns == other.columns
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"<Tree {self.digest.short}: {len(self):,} entries>"
 
     @property
+    def entries(self) -> Entries:
+        """All entries in order, each made when it is asked for."""
+        return Entries(self, range(len(self)))
+
+    def get(self, path: str) -> TreeEntry | None:
+        """The entry at ``path``, or None."""
+        raw = path.encode("utf-8", "surrogateescape")
+        row = self._row_of(raw)
+        return self.entries[row] if row < len(self) and self._raw_path(row) == raw else None
+
+    def below(self, prefix: str) -> Entries:
+        """The entries below the folder ``prefix``; of all folders if it is empty."""
+        if not prefix:
+            return self.entries
+        raw = prefix.rstrip("/").encode("utf-8", "surrogateescape")
+        return Entries(self, range(self._row_of(raw + b"/"), self._row_of(raw + b"0")))
+
+    def raw_paths(self) -> list[bytes]:
+        """Every path as bytes, in order."""
+        paths = self.columns.paths
+        return [paths[start:end] for start, end in pairwise(self.columns.offsets)]
+
+    @cached_property
     def size(self) -> int:
         """The sum of the sizes of all entries, in bytes."""
-        return sum(entry.size for entry in self.entries)
+        return sum(self.columns.sizes)
 
     @cached_property
     def digest(self) -> Digest:
@@ -85,55 +164,216 @@ class Tree:
 
     def canonical_form(self) -> bytes:
         """For each entry: octal mode, space, size, space, digest, space, path, NUL."""
-        return b"".join(
-            b"%06o %d %s %s\0" % (entry.mode, entry.size, entry.digest.hex.encode(), entry.raw_path)
-            for entry in self.entries
-        )
+        columns = self.columns
+        digests = columns.digests.hex(" ", 32).encode().split()
+        rows = zip(columns.modes, columns.sizes, digests, self.raw_paths(), strict=True)
+        return b"".join([b"%06o %d %s %s\0" % row for row in rows])
+
+    def content(self, row: int) -> tuple[int, int, bytes]:
+        """Mode, size and digest of a row."""
+        columns = self.columns
+        return columns.modes[row], columns.sizes[row], columns.digests[32 * row : 32 * row + 32]
+
+    def likeness(self, row: int, *, with_name: bool) -> tuple[object, ...]:
+        """What two entries share if one may be the other under a new path."""
+        digest = self.columns.digests[32 * row : 32 * row + 32]
+        name = self._raw_path(row).rpartition(b"/")[2] if with_name else b""
+        return self.columns.modes[row] == SYMLINK, digest, name
+
+    def _row_of(self, raw: bytes) -> int:
+        """The first row whose path is not before ``raw``."""
+        return bisect_left(range(len(self)), raw, key=self._raw_path)
+
+    def _raw_path(self, row: int) -> bytes:
+        offsets = self.columns.offsets
+        return self.columns.paths[offsets[row] : offsets[row + 1]]
 
 
-def encode(tree: Tree) -> bytes:
-    """The tree as an uncompressed Arrow IPC stream of one record batch."""
+class Entries(Sequence[TreeEntry]):
+    """Some entries of a tree; each is made when it is asked for, so that none is kept."""
+
+    __slots__ = ("_rows", "_tree")
+
+    def __init__(self, tree: Tree, rows: Sequence[int]) -> None:
+        """The entries in the rows of the given numbers."""
+        self._tree = tree
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, key: int) -> TreeEntry: ...
+    @overload
+    def __getitem__(self, key: slice) -> Entries: ...
+    def __getitem__(self, key: int | slice) -> TreeEntry | Entries:
+        if isinstance(key, slice):
+            return Entries(self._tree, self._rows[key])
+        row = self._rows[key]
+        offsets, paths, modes, sizes, digests = self._tree.columns
+        path = paths[offsets[row] : offsets[row + 1]].decode("utf-8", "surrogateescape")
+        digest = Digest(digests[32 * row : 32 * row + 32].hex())
+        return TreeEntry(path, modes[row], sizes[row], digest)
+
+    def __iter__(self) -> Iterator[TreeEntry]:
+        return map(self.__getitem__, range(len(self._rows)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} entries of {self._tree!r}>"
+
+
+def arrow_schema() -> pa.Schema:
+    """The columns that version 1 of the stored form has."""
     import pyarrow as pa
 
-    entries = tree.entries
-    columns = [
-        pa.array([entry.raw_path for entry in entries], pa.binary()),
-        pa.array([entry.mode for entry in entries], pa.uint32()),
-        pa.array([entry.size for entry in entries], pa.uint64()),
-        pa.array([entry.digest.raw for entry in entries], pa.binary(32)),
+    fields = [
+        pa.field("path", pa.binary(), nullable=False),
+        pa.field("mode", pa.uint32(), nullable=False),
+        pa.field("size", pa.uint64(), nullable=False),
+        pa.field("digest", pa.binary(32), nullable=False),
     ]
-    batch = pa.record_batch(columns, schema=_schema())
-    sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression=None)
-    with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
-        writer.write_batch(batch)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return pa.schema(fields, metadata={b"gitml.tree": b"1"})
 
 
-def decode(data: bytes, digest: Digest) -> Tree:
-    """The tree with this digest from its Arrow form; raises CorruptData if they disagree.
-
-    Columns that this version does not know are left aside; they are no part of the identity.
-    """
+def to_arrow(tree: Tree) -> pa.RecordBatch:
+    """The columns of a tree as Arrow sees them, without copying them."""
     import pyarrow as pa
 
-    if len(data) > MAX_ARROW_BYTES:
-        raise CorruptData(f"a tree of {len(data):,} bytes is too large")
-    try:
-        _refuse_compression(data)
-        table = pa.ipc.open_stream(data).read_all()
-        table.validate(full=True)
-        columns = [_column(table, field) for field in _schema()]
-    except (pa.ArrowException, OSError, struct.error, ValueError, KeyError) as error:
-        raise CorruptData(f"the entries of tree {digest.hex} cannot be read") from error
-    tree = Tree.of(
-        TreeEntry(path.decode("utf-8", "surrogateescape"), mode, size, Digest.from_bytes(raw))
-        for path, mode, size, raw in zip(*columns, strict=True)
+    offsets, paths, modes, sizes, digests = map(pa.py_buffer, tree.columns)
+    schema = arrow_schema()
+    buffers = [[None, offsets, paths], [None, modes], [None, sizes], [None, digests]]
+    columns = [
+        pa.Array.from_buffers(type_, len(tree), held)
+        for type_, held in zip(schema.types, buffers, strict=True)
+    ]
+    return pa.record_batch(columns, schema=schema)
+
+
+class Pairs(Sequence[tuple[TreeEntry, TreeEntry]]):
+    """Entries of two trees that belong together, each pair made when it is asked for."""
+
+    __slots__ = ("new", "old")
+
+    def __init__(self, old: Entries, new: Entries) -> None:
+        """Pair the n-th of ``old`` with the n-th of ``new``."""
+        self.old = old
+        self.new = new
+
+    def __len__(self) -> int:
+        return len(self.old)
+
+    @overload
+    def __getitem__(self, key: int) -> tuple[TreeEntry, TreeEntry]: ...
+    @overload
+    def __getitem__(self, key: slice) -> Pairs: ...
+    def __getitem__(self, key: int | slice) -> tuple[TreeEntry, TreeEntry] | Pairs:
+        if isinstance(key, slice):
+            return Pairs(self.old[key], self.new[key])
+        return self.old[key], self.new[key]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class TreeDiff:
+    """What differs between two trees, each part in the order of the paths.
+
+    ``changed`` are entries of one path with another mode, size or digest, ``renamed`` entries of
+    one digest under another path: they are in neither ``added`` nor ``removed``.
+    """
+
+    added: Entries
+    removed: Entries
+    changed: Pairs
+    renamed: Pairs
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed or self.renamed)
+
+
+def diff_trees(old: Tree, new: Tree) -> TreeDiff:
+    """What one has to do to ``old`` to have ``new``.
+
+    A rename is a removed and an added entry with the same bytes, both links or both files; among
+    several, those with the same name in another folder belong together first.
+    """
+    few = max(len(old), len(new)) < _VECTORS_PAY
+    removed, added, before, after = (_compare_few if few else _compare_many)(old, new)
+    moved_from, moved_to = _renames(old, removed, new, added)
+    gone, come = set(moved_from), set(moved_to)
+    return TreeDiff(
+        added=Entries(new, [row for row in added if row not in come]),
+        removed=Entries(old, [row for row in removed if row not in gone]),
+        changed=Pairs(Entries(old, before), Entries(new, after)),
+        renamed=Pairs(Entries(old, moved_from), Entries(new, moved_to)),
     )
-    if tree.digest != digest:
-        raise CorruptData(f"the entries of tree {digest.hex} are not what its digest says")
-    return tree
+
+
+def _compare_few(old: Tree, new: Tree) -> _Rows:
+    """What `_compare_many` gives, without a heavy import."""
+    before = {raw: row for row, raw in enumerate(old.raw_paths())}
+    added, was, now = [], [], []
+    for row, raw in enumerate(new.raw_paths()):
+        other = before.pop(raw, None)
+        if other is None:
+            added.append(row)
+        elif old.content(other) != new.content(row):
+            was.append(other)
+            now.append(row)
+    return list(before.values()), added, was, now
+
+
+def _compare_many(old: Tree, new: Tree) -> _Rows:
+    """The rows removed from ``old``, added in ``new``, and changed: in ``old`` and in ``new``."""
+    import pyarrow.compute as pc
+
+    one, two = to_arrow(old), to_arrow(new)
+    found = pc.index_in(two["path"], value_set=one["path"])
+    is_kept = pc.is_valid(found)
+    added = pc.indices_nonzero(pc.invert(is_kept))
+    now = pc.indices_nonzero(is_kept)
+    was = found.drop_null()
+    removed = pc.indices_nonzero(pc.invert(pc.is_in(one["path"], value_set=two["path"])))
+    differs = None
+    for name in ("mode", "size", "digest"):
+        other = pc.not_equal(one[name].take(was), two[name].take(now))
+        differs = other if differs is None else pc.or_(differs, other)
+    return (
+        removed.to_pylist(),
+        added.to_pylist(),
+        was.filter(differs).to_pylist(),
+        now.filter(differs).to_pylist(),
+    )
+
+
+def _renames(
+    old: Tree, removed: Sequence[int], new: Tree, added: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """The rows of ``removed`` and ``added`` that belong together, in the order of the new paths."""
+    pairs: list[tuple[int, int]] = []
+    for names_count in (True, False):
+        sources: dict[tuple[object, ...], list[int]] = {}
+        for row in reversed(removed):
+            sources.setdefault(old.likeness(row, with_name=names_count), []).append(row)
+        matched = [
+            (row, candidates.pop())
+            for row in (added if sources else [])
+            if (candidates := sources.get(new.likeness(row, with_name=names_count)))
+        ]
+        pairs += matched
+        come, gone = {row for row, _ in matched}, {row for _, row in matched}
+        added = [row for row in added if row not in come]
+        removed = [row for row in removed if row not in gone]
+    pairs.sort()
+    return [source for _, source in pairs], [row for row, _ in pairs]
 
 
 def judge_link_target(path: str, target: bytes) -> None:
@@ -157,63 +397,3 @@ def judge_link_target(path: str, target: bytes) -> None:
             raise CorruptData(
                 f"the symbolic link {path!r} is not a plain relative one: {target[:120]!r}"
             ) from error
-
-
-def _schema() -> pa.Schema:
-    """The columns that version 1 writes and needs."""
-    import pyarrow as pa
-
-    fields = [
-        pa.field("path", pa.binary(), nullable=False),
-        pa.field("mode", pa.uint32(), nullable=False),
-        pa.field("size", pa.uint64(), nullable=False),
-        pa.field("digest", pa.binary(32), nullable=False),
-    ]
-    return pa.schema(fields, metadata={b"gitml.tree": _VERSION})
-
-
-def _column(table: pa.Table, field: pa.Field) -> list[object]:
-    """A column's values, if it has the type of version 1 and no gaps; raises ValueError."""
-    column = table.column(field.name)
-    if column.type != field.type or column.null_count:
-        raise ValueError(f"the column {field.name} has another type")
-    values: list[object] = column.to_pylist()
-    return values
-
-
-def _refuse_compression(data: bytes) -> None:
-    """Raise ValueError for a record batch with compressed buffers.
-
-    Arrow would expand them before anybody can look at the size, a few bytes into gigabytes. The
-    metadata of a message is a flatbuffer: slot 2 of ``Message`` is its header, slot 3 of
-    ``RecordBatch`` the compression.
-    """
-    import pyarrow as pa
-
-    reader = pa.ipc.MessageReader.open_stream(data)
-    for message in iter(lambda: _next_message(reader), None):
-        if message.type not in ("schema", "record batch"):
-            raise ValueError(f"a tree has no message of type {message.type}")
-        if message.type == "record batch":
-            metadata = message.metadata.to_pybytes()
-            root = struct.unpack_from("<I", metadata)[0]
-            header = _slot(metadata, root, 2)
-            header += struct.unpack_from("<I", metadata, header)[0]
-            if _slot(metadata, header, 3):
-                raise ValueError("a tree must not be compressed")
-
-
-def _next_message(reader: pa.ipc.MessageReader) -> pa.Message | None:
-    try:
-        return reader.read_next_message()
-    except StopIteration:
-        return None
-
-
-def _slot(buffer: bytes, table: int, number: int) -> int:
-    """Where a field of a flatbuffer's table lies, or 0 if the table does not have it."""
-    vtable = table - struct.unpack_from("<i", buffer, table)[0]
-    if vtable < 0 or 4 + 2 * number + 2 > struct.unpack_from("<H", buffer, vtable)[0]:
-        return 0
-    offset = struct.unpack_from("<H", buffer, vtable + 4 + 2 * number)[0]
-    return table + offset if offset else 0

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData
+from gitml.store import arrow
 from gitml.store import tree as trees
 from gitml.store.digest import hash_bytes
-from gitml.store.tree import Tree, TreeEntry, judge_link_target
+from gitml.store.tree import Tree, TreeEntry, diff_trees, judge_link_target
 
 SOME = hash_bytes(b"some")
 
@@ -22,9 +23,9 @@ def entry(path: str, mode: int = trees.REGULAR, size: int = 4) -> TreeEntry:
     return TreeEntry(path, mode, size, SOME)
 
 
-def arrow(tree: Tree, **changes: object) -> bytes:
+def arrow_form(tree: Tree, **changes: object) -> bytes:
     """The Arrow form of a tree with columns replaced, appended, or (None) removed."""
-    table = pa.ipc.open_stream(trees.encode(tree)).read_all()
+    table = pa.ipc.open_stream(arrow.encode(tree)).read_all()
     for name, values in changes.items():
         if name in table.column_names:
             table = table.drop_columns(name)
@@ -60,14 +61,14 @@ def test_round_trip_and_order(listed: list[TreeEntry], random: object) -> None:
     shuffled = list(listed)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert Tree.of(shuffled) == tree
-    assert trees.decode(trees.encode(tree), tree.digest) == tree
+    assert arrow.decode(arrow.encode(tree), tree.digest) == tree
 
 
 def test_paths_sort_as_bytes_and_keep_what_is_no_utf8() -> None:
     odd = b"\xff".decode("utf-8", "surrogateescape")
     tree = Tree.of([entry("é"), entry("a/b"), entry("a.b"), entry(odd), entry("Z")])
     assert [one.path for one in tree.entries] == ["Z", "a.b", "a/b", "é", odd]
-    assert trees.decode(trees.encode(tree), tree.digest) == tree
+    assert arrow.decode(arrow.encode(tree), tree.digest) == tree
 
 
 def test_a_tree_and_a_blob_never_share_a_digest() -> None:
@@ -101,37 +102,37 @@ TREE = Tree.of([entry("a"), entry("b")])
 HOSTILE = {
     "nothing": b"",
     "noise": b"\xff" * 100,
-    "cut": trees.encode(TREE)[:-200],
-    "no digest": arrow(TREE, digest=None),
-    "other type": arrow(TREE, size=pa.array([4, 4], pa.int32())),
-    "a gap": arrow(TREE, size=pa.array([4, None], pa.uint64())),
-    "other size": arrow(TREE, size=pa.array([4, 5], pa.uint64())),
-    "unsafe path": arrow(TREE, path=pa.array([b"a", b"../b"], pa.binary())),
-    "twins": arrow(TREE, path=pa.array([b"a", b"A"], pa.binary())),
-    "huge": arrow(TREE, size=pa.array([4, (1 << 64) - 1], pa.uint64())),
-    "dictionary": arrow(TREE, path=pa.array([b"a", b"b"], pa.binary()).dictionary_encode()),
-    "zstd": stream(pa.ipc.open_stream(trees.encode(TREE)).read_all(), compression="zstd"),
-    "lz4": stream(pa.ipc.open_stream(trees.encode(TREE)).read_all(), compression="lz4"),
+    "cut": arrow.encode(TREE)[:-200],
+    "no digest": arrow_form(TREE, digest=None),
+    "other type": arrow_form(TREE, size=pa.array([4, 4], pa.int32())),
+    "a gap": arrow_form(TREE, size=pa.array([4, None], pa.uint64())),
+    "other size": arrow_form(TREE, size=pa.array([4, 5], pa.uint64())),
+    "unsafe path": arrow_form(TREE, path=pa.array([b"a", b"../b"], pa.binary())),
+    "twins": arrow_form(TREE, path=pa.array([b"a", b"A"], pa.binary())),
+    "huge": arrow_form(TREE, size=pa.array([4, (1 << 64) - 1], pa.uint64())),
+    "dictionary": arrow_form(TREE, path=pa.array([b"a", b"b"], pa.binary()).dictionary_encode()),
+    "zstd": stream(pa.ipc.open_stream(arrow.encode(TREE)).read_all(), compression="zstd"),
+    "lz4": stream(pa.ipc.open_stream(arrow.encode(TREE)).read_all(), compression="lz4"),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_arrow_forms_are_refused(name: str) -> None:
     with pytest.raises(CorruptData):
-        trees.decode(HOSTILE[name], TREE.digest)
+        arrow.decode(HOSTILE[name], TREE.digest)
 
 
 @given(st.data())
 def test_a_flipped_byte_gives_the_same_tree_or_none(data: st.DataObject) -> None:
-    good = bytearray(trees.encode(TREE))
+    good = bytearray(arrow.encode(TREE))
     good[data.draw(st.integers(0, len(good) - 1))] ^= data.draw(st.integers(1, 255))
     with suppress(CorruptData):
-        assert trees.decode(bytes(good), TREE.digest) == TREE
+        assert arrow.decode(bytes(good), TREE.digest) == TREE
 
 
 def test_columns_of_a_later_version_are_left_aside() -> None:
-    later = arrow(TREE, note=pa.array(["x", "y"]))
-    assert trees.decode(later, TREE.digest) == TREE
+    later = arrow_form(TREE, note=pa.array(["x", "y"]))
+    assert arrow.decode(later, TREE.digest) == TREE
 
 
 @pytest.mark.parametrize(
@@ -151,3 +152,79 @@ def test_links_may_point_inside(path: str, target: bytes) -> None:
 def test_links_never_point_out(path: str, target: bytes) -> None:
     with pytest.raises(CorruptData):
         judge_link_target(path, target)
+
+
+def test_entries_are_found_by_path_and_below_a_folder() -> None:
+    odd = b"d/\xff".decode("utf-8", "surrogateescape")
+    paths = ["a", "d-1", "d/a", "d/e/f", odd, "d0", "é"]
+    tree = Tree.of(map(entry, paths))
+    for path in paths:
+        found = tree.get(path)
+        assert found == entry(path)
+    assert [tree.get(path) for path in ("", "b", "d", "d/", "zz", "\udcff")] == [None] * 6
+    assert [one.path for one in tree.below("d")] == ["d/a", "d/e/f", odd]
+    assert tree.below("d/") == tree.below("d")
+    assert tree.below("") == tree.entries == [entry(path) for path in paths]
+    assert list(tree.below("a")) == []
+    assert tree.entries[-1] == entry("é")
+    assert tree.entries[1:3] == [entry("d-1"), entry("d/a")]
+    with pytest.raises(IndexError):
+        tree.entries[7]
+
+
+def test_a_tree_too_long_to_be_read_again_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "_MAX_FORM_BYTES", 100)
+    Tree.of([entry("a"), entry("b")])
+    with pytest.raises(CorruptData, match="at most"):
+        Tree.of([entry("a"), entry("b" * 4)])
+
+
+few_paths = st.sampled_from(["a", "b", "c/a", "c/b", "d/a", "d/e/a"])
+contents = st.builds(
+    lambda mode, data: (mode, len(data), hash_bytes(data)),
+    st.sampled_from([trees.REGULAR, trees.EXECUTABLE, trees.SYMLINK]),
+    st.sampled_from([b"1", b"2", b"33"]),
+)
+small_trees = st.dictionaries(few_paths, contents).map(
+    lambda made: Tree.of(TreeEntry(path, *content) for path, content in made.items())
+)
+
+
+@given(small_trees, small_trees, st.booleans())
+def test_a_diff_leads_from_the_old_tree_to_the_new(old: Tree, new: Tree, in_bulk: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trees, "_VECTORS_PAY", 0 if in_bulk else 100)
+        diff = diff_trees(old, new)
+    made = {one.path: one for one in old.entries}
+    for one in diff.removed:
+        assert made.pop(one.path) == one
+    for before, after in diff.changed:
+        assert made.pop(before.path) == before
+        assert before.path == after.path
+        assert before != after
+        made[after.path] = after
+    for before, after in diff.renamed:
+        assert made.pop(before.path) == before
+        assert before.digest == after.digest
+        assert (before.mode == trees.SYMLINK) == (after.mode == trees.SYMLINK)
+    for one in [*diff.added, *(after for _, after in diff.renamed)]:
+        assert made.setdefault(one.path, one) == one
+    assert made == {one.path: one for one in new.entries}
+    assert bool(diff) == (old != new)
+    gone = {(one.mode == trees.SYMLINK, one.digest) for one in diff.removed}
+    assert not gone & {(one.mode == trees.SYMLINK, one.digest) for one in diff.added}
+    for part in (diff.added, diff.removed):
+        assert [one.raw_path for one in part] == sorted(one.raw_path for one in part)
+
+
+def test_a_rename_prefers_the_same_name() -> None:
+    old = Tree.of([entry("a/x"), entry("a/y"), entry("a/z")])
+    new = Tree.of([entry("b/y"), entry("b/q"), entry("b/x")])
+    diff = diff_trees(old, new)
+    assert [(one.path, two.path) for one, two in diff.renamed] == [
+        ("a/z", "b/q"),
+        ("a/x", "b/x"),
+        ("a/y", "b/y"),
+    ]
+    assert not diff.added
+    assert not diff.removed
