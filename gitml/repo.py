@@ -19,6 +19,7 @@ from gitml.entities import codec
 from gitml.entities.ids import ObjectId, check_name
 from gitml.entities.records import Output, RunStep, Saved, Source
 from gitml.errors import NameNotFound, NoRepository, UsageError
+from gitml.git import locks
 from gitml.git.odb import Commit, Odb
 from gitml.git.process import Git, init_repository
 from gitml.git.refs import Change
@@ -267,7 +268,11 @@ class Repo:
         return self.run_of(finished.commit)
 
     def recover(self) -> list[ObjectId]:
-        """Record the runs whose processes were killed; their commits. Cheap when there are none."""
+        """Record the runs whose processes were killed; their commits. Cheap when there are none.
+
+        Locks on refs that killed processes left are broken.
+        """
+        locks.break_abandoned(self.git)
         if not journal.orphans(self.git.common / "gitml" / "journal"):
             return []
         return self._runner(2).recover()

@@ -19,6 +19,7 @@ from gitml.errors import (
     NoRepository,
     UsageError,
 )
+from gitml.fs import ProcessIdentity
 from gitml.repo import Repo
 from tests.workshop import Workshop, states
 
@@ -265,3 +266,14 @@ def test_explaining_needs_a_step_s_name(ran: Workshop) -> None:
     with pytest.raises(GitmlError):
         ran.repo().explain("training.nothing", ran.path)
     ran.forget()
+
+
+def test_the_next_command_tidies_up_what_a_dead_git_announced(workshop: Workshop) -> None:
+    moves = workshop.path / ".git/gitml/moves"
+    moves.mkdir(parents=True)
+    mine = ProcessIdentity.current()
+    dead = ProcessIdentity(4_194_303, "1", mine.host, mine.boot)
+    (moves / f"{dead.to_text()}+00000000").write_text('{"refs/heads/x": ""}')
+    (moves / f"{mine.to_text()}+00000000").write_text('{"refs/heads/y": ""}')
+    assert workshop.repo().recover() == []
+    assert [path.name for path in moves.iterdir()] == [f"{mine.to_text()}+00000000"]

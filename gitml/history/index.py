@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.records import Run, Saved, Step, Version
-from gitml.errors import CorruptData, GitmlError, MissingBytes
+from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError
+from gitml.fs import make_directories
 from gitml.git import refs
 from gitml.git.odb import Odb, Tag, parse_commit, parse_tag
 from gitml.git.process import Git
@@ -375,8 +376,10 @@ class Index:
         if self._open is None:
             import sqlite3
 
-            with contextlib.suppress(OSError):  # SQLite says so once more, in its own words
-                self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Durably, since the store comes to lie in the same folder. What cannot be made, SQLite
+            # says once more in its own words.
+            with contextlib.suppress(StorageError):
+                make_directories(self._path.parent)
             where = ":memory:" if self._private else self._path
             connection = sqlite3.connect(where, timeout=_PATIENCE, isolation_level=None)
             try:

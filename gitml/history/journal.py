@@ -19,7 +19,7 @@ from typing import Any
 from gitml.entities import codec
 from gitml.entities.records import RunStep, Step
 from gitml.errors import CorruptData
-from gitml.fs import ProcessIdentity, storage_errors
+from gitml.fs import ProcessIdentity, make_directories, storage_errors
 
 HEADER = frozenset(
     {"format", "pipeline", "parameters", "code", "stack", "started", "person", "environment"}
@@ -80,7 +80,7 @@ class Journal:
                 data = data[os.write(self._descriptor, data) :]
 
     def _create(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_directories(self._folder)
         owner = ProcessIdentity.current().to_text()
         name = f"{owner}.{os.urandom(4).hex()}.jsonl"
         self._path = self._folder / name

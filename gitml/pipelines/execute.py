@@ -135,21 +135,37 @@ class Execution:
 
     def _finish(self, done: Done, began: float) -> None:
         """Note a step as done, so that a kill of this process does not lose it."""
-        self.done[done.name] = done
         state = "cached" if done.cached else "completed"
         if done.new:
             self.writer.flush()
+        self.done[done.name] = done
         entry = RunStep(done.name, state, done.commit)
         record = done.record if done.new else None
         self.journal.add(FinishedStep(entry, record, done.metrics, done.at))
         self.tell(StepEvent(done.name, state, time.perf_counter() - began))
 
     def salvage(self) -> None:
-        """Keep the bytes of the steps that are done, when no more can be written."""
+        """Keep the bytes of the steps that are done, when no more can be written.
+
+        A step whose bytes could not be kept, or one that was made of it, is not done any more: no
+        record may name what the store does not have.
+        """
         with contextlib.suppress(StorageError):
             self.writer.salvage()
         if self.log is not None and not self.store.has(self.log.digest):
             self.log = None
+        lost: set[ObjectId] = set()
+        for done in list(self.done.values()):
+            if not lost.isdisjoint(done.parents) or not self._is_kept(done.record):
+                lost.add(done.commit)
+                del self.done[done.name]
+
+    def _is_kept(self, record: Step) -> bool:
+        """Whether all bytes that a step's record names are here."""
+        named = [one.digest for one in (*record.inputs, *record.loads)]
+        if record.log is not None:
+            named.append(record.log.digest)
+        return all(map(self.store.has, named)) and all(map(self._is_held, record.outputs))
 
     def forecast(self, planned: PlannedStep) -> tuple[StepKey | None, StepEntry | None]:
         """The key that a step would have now and the execution that it would adopt.

@@ -68,6 +68,14 @@ def recover(store: Holdings) -> list[Digest]:
     return [digest for digest in saved if _is_readable(store, [digest])]
 
 
+def is_unfinished(layout: Layout) -> bool:
+    """Whether dead writers left something to `recover`: two listings, no file is opened."""
+    names = frozenset(layout.pack_files())
+    packs = (name for name in names if name.endswith(".pack"))
+    lacks_index = any(name.removesuffix("pack") + "idx" not in names for name in packs)
+    return lacks_index or next(layout.abandoned(), None) is not None
+
+
 def _damage_of(store: Holdings, copy: Copy) -> Iterator[Damage]:
     """The damage of one copy, if any."""
     if reason := fault_of(copy):

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gitml.entities.ids import Digest
-from gitml.errors import CorruptData, UsageError
+from gitml.errors import CorruptData, StorageError, UsageError
 from gitml.fs import judge_relative_paths, storage_errors, sync_directory
 from gitml.store import arrow, repair
 from gitml.store import codec as codecs
@@ -48,7 +48,14 @@ class Store(Holdings):
     """
 
     def writer(self) -> Writer:
-        """A context manager that stores: all of it at its end, or nothing if it raises."""
+        """A context manager that stores: all of it at its end, or nothing if it raises.
+
+        What dead writers left is recovered first, as far as this process may: so the same command
+        again goes on where a kill stopped it, and leaves nothing of it behind.
+        """
+        with suppress(StorageError):
+            if repair.is_unfinished(self.layout):
+                repair.recover(self)
         return Writer(self)
 
     def objects(self) -> Iterator[StoredObject]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -15,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from gitml.errors import CorruptData, GitmlError, MissingBytes
+from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError
 from gitml.pipelines.execute import StepEvent
-from tests.faults.killing import judge, leftovers
+from gitml.store.store import Writer
+from tests.faults.oracle import judge, leftovers
 from tests.workshop import Workshop, group_of, load, states, wait_for
 
 SLOW = """\
@@ -274,6 +276,34 @@ def test_a_repository_on_a_full_disk_keeps_what_it_has(
     assert run.status == "completed"
     assert leftovers(there) == []
     there.close()
+
+
+@pytest.mark.parametrize("salvaged", [True, False])
+def test_no_record_names_bytes_that_could_not_be_written(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, salvaged: bool
+) -> None:
+    """A step is done when its bytes have left the process, not before."""
+    flush, calls = Writer.flush, itertools.count(1)
+
+    def full(writer: Writer) -> None:
+        if next(calls) == 2:
+            raise StorageError("cannot write: the disk is full")
+        flush(writer)
+
+    monkeypatch.setattr(Writer, "flush", full)
+    if not salvaged:
+        monkeypatch.setattr(Writer, "salvage", Writer.abort)
+    workshop.training()
+    error = workshop.fails()
+    assert isinstance(error, StorageError)
+    (run,) = workshop.repo().runs()
+    first = "completed" if salvaged else "skipped"
+    assert states(run) == {"prepare": first, "train": "failed"}
+    judge(workshop)
+    monkeypatch.undo()
+    again = workshop.states()
+    assert again == {"prepare": "cached" if salvaged else "completed", "train": "completed"}
+    judge(workshop)
 
 
 def test_a_limit_on_files_is_told(workshop: Workshop) -> None:

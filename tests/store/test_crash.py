@@ -269,3 +269,31 @@ def test_a_full_disk_is_told_and_the_next_write_works(small_disk: Path, tmp_path
     with pytest.raises(StorageError, match="cannot write"):
         elsewhere.copy_to(digest, small_disk / "out")
     assert os.listdir(small_disk) == ["store"]
+
+
+def test_the_next_writer_goes_on_where_a_killed_one_stopped(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    argv = [sys.executable, "-c", WRITES, str(store.root)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        flushed = int(child.stdout.readline())
+        child.kill()
+    assert os.listdir(store.root / "tmp")
+    with store.writer() as writer:
+        assert all(writer.has(hash_bytes(b"%d," % number * 2000)) for number in range(flushed))
+    assert os.listdir(store.root / "tmp") == []
+    (index,) = store.root.glob("packs/*.idx")
+    index.unlink()
+    Store(store.root).writer()
+    assert index.exists()
+
+
+def test_a_store_that_cannot_be_tidied_can_still_be_written(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.layout.prepare()
+    mine = ProcessIdentity.current()
+    dead = ProcessIdentity(4_194_303, "1", mine.host, mine.boot).to_text()
+    (store.root / f"tmp/{dead}+00000000.pack").mkdir()
+    with store.writer() as writer:
+        digest = writer.put_bytes(b"after")
+    assert store.read(digest) == b"after"

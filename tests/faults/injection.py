@@ -1,0 +1,147 @@
+"""Faults at chosen system calls of a command, of its Python, its workers and every git it starts.
+
+A command is traced undisturbed first. A `Point` is then a process, a call and how many of this
+call it has made by then (strace counts each call by itself); a `Fault` is what happens there:
+either everything that belongs to the command dies at once, as it does when a machine or a
+container goes down, or the one call fails.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.tracing import OPTIONS, Call, read_trace
+from tests.faults.warm import Ended, Warm
+
+PYTHON = "python"
+KILL = "KILL"
+
+_GIT = """\
+#!/bin/sh
+read n < "$FAULT_FOLDER/count"
+n=$((n + 1))
+echo $n > "$FAULT_FOLDER/count"
+if [ "$FAULT_PROCESS" = all ]; then
+    exec {strace} -o "$FAULT_FOLDER/git.$n" {git} "$@"
+elif [ "$FAULT_PROCESS" = git.$n ]; then
+    {strace} -e inject="$FAULT_INJECTED" -o "$FAULT_FOLDER/git.$n" {git} "$@"
+    code=$?
+    [ $code = 137 ] && kill -KILL 0
+    exit $code
+fi
+exec {git} "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The ``nth`` call of this name of a process: ``python``, or ``git.2`` for the second git."""
+
+    process: str
+    call: str
+    nth: int
+
+    def __str__(self) -> str:
+        return f"{self.process} {self.call} {self.nth}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens at a point: ``KILL``, or the name of the errno with which the call fails."""
+
+    point: Point
+    what: str = KILL
+
+    def __str__(self) -> str:
+        return f"{self.what} at {self.point}"
+
+    @property
+    def injection(self) -> str:
+        """The fault in the words of strace."""
+        what = "signal=KILL" if self.what == KILL else f"error={self.what}"
+        return f"{self.point.call}:{what}:when={self.point.nth}"
+
+
+class Missed(AssertionError):
+    """The command did not come to the point: nothing was tested."""
+
+
+class Injector:
+    """Runs commands with a git on their path that can be traced and disturbed too."""
+
+    def __init__(self, folder: Path, warm: Warm) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._warm = warm
+        self._bin = folder / "bin"
+        self._bin.mkdir(exist_ok=True)
+        wrapper = self._bin / "git"
+        git = shutil.which("git")
+        wrapper.write_text(_GIT.format(strace=" ".join(OPTIONS), git=git))
+        wrapper.chmod(0o755)
+
+    def trace(self, command: Sequence[str], folder: Path) -> tuple[Ended, list[Call]]:
+        """The undisturbed command and the calls of all its processes, in the order of time."""
+        self._forget()
+        log = self._folder / PYTHON
+        ended = self._run(command, folder, "all", log, [], "")
+        calls = list(read_trace(PYTHON, log, folder))
+        for path in self._folder.glob("git.*"):
+            calls += read_trace(path.name, path, folder)
+        return ended, sorted(calls, key=lambda call: call.at)
+
+    def disturb(self, command: Sequence[str], folder: Path, fault: Fault) -> Ended:
+        """The command with a fault; raises Missed when it did not happen."""
+        self._forget()
+        process = fault.point.process
+        log = self._folder / process
+        options = ["-e", f"inject={fault.injection}"] if process == PYTHON else []
+        own = log if process == PYTHON else Path(os.devnull)
+        ended = self._run(command, folder, process, own, options, fault.injection)
+        if fault.what == KILL:
+            happened = ended.code == -9
+        else:
+            happened = log.exists() and "(INJECTED)" in log.read_text(errors="replace")
+        if not happened:
+            raise Missed(f"{fault} did not happen: exit {ended.code}\n{ended.text}")
+        return ended
+
+    def _forget(self) -> None:
+        for path in itertools.chain(self._folder.glob("git.*"), self._folder.glob(PYTHON)):
+            path.unlink()
+        (self._folder / "count").write_text("0\n")
+
+    def _run(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        process: str,
+        log: Path,
+        options: Sequence[str],
+        injected: str,
+    ) -> Ended:
+        tracers: list[subprocess.Popen[bytes]] = []
+
+        def attach(pid: int) -> None:
+            argv = [*OPTIONS, *options, "-o", str(log), "-p", str(pid)]
+            tracers.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL))
+
+        variables = {
+            "FAULT_FOLDER": str(self._folder),
+            "FAULT_PROCESS": process,
+            "FAULT_INJECTED": injected,
+            "PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}",
+        }
+        is_traced = process in ("all", PYTHON)
+        ended = self._warm.run(
+            command, folder, variables=variables, attach=attach if is_traced else None
+        )
+        for tracer in tracers:
+            tracer.wait(timeout=60)
+        return ended

@@ -1,0 +1,111 @@
+"""The commands that are disturbed: each with the repository that it is run in, and its outcome."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gitml.errors import NameNotFound
+from tests.workshop import TRAINING, Workshop
+
+Prepare = Callable[[Workshop], None]
+Outcome = Callable[[Workshop], Any]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A command, the repository it needs, and what must be the same however it came about.
+
+    ``keeps`` says that the objects in the store must be those of the undisturbed command exactly;
+    otherwise there may be more: a run that was killed is recorded, with what it had logged.
+    ``codes_again`` are the exit codes of the same command once its work is done.
+    """
+
+    name: str
+    command: Sequence[str]
+    prepare: Prepare
+    outcome: Outcome
+    keeps: bool = True
+    codes_again: Sequence[int] = (0,)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _dirty_training(workshop: Workshop) -> None:
+    """A run here does all that a run can do: snapshot, data, steps, version, tag."""
+    workshop.training()
+    workshop.code("pipelines/training.py", TRAINING.replace("row * 2", "row * 3"), None)
+    workshop.write("notes.txt", "staged")
+    workshop.git("add", "notes.txt")
+
+
+def _trained_twice(workshop: Workshop) -> None:
+    workshop.training()
+    workshop.run()
+    workshop.run("training", {"rate": 0.25})
+    workshop.close()
+
+
+def _folder_of_files(workshop: Workshop) -> None:
+    """Small and large, dull and random, a script, a link, an empty file, the same bytes twice."""
+    source = random.Random(0)
+    for number in range(4):
+        workshop.write(f"in/{number}.txt", f"{number}," * 2000)
+        workshop.write(f"in/deep/{number}.bin", source.randbytes(3000))
+    workshop.write("in/twin.txt", "1," * 2000)
+    workshop.write("in/empty", "")
+    workshop.write("in/large.bin", source.randbytes(4 << 20))
+    workshop.write("in/run.sh", "#!/bin/sh\n").chmod(0o755)
+    (workshop.path / "in/link").symlink_to("deep/0.bin")
+    workshop.write(".gitignore", "__pycache__/\nin/\n")
+    workshop.commit("ready")
+
+
+def versions(workshop: Workshop) -> Any:
+    """What the versions of the model hold, and who has which stage."""
+    repo = workshop.repo()
+    found = {
+        one.label: {name: str(artifact.digest) for name, artifact in one.artifacts.items()}
+        for one in repo.versions("clf")
+    }
+    stages = {
+        stage: [(event.promotion.n, str(event.promotion.version)) for event in events]
+        for model in repo.models()
+        for stage, events in model.stages.items()
+    }
+    return found, stages
+
+
+def saved(workshop: Workshop) -> Any:
+    """The values that were saved by hand."""
+    outputs = [one.output for one in workshop.repo().artifacts()]
+    return sorted((one.artifact, str(one.digest)) for one in outputs)
+
+
+def noted(workshop: Workshop) -> Any:
+    """What was noted on a version."""
+    return workshop.repo().metadata("clf@v1")["live"]
+
+
+RUN = Scenario("run", ("gitml", "run", "training"), _dirty_training, versions, keeps=False)
+PUT = Scenario("put", ("gitml", "artifact", "put", "in", "images"), _folder_of_files, saved)
+
+PROMOTE = Scenario(
+    "promote",
+    ("gitml", "promote", "clf@v1", "production", "-m", "good"),
+    _trained_twice,
+    versions,
+)
+DELETE = Scenario(
+    "delete",
+    ("gitml", "delete", "clf@v1", "-m", "wrong", "--yes"),
+    _trained_twice,
+    versions,
+    codes_again=(0, NameNotFound.exit_code),
+)
+NOTE = Scenario("note", ("gitml", "metadata", "set", "clf@v1", "live=0.9"), _trained_twice, noted)
+
+SCENARIOS: tuple[Scenario, ...] = (RUN, PUT, PROMOTE, DELETE, NOTE)

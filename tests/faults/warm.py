@@ -1,0 +1,198 @@
+"""Commands in a process of their own without its start: forked from one that has imported all.
+
+A fault sweep runs the same command thousands of times, and a new interpreter spends four fifths of
+each on imports. So one process imports gitml and what it may need, and every command is a fork of
+it, in a session of its own, which dies, is traced and is limited like any other process.
+
+    python -m tests.faults.warm      reads one request a line, answers with pid and wait status
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import pkgutil
+import resource
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+_LAZY = ("blake3", "dulwich.pack", "pyarrow", "sqlite3", "zstandard", "numpy")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: the code as ``subprocess`` has it (-9 is a kill) and all it printed."""
+
+    code: int
+    text: str
+
+
+class Warm:
+    """The client of one warm process; ended by `close`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        *,
+        variables: Mapping[str, str] | None = None,
+        attach: Callable[[int], Any] | None = None,
+        largest: int | None = None,
+        short: bool = False,
+        log: Path | None = None,
+    ) -> Ended:
+        """Run ``gitml …`` or ``<script>.py …`` in the folder and wait for its end.
+
+        ``attach`` is called with the pid and must attach a tracer, for which the command waits.
+        ``largest`` limits the size of the files that it writes; ``short`` lets every write of
+        Python's take only half of the bytes, as the system may at any time. What the command
+        prints goes to ``log``, which is a file beside the folder unless it is given.
+        """
+        log = log or folder.with_name(folder.name + ".out")
+        request = {
+            "command": list(command),
+            "folder": str(folder),
+            "log": str(log),
+            "variables": {**os.environ, **(variables or {})},
+            "traced": attach is not None,
+            "largest": largest,
+            "short": short,
+        }
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        pid = int(self._process.stdout.readline())
+        if attach is not None:
+            attach(pid)
+        status = int(self._process.stdout.readline())
+        return Ended(os.waitstatus_to_exitcode(status), log.read_text(errors="replace"))
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+def _serve() -> None:
+    """Answer requests until the client goes."""
+    import gitml
+
+    for one in pkgutil.walk_packages(gitml.__path__, "gitml."):
+        if not one.name.startswith(("gitml.testing", "gitml.demo", "gitml.__main__")):
+            importlib.import_module(one.name)
+    for name in _LAZY:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    sys.dont_write_bytecode = True
+    for line in sys.stdin:
+        request = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            _become(request)
+        print(pid, flush=True)
+        status = os.waitpid(pid, 0)[1]
+        if os.WIFSIGNALED(status):  # a git that outlives its parent would only tidy up
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        print(status, flush=True)
+
+
+def _become(request: Mapping[str, Any]) -> NoReturn:
+    """Be the command."""
+    code = 70
+    try:
+        os.setsid()
+        _redirect(request["log"])
+        os.chdir(request["folder"])
+        os.environ.clear()
+        os.environ.update(request["variables"])
+        time.tzset()
+        if request["largest"] is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest"],) * 2)
+        if request["short"]:
+            _take_half()
+        if request["traced"]:
+            _await_tracer()
+        code = _execute(request["command"])
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _redirect(log: str) -> None:
+    """Let the command say everything to one file, and ask nobody."""
+    for path, flags, target in (
+        (os.devnull, os.O_RDONLY, 0),
+        (log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 1),
+    ):
+        descriptor = os.open(path, flags, 0o644)
+        os.dup2(descriptor, target)
+        os.close(descriptor)
+    os.dup2(1, 2)
+
+
+def _take_half() -> None:
+    """Let every write take only the first half of what it is given, down to one byte."""
+    write = os.write
+
+    def half(descriptor: int, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        return write(descriptor, view[: (len(view) + 1) // 2])
+
+    os.write = half
+
+
+def _await_tracer() -> None:
+    """Wait until a tracer has hold of this process."""
+    while "TracerPid:\t0\n" in Path("/proc/self/status").read_text():
+        time.sleep(0.0005)
+    time.sleep(0.002)
+
+
+def _execute(command: Sequence[str]) -> int:
+    """Run the command in this process; its exit code."""
+    sys.argv = list(command)
+    try:
+        if command[0] == "gitml":
+            from gitml.cli import main
+
+            main()
+        else:
+            sys.path.insert(0, str(Path(command[0]).parent))
+            runpy.run_path(command[0], run_name="__main__")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    _serve()
