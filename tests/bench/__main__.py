@@ -1,7 +1,8 @@
 """All figures of docs/benchmarks.md in one command: ``python -m tests.bench``.
 
-Start-up of the commands, overhead of steps, and a repository with many runs; beside git itself, and
-beside ZenML and DVC where they are installed. Nothing here is asserted: machines are noisy.
+Start-up of the commands, overhead of steps, a repository with many runs, and storage; beside git
+itself and the peers that are installed. Nothing here is asserted: machines are noisy. Storage has
+more options of its own: ``python -m tests.bench.storage``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from pathlib import Path
 from gitml.testing.sealed import sealed_variables
 from tests.bench import loops
 from tests.bench.measure import compare
+from tests.bench.storage.report import report
+from tests.bench.storage.session import Settings, measured
 
 PIPELINES = """\
 from gitml import pipeline, step
@@ -53,6 +56,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000, help="steps of a chain and of a fan")
     parser.add_argument("--runs", type=int, default=10_000, help="runs in the large repository")
     parser.add_argument("--repeat", type=int, default=7, help="counted runs of each command")
+    parser.add_argument(
+        "--storage", type=float, default=1, metavar="SCALE", help="size of the data, 0 for none"
+    )
+    parser.add_argument("--peers", type=Path, help="the folder that peers.sh filled")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gitml-bench-") as name:
         folder = Path(name)
@@ -71,6 +78,11 @@ def main() -> None:
         print(f"## {given.runs} runs\n")
         print(_loop(large, env, "runs", str(given.runs)))
         print(compare(_commands(large), given.repeat, cwd=large, env=env))
+    if given.storage:
+        print("## Storage\n")
+        settings = Settings(scale=given.storage, peers=given.peers)
+        with measured(settings, lambda line: print(line, file=sys.stderr)) as results:
+            print(report(results))
 
 
 def _project(path: Path, env: Mapping[str, str]) -> Path:

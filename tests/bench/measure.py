@@ -10,6 +10,7 @@ import datetime as dt
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -22,10 +23,11 @@ from pathlib import Path
 # may hold half of PyArrow; what that interpreter has itself is the floor of what can be measured.
 _STARTER = """\
 import json, os, sys, time
-quiet = os.open(os.devnull, os.O_RDWR)
-files = [(os.POSIX_SPAWN_DUP2, quiet, number) for number in (0, 1, 2)]
+quiet = os.open(os.devnull, os.O_RDONLY)
+log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+files = [(os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate((quiet, log, log))]
 begin = time.perf_counter()
-pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=files)
+pid = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ, file_actions=files)
 _, status, usage = os.wait4(pid, 0)
 seconds = time.perf_counter() - begin
 print(json.dumps([seconds, usage.ru_maxrss, os.waitstatus_to_exitcode(status)]))
@@ -84,24 +86,49 @@ def compare(
     peaks = dict.fromkeys(commands, 0)
     for round_number in range(warmup + runs):
         for name, command in commands.items():
-            taken, peak = _run_once(name, command, cwd, env)
+            taken, peak = once(name, command, cwd=cwd, env=env)
             if round_number >= warmup:
                 seconds[name].append(taken)
                 peaks[name] = max(peaks[name], peak)
-    floor = _run_once("true", ["true"], cwd, env)[1]
+    floor = once("true", ["true"], cwd=cwd, env=env)[1]
     rows = tuple(Measurement(name, tuple(seconds[name]), peaks[name]) for name in commands)
     return Table(rows, _conditions(runs, warmup, floor))
 
 
-def _run_once(
-    name: str, command: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None
+def once(
+    name: str,
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    log: Path = Path(os.devnull),
+    limit: float | None = None,
 ) -> tuple[float, int]:
-    """Seconds and peak bytes of one run."""
-    starter = [sys.executable, "-I", "-S", "-c", _STARTER, *command]
-    done = subprocess.run(starter, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{name} cannot be started: {done.stderr.strip().splitlines()[-1]}")
-    seconds, peak, status = json.loads(done.stdout)
+    """Seconds of wall time and the peak RSS in bytes of the largest process of one run.
+
+    ``log`` gets what the command writes. After ``limit`` seconds it is killed with all that it
+    started. Raises RuntimeError, with ``name`` in it, unless it ends in time and with status 0.
+    """
+    starter = [sys.executable, "-I", "-S", "-c", _STARTER, str(log), *command]
+    with subprocess.Popen(
+        starter,
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=limit)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise RuntimeError(f"{name} was stopped after {limit:.0f} s") from None
+            raise
+    if process.returncode:
+        raise RuntimeError(f"{name} cannot be started: {err.strip().splitlines()[-1]}")
+    seconds, peak, status = json.loads(out)
     if status:
         raise RuntimeError(f"{name} ended with status {status}")
     unit = 1 if sys.platform == "darwin" else 1024
@@ -112,13 +139,19 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 
-def _conditions(runs: int, warmup: int, floor: int) -> str:
+def machine() -> str:
+    """The conditions that any figure needs beside it: hardware, load, versions, the day."""
     git = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout
     return (
         f"{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
         f"{platform.system()} {platform.release()}; Python {platform.python_version()}; "
-        f"{git.strip()}; {dt.datetime.now(dt.UTC):%Y-%m-%d}. "
-        f"{runs} interleaved runs after {warmup} to warm up; "
+        f"{git.strip()}; {dt.datetime.now(dt.UTC):%Y-%m-%d}"
+    )
+
+
+def _conditions(runs: int, warmup: int, floor: int) -> str:
+    return (
+        f"{machine()}. {runs} interleaved runs after {warmup} to warm up; "
         f"peaks below {floor / 1e6:.0f} MB cannot be told apart."
     )
 

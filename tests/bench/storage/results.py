@@ -1,0 +1,83 @@
+"""What was measured: for each piece of work and tool the runs, or why there is none."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Figure:
+    """All runs of one command of one tool: seconds, the largest peak, what the store grew by."""
+
+    seconds: list[float] = field(default_factory=list)
+    peak_bytes: int = 0
+    grown_bytes: list[int] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """The middle run, in seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def stored(self) -> float | None:
+        """The middle run's growth of the store in bytes; None where nothing is stored."""
+        return statistics.median(self.grown_bytes) if self.grown_bytes else None
+
+
+@dataclass
+class Results:
+    """Everything that a report needs, for one scale."""
+
+    scale: float
+    conditions: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    """Tools that could not take part, each with the reason."""
+    figures: dict[str, dict[str, Figure]] = field(default_factory=dict)
+    """By work, then by tool."""
+    gaps: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By work, then by tool: why a command that the tool has was not measured."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Bytes that a work reads, where a rate is worth telling."""
+
+    def record(self, work: str, tool: str, seconds: float, peak: int, grown: int | None) -> None:
+        """Add one run."""
+        figure = self.figures.setdefault(work, {}).setdefault(tool, Figure())
+        figure.seconds.append(seconds)
+        figure.peak_bytes = max(figure.peak_bytes, peak)
+        if grown is not None:
+            figure.grown_bytes.append(grown)
+
+    def gap(self, work: str, tool: str, reason: str) -> None:
+        """Say why there is no figure; the first reason is the one to keep."""
+        self.gaps.setdefault(work, {}).setdefault(tool, reason)
+
+    def figure(self, work: str, tool: str) -> Figure | None:
+        """What was measured, if anything was."""
+        return self.figures.get(work, {}).get(tool)
+
+    def save(self, path: Path) -> None:
+        """Write all of it as JSON, for another report or a closer look."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Results:
+        """What ``save`` wrote."""
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        figures = {
+            work: {tool: Figure(**value) for tool, value in row.items()}
+            for work, row in document.pop("figures").items()
+        }
+        return cls(**document, figures=figures)
+
+    def join(self, other: Results) -> None:
+        """Take over the rows of another run at the same scale that this one does not have."""
+        if other.scale != self.scale:
+            raise ValueError(f"scale {other.scale:g} beside {self.scale:g} makes no table")
+        for name in ("versions", "missing", "figures", "gaps", "sizes"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            mine.update({key: value for key, value in theirs.items() if key not in mine})

@@ -1,0 +1,91 @@
+"""The report tells who wins, also when it is not gitml, and hides no gap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.bench.storage.inputs import MIB
+from tests.bench.storage.report import report
+from tests.bench.storage.results import Results
+
+
+def results(scale: float = 1) -> Results:
+    made = Results(scale, conditions="On a machine")
+    made.versions = dict.fromkeys(("cp + sync", "gitml", "git-lfs", "borg"), "1.0")
+    made.missing = {"DVC": "not installed", "gitml reflink": "no reflinks on this file system"}
+    for seconds in (0.7, 0.8, 0.9):
+        made.record("add blob", "gitml", seconds, 100 * MIB, 1024 * MIB)
+    made.record("add blob", "borg", 2.4, 73 * MIB, 1024 * MIB)
+    made.record("add blob", "cp + sync", 2.0, 10 * MIB, None)
+    made.gap("add blob", "git-lfs", "failed: git was stopped after 300 s")
+    for tool, seconds, stored in (("gitml", 2.0, 20), ("borg", 1.6, 51)):
+        made.record("add table in places", tool, seconds, 73 * MIB, stored * MIB)
+    return made
+
+
+def row(text: str, start: str) -> dict[str, str]:
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    head = lines[0]
+    return dict(zip(head, next(line for line in lines if line[0].startswith(start)), strict=True))
+
+
+def test_a_won_row() -> None:
+    won = row(report(results()), "add 1 GiB incompressible")
+    assert won["gitml"] == "**0.80** (**1,024**)"
+    assert won["borg"] == "2.40¹ (**1,024**)"
+    assert won["floor"] == "`cp + sync` 2.00¹"
+    assert won["goal"] == "≤ 0.9 s, memory ≤ 256 MiB; reflink ≤ 0.35 s, memory ≤ 256 MiB"
+    assert won["result"] == "gitml fastest, 3.0 times before borg; goal met by gitml"
+
+
+def test_a_lost_row_says_so() -> None:
+    lost = row(report(results()), "its second version")
+    assert lost["result"] == (
+        "borg fastest, gitml 1.2 times slower; gitml smallest, borg 2.5 times as much; "
+        "**goal missed by gitml: 2.00 s, 20.0 MiB**"
+    )
+    assert lost["borg"] == "**1.60**¹ (51.0)"
+
+
+def test_gaps_are_told() -> None:
+    text = report(results())
+    cells = row(text, "add 1 GiB incompressible")
+    assert cells["DVC"] == "not installed"
+    assert cells["gitml reflink"] == "no reflinks on this file system"
+    assert cells["git-lfs"] == "[1]"
+    assert "[1] failed: git was stopped after 300 s" in text
+    assert "Left out: DVC: not installed" in text
+
+
+def test_goals_are_judged_at_full_size_only() -> None:
+    text = report(results(0.01))
+    assert "goal met" not in text
+    assert "goal missed" not in text
+    assert row(text, "add 10.2 MiB incompressible")["gitml"].startswith("**0.80**")
+
+
+def test_rates_and_floors_are_goals_too() -> None:
+    made = results()
+    made.versions["zstd -3"] = "1.5"
+    made.sizes["add float32"] = 90_000_000
+    made.record("add float32", "gitml", 0.5, MIB, 80 * MIB)
+    made.record("add float32", "zstd -3", 0.3, MIB, 79 * MIB)
+    told = row(report(made), "add a model of 85.8 MiB")
+    assert told["result"] == (
+        "180 MB/s; **goal missed by gitml: 180 MB/s, not smaller than `zstd -3`**"
+    )
+
+
+def test_results_are_kept_and_joined(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    results().save(path)
+    kept = Results.load(path)
+    assert report(kept) == report(results())
+    other = Results(1)
+    other.record("status million", "gitml", 3.0, MIB, None)
+    kept.join(other)
+    assert "status, nothing changed" in report(kept)
+    with pytest.raises(ValueError, match=r"scale 0\.5 beside 1"):
+        kept.join(results(0.5))
