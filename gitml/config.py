@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,23 @@ KEYS = (
     "remotes.<name>.url",
     "materializers.pickle",
     "materializers.trusted_types",
+    "hooks.limit",
+    "hooks.exclude",
 )
 """Every key that is read, as docs/configuration.md lists them."""
 
 _MAX_BYTES = 1 << 20
 _KNOWN_TABLES = frozenset({"project", "pipelines", "stacks", "metrics", "policy", "remotes"})
-_KNOWN_TABLES |= {"materializers"}
+_KNOWN_TABLES |= {"materializers", "hooks"}
 _PROJECT = re.compile(r"^\[project\][^\n]*\n", re.MULTILINE)
 _USERINFO = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@]*:[^/@]*@", re.IGNORECASE)
 _SECRET_KEY = re.compile(r"(?i)(?:^|_)(?:secret|password|passwd|token|access_key|api_key)(?:_|$)")
 _REFERENCE = re.compile(r"^\$\{?[A-Za-z_][A-Za-z0-9_]*\}?$|^(?:env|keyring|git-credential):")
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?(k|M|G|T)?(i)?B?", re.IGNORECASE)
+_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+FILE_LIMIT = 10_000_000
+"""Bytes from which on a file is too large for git, where ``hooks.limit`` says nothing."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,9 @@ class Config:
     """A project's settings.
 
     ``directions`` says of metrics whether more is better ("max") or less ("min"); ``policies`` are
-    the raw tables of the stages; ``unknown`` the tables that this version does not read.
+    the raw tables of the stages; ``file_limit`` is the size in bytes of the largest file that the
+    hooks let into git and ``unchecked`` the patterns of the paths that they pass over; ``unknown``
+    are the tables that this version does not read.
     """
 
     path: Path
@@ -55,6 +64,8 @@ class Config:
     remotes: Mapping[str, str] = field(default_factory=dict)
     pickle: bool = False
     trusted_types: frozenset[str] = frozenset()
+    file_limit: int = FILE_LIMIT
+    unchecked: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
 
@@ -73,12 +84,14 @@ def read(path: Path) -> Config:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{FILE} cannot be read", hint="`git diff gitml.toml`") from error
-    _refuse_secrets(document, "")
+    for secret in secrets_in(document):
+        raise ConfigError(f"{FILE}: {secret.key} {secret.what}", hint=secret.hint)
     table = _Table(document, "")
     project = table.table("project").text("id")
     if not project:
         raise ConfigError(f"{FILE}: project.id is missing", hint="`gitml init` writes one")
     materializers = table.table("materializers")
+    hooks = table.table("hooks")
     return Config(
         path=path,
         project=project,
@@ -89,6 +102,8 @@ def read(path: Path) -> Config:
         remotes={name: one.text("url") for name, one in table.tables("remotes")},
         pickle=materializers.flag("pickle"),
         trusted_types=frozenset(materializers.texts("trusted_types", ())),
+        file_limit=parse_size(hooks.text("limit") or str(FILE_LIMIT), f"{FILE}: hooks.limit"),
+        unchecked=hooks.texts("exclude", ()),
         unknown=tuple(sorted(set(document) - _KNOWN_TABLES)),
     )
 
@@ -175,23 +190,44 @@ def _direction(table: _Table) -> str:
     return value
 
 
-def _refuse_secrets(value: Any, path: str) -> None:
-    """Raise ConfigError for what looks like a credential: it would be pushed to everyone."""
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A literal credential in a document of settings: at which key, what it is, what to do."""
+
+    key: str
+    what: str
+    hint: str
+
+
+def secrets_in(value: Any, path: str = "") -> Iterator[Secret]:
+    """What looks like a credential in a document of settings: it would be pushed to everyone.
+
+    A reference (``${NAME}``, ``env:NAME``, ``keyring:…``) is none.
+    """
     if isinstance(value, Mapping):
         for key, one in value.items():
             where = f"{path}.{key}" if path else str(key)
-            literal = isinstance(one, str) and one and not _REFERENCE.match(one)
-            if literal and _SECRET_KEY.search(str(key)):
-                raise ConfigError(
-                    f"{FILE}: {where} holds a secret",
-                    hint=f'keep it in the environment and write `{key} = "${{NAME}}"`',
-                )
-            _refuse_secrets(one, where)
+            if isinstance(one, str) and is_secret(str(key), one):
+                hint = f'keep it in the environment and write `{key} = "${{NAME}}"`'
+                yield Secret(where, "holds a secret", hint)
+            yield from secrets_in(one, where)
     elif isinstance(value, list):
         for one in value:
-            _refuse_secrets(one, path)
+            yield from secrets_in(one, path)
     elif isinstance(value, str) and _USERINFO.match(value):
-        raise ConfigError(
-            f"{FILE}: {path} holds a user name and password in its URL",
-            hint="take them out of the URL; `git credential approve` or the environment keeps them",
-        )
+        hint = "take them out of the URL; `git credential approve` or the environment keeps them"
+        yield Secret(path, "holds a user name and password in its URL", hint)
+
+
+def is_secret(key: str, value: str) -> bool:
+    """Whether a setting of this name holds a literal value although its name says secret."""
+    return bool(value and _SECRET_KEY.search(key) and not _REFERENCE.match(value))
+
+
+def parse_size(text: str, what: str) -> int:
+    """Bytes as people write them, ``10 MB`` or ``64 KiB``; raises ConfigError naming ``what``."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ConfigError(f'{what} should be a size, like "10 MB"')
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** _UNITS[(unit or "").lower()])

@@ -7,6 +7,7 @@ records (``log``, ``status``, ``show``) should not wait for it.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from gitml.diff import Comparison
     from gitml.history.check import Problem
     from gitml.history.lineage import Ancestor
+    from gitml.hooks.install import Change as HookChange
+    from gitml.hooks.install import Hooks
     from gitml.materializers import Rules
     from gitml.pipelines.discovery import Definition
     from gitml.pipelines.dsl import PipelineFunction
@@ -631,6 +634,24 @@ class Repo:
         """Whether a code commit carries a record's folder: it was made on top of the record."""
         found = self.odb.file(head, ".gitml/.gitattributes")
         return found is not None and record_code(self.odb, head) == head
+
+    def hooks(self) -> Hooks:
+        """How git's hooks of this clone stand."""
+        from gitml.hooks import install
+
+        return install.look(self.git, sys.executable)
+
+    def install_hooks(self, *, dry_run: bool = False) -> list[HookChange]:
+        """Put gitml's hooks in place, behind those that are there; see ``hooks.install``."""
+        from gitml.hooks import install
+
+        return install.install(self.git, sys.executable, dry_run=dry_run)
+
+    def uninstall_hooks(self, *, dry_run: bool = False) -> list[HookChange]:
+        """Take gitml's hooks away and bring back what was there; see ``hooks.install``."""
+        from gitml.hooks import install
+
+        return install.uninstall(self.git, sys.executable, dry_run=dry_run)
 
     def fsck(self) -> Report:
         """Every record and every blob checked; problems name the versions that they affect."""

@@ -1,4 +1,4 @@
-"""The golden transcripts: every page of tests/cli and the tutorial do what they say."""
+"""The golden transcripts: every page of tests/cli and those of docs do what they say."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from tests.transcripts import check, needs
 
 ROOT = Path(__file__).parents[1]
-TUTORIAL = ROOT / "docs/tutorial.md"
-TRANSCRIPTS = [*sorted((ROOT / "tests/cli").glob("*.md")), TUTORIAL]
+DOCS = [ROOT / "docs/tutorial.md", ROOT / "docs/hooks.md"]
+TRANSCRIPTS = [*sorted((ROOT / "tests/cli").glob("*.md")), *DOCS]
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.relative_to(ROOT).as_posix())

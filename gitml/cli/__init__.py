@@ -39,6 +39,7 @@ TASKS = {
     ),
     "care": (
         Entry("fsck", "gitml.cli.fsck:fsck", "Check every record and every stored byte."),
+        Entry("hooks", "gitml.cli.hooks:hooks", "Install git's hooks, and run one by hand."),
         Entry("reindex", "gitml.cli.fsck:reindex", "Make the index again from git alone."),
     ),
 }

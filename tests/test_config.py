@@ -1,0 +1,56 @@
+"""What ``gitml.toml`` says of the hooks, and sizes as people write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gitml.config import FILE_LIMIT, parse_size, read
+from gitml.errors import ConfigError
+
+PROJECT = '[project]\nid = "x"\n'
+
+
+def settings(folder: Path, text: str) -> Path:
+    path = folder / "gitml.toml"
+    path.write_text(PROJECT + text)
+    return path
+
+
+def test_the_hooks_have_settings(tmp_path: Path) -> None:
+    assert read(settings(tmp_path, "")).file_limit == FILE_LIMIT
+    found = read(settings(tmp_path, '[hooks]\nlimit = "50 MB"\nexclude = ["tests/"]\n'))
+    assert (found.file_limit, found.unchecked, found.unknown) == (50_000_000, ("tests/",), ())
+
+
+@pytest.mark.parametrize(
+    "text", ['limit = "much"', "limit = 5", 'exclude = "tests/"', 'limit = "-1 MB"']
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"hooks\.(limit|exclude)"):
+        read(settings(tmp_path, f"[hooks]\n{text}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("1234", 1234),
+        ("10 MB", 10_000_000),
+        ("10mb", 10_000_000),
+        ("1.5 kB", 1500),
+        ("64 KiB", 65536),
+        (" 2G ", 2_000_000_000),
+        ("1 TiB", 1 << 40),
+        ("7 B", 7),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text, "a limit") == size
+
+
+@pytest.mark.parametrize("text", ["", "MB", "1 XB", "1e9", "-5", "1,5 MB", "inf", "9" * 40])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ConfigError, match="a limit should be a size"):
+        parse_size(text, "a limit")
