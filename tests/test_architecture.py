@@ -42,7 +42,7 @@ ENVIRONMENT = (
 HEAVY = frozenset(
     {
         *("dulwich", "git", "numpy", "pandas", "pyarrow", "skops", "sklearn"),
-        *("sqlite3", "zstandard"),
+        *("pyfastcdc", "sqlite3", "zstandard"),
     }
 )
 TYPE_ONLY = ("TYPE_CHECKING", "typing.TYPE_CHECKING")

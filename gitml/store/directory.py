@@ -78,6 +78,16 @@ class SourceFile:
         with storage_errors(self.path, "read"):
             return os.pread(self._descriptor, length, offset)
 
+    def read_exactly(self, offset: int, length: int) -> bytes:
+        """Some bytes, never fewer; raises StorageError if the file has become shorter."""
+        data = self.read_at(offset, length)
+        while len(data) < length:
+            more = self.read_at(offset + len(data), length - len(data))
+            if not more:
+                raise self._changed()
+            data += more
+        return data
+
     def read_all(self) -> bytes:
         """All bytes of a small file."""
         data = self.read_at(0, self.size + 1)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gitml.entities.ids import Digest
+from gitml.store import parts
 from gitml.store.digest import PIECE
 from gitml.store.layout import Layout
 from gitml.store.pack import NO_INDEX, TREE, ObjectRow, Pack
@@ -49,7 +50,7 @@ class Holdings(Reader):
         return Copy(
             described(digest, row),
             pack.path,
-            lambda: pack.pieces(digest.raw, row, lambda: list(self._packs.values())),
+            lambda: parts.pieces(pack, digest.raw, row, lambda: list(self._packs.values())),
         )
 
     def loose_copy(self, digest: Digest, path: Path) -> Copy:
@@ -63,6 +64,20 @@ class Holdings(Reader):
             if digest.raw in self._proved or fault_of(copy) is None:
                 self._proved.add(digest.raw)
                 return copy.path
+        return None
+
+    def proven_chunk(self, digest: bytes) -> Path | None:
+        """The pack that holds a whole copy of a chunk, if there is one.
+
+        In a pack of our own the check of its entry is proof: these are the bytes that we wrote. In
+        anybody else's the plain bytes must have the digest.
+        """
+        if self._scanned is None:
+            self._refresh()
+        for pack in list(self._packs.values()):
+            row = pack.find_chunk(digest)
+            if row is not None and parts.is_proven(pack, digest, row, self._packs.values):
+                return pack.path
         return None
 
     def forget_listing(self) -> None:

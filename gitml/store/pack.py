@@ -12,7 +12,7 @@ import mmap
 import os
 import struct
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +41,7 @@ _INDEX_HEADER = struct.Struct("<8sIIQQQ")
 _FAN_OUT = struct.Struct("<256I")
 _CHUNK_ROW = struct.Struct("<QQQB7x")
 _OBJECT_ROW = struct.Struct("<QQQQB7x")
-_NO_BASE = bytes(32)
+NO_BASE = bytes(32)
 _BUFFER = 1024 * 1024
 NO_INDEX = "the index is missing"
 MAX_PARTS = 1 << 24
@@ -111,6 +111,11 @@ class Tables:
         for digest in sorted(self._objects):
             yield digest, ObjectRow(*_OBJECT_ROW.unpack(self._objects[digest]))
 
+    def chunks(self) -> Iterator[tuple[bytes, ChunkRow]]:
+        """Every chunk with its row, by digest."""
+        for digest in sorted(self._chunks):
+            yield digest, ChunkRow(*_CHUNK_ROW.unpack(self._chunks[digest]))
+
     def encode(self, pack_length: int) -> bytes:
         """The index file for these tables: a pure function of the pack's entries."""
         counts = len(self._objects), len(self._chunks)
@@ -174,6 +179,12 @@ class Index:
         for at in range(self._objects_at, self._chunks_at, 32 + _OBJECT_ROW.size):
             row = _OBJECT_ROW.unpack_from(self._data, at + 32)
             yield self._data[at : at + 32], ObjectRow(*row)
+
+    def chunks(self) -> Iterator[tuple[bytes, ChunkRow]]:
+        """Every chunk with its row, by digest."""
+        for at in range(self._chunks_at, len(self._data), 32 + _CHUNK_ROW.size):
+            row = _CHUNK_ROW.unpack_from(self._data, at + 32)
+            yield self._data[at : at + 32], ChunkRow(*row)
 
     def _find(self, digest: bytes, fan: tuple[int, ...], start: int, width: int) -> int:
         """The offset of the row that begins with ``digest``, or 0."""
@@ -248,25 +259,16 @@ class Pack:
     def _holds(self, end: int) -> bool:
         return self._length is None or end + ENTRY_HEADER <= self._length
 
-    def pieces(
-        self, digest: bytes, row: ObjectRow, others: Callable[[], Iterable[Pack]]
-    ) -> Iterator[bytes]:
-        """The plain bytes of an object, part after part; ``others`` may hold parts as well.
+    def parts(self, digest: bytes, row: ObjectRow) -> list[tuple[bytes, int]]:
+        """The chunks that an object is made of: digests and plain lengths.
 
-        A part that is not the whole object is verified by itself; the object as a whole is the
-        caller's to verify. Raises CorruptData; OSError passes through.
+        Raises CorruptData unless the object's entry is whole; OSError passes through.
         """
         with self.opened() as descriptor:
-            for part, length in self._parts(descriptor, digest, row):
-                chunk = self.find_chunk(part)
-                if chunk is not None:
-                    pieces = _chunk_pieces(descriptor, part, chunk)
-                else:
-                    pieces = _pieces_from(others(), part)
-                yield from _verified_part(pieces, part, length, is_whole=part == digest)
+            return self.read_parts(descriptor, digest, row)
 
-    def _parts(self, descriptor: int, digest: bytes, row: ObjectRow) -> list[tuple[bytes, int]]:
-        """The list of parts in an object's entry, if the entry is whole."""
+    def read_parts(self, descriptor: int, digest: bytes, row: ObjectRow) -> list[tuple[bytes, int]]:
+        """`parts`, from the descriptor that `opened` gives."""
         entry = _read_entry(descriptor, row.offset)
         if entry is None or (entry.kind, entry.digest) != (row.kind, digest):
             raise CorruptData(f"no such object at byte {row.offset}")
@@ -274,6 +276,35 @@ class Pack:
         if _OBJECT.unpack_from(payload) != (row.size, row.entries):
             raise CorruptData(f"the object at byte {row.offset} is not as the index says")
         return parts
+
+    def stream_chunk(self, descriptor: int, digest: bytes, row: ChunkRow) -> Iterator[bytes]:
+        """The plain bytes of a chunk of any length, unverified but of the declared length.
+
+        Not for a DELTA. Raises CorruptData; OSError passes through.
+        """
+        self._chunk_entry(os.pread(descriptor, ENTRY_HEADER, row.offset), digest, row)
+        start = row.offset + ENTRY_HEADER
+        yield from codecs.decode(row.codec, descriptor, start, row.stored, row.plain)
+
+    def read_chunk(self, descriptor: int, digest: bytes, row: ChunkRow) -> StoredChunk:
+        """All stored bytes of a chunk, unverified, in one read: mind their length before.
+
+        Raises CorruptData unless it is the chunk that the index means; OSError passes through.
+        """
+        data = memoryview(os.pread(descriptor, ENTRY_HEADER + row.stored, row.offset))
+        entry = self._chunk_entry(bytes(data[:ENTRY_HEADER]), digest, row)
+        stored = data[ENTRY_HEADER:]
+        if len(stored) != row.stored:
+            raise CorruptData(f"the pack ends within the chunk at byte {row.offset}")
+        return StoredChunk(stored, entry.base, entry.header, entry.check)
+
+    def _chunk_entry(self, data: bytes, digest: bytes, row: ChunkRow) -> _Entry:
+        """The header of a chunk's entry, if it is as the index says."""
+        entry = _entry_of(data, row.offset)
+        expected = (CHUNK, row.codec, row.stored, row.plain, digest)
+        if entry is None or entry[1:6] != expected:
+            raise CorruptData(f"no such chunk at byte {row.offset}")
+        return entry
 
     @contextmanager
     def opened(self) -> Iterator[int]:
@@ -283,6 +314,42 @@ class Pack:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+class StoredChunk(NamedTuple):
+    """A chunk as it lies in a pack; ``base`` is zero where its codec has none."""
+
+    stored: memoryview
+    base: bytes
+    header: bytes
+    check: bytes
+
+    def is_whole(self) -> bool:
+        """Whether these are still the bytes that somebody wrote, by the check of the entry."""
+        return _check(self.stored, self.header) == self.check
+
+
+class PreparedChunk(NamedTuple):
+    """A chunk that waits to be added to a pack: lengths in bytes, ``header`` with its check."""
+
+    digest: bytes
+    plain: int
+    codec: int
+    header: bytes
+    stored: bytes | memoryview
+
+    @classmethod
+    def of(
+        cls,
+        digest: bytes,
+        plain: int,
+        codec: int,
+        stored: bytes | memoryview,
+        base: bytes = NO_BASE,
+    ) -> PreparedChunk:
+        """The chunk in its stored form; ``base`` is the digest of what a DELTA is against."""
+        header = _header(CHUNK, digest, plain, codec, stored, base)
+        return cls(digest, plain, codec, header, stored)
 
 
 class PackBuilder:
@@ -303,44 +370,16 @@ class PackBuilder:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._descriptor = os.open(path, flags, 0o644)
 
-    def add_chunk(self, digest: bytes, plain: int, codec: int, stored: bytes) -> None:
+    def add_chunk(self, digest: bytes, plain: int, codec: int, stored: bytes | memoryview) -> None:
         """Add a chunk of ``plain`` bytes in its stored form, unless it is there already."""
-        if self._tables.find_chunk(digest):
-            return
-        offset = self._append(CHUNK, digest, plain, codec, stored)
-        self._tables.add_chunk(digest, ChunkRow(offset, len(stored), plain, codec))
+        self.add_prepared(PreparedChunk.of(digest, plain, codec, stored))
 
-    def add_chunk_stream(
-        self, digest: bytes, plain: int, codec: int, pieces: Iterable[bytes | memoryview]
-    ) -> None:
-        """Add a chunk whose stored form comes in pieces and need not fit into memory.
-
-        The entry's header is written last, so a half-written chunk is no entry. If ``pieces``
-        raises, the pack is cut back to where it was.
-        """
-        self.write_out()
-        offset, stored = self._written, 0
-        hasher = new_hasher()
-        try:
-            self._seek(offset + ENTRY_HEADER)
-            for piece in pieces:
-                with self._writing():
-                    write_fully(self._descriptor, piece)
-                hasher.update(piece)
-                stored += len(piece)
-            header = _ENTRY.pack(MARK, CHUNK, codec, 0, stored, plain, digest, _NO_BASE)
-            hasher.update(header)
-            self._seek(offset)
-            with self._writing():
-                write_fully(self._descriptor, header + hasher.digest(_CHECK))
-        except BaseException:
-            self._seek(offset)
-            with self._writing():
-                os.ftruncate(self._descriptor, offset)
-            raise
-        self._written = offset + ENTRY_HEADER + stored
-        self._seek(self._written)
-        self._tables.add_chunk(digest, ChunkRow(offset, stored, plain, codec))
+    def add_prepared(self, chunk: PreparedChunk) -> None:
+        """Add a chunk whose entry is made already, unless it is there already."""
+        if not self._tables.find_chunk(chunk.digest):
+            offset = self._append(chunk.header, chunk.stored)
+            row = ChunkRow(offset, len(chunk.stored), chunk.plain, chunk.codec)
+            self._tables.add_chunk(chunk.digest, row)
 
     def add_object(
         self, digest: bytes, kind: int, size: int, entries: int, parts: list[tuple[bytes, int]]
@@ -348,7 +387,7 @@ class PackBuilder:
         """Add an object made of ``parts``, each a chunk's digest and plain length."""
         payload = _OBJECT.pack(size, entries) + b"".join(_PART.pack(*part) for part in parts)
         plain = sum(length for _, length in parts)
-        offset = self._append(kind, digest, plain, codecs.RAW, payload)
+        offset = self._append(_header(kind, digest, plain, codecs.RAW, payload), payload)
         self._tables.add_object(digest, kind, offset, payload, parts)
 
     def write_out(self) -> None:
@@ -373,22 +412,14 @@ class PackBuilder:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _append(self, kind: int, digest: bytes, plain: int, codec: int, stored: bytes) -> int:
+    def _append(self, header: bytes, stored: bytes | memoryview) -> int:
         """Add one entry and give its offset."""
         offset = self._written + len(self._buffer)
-        header = _ENTRY.pack(MARK, kind, codec, 0, len(stored), plain, digest, _NO_BASE)
-        hasher = new_hasher()
-        hasher.update(stored)
-        hasher.update(header)
         self._buffer += header
-        self._buffer += hasher.digest(_CHECK)
         self._buffer += stored
         if len(self._buffer) >= _BUFFER:
             self.write_out()
         return offset
-
-    def _seek(self, offset: int) -> None:
-        os.lseek(self._descriptor, offset, os.SEEK_SET)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -412,6 +443,7 @@ class _Entry(NamedTuple):
     stored: int
     plain: int
     digest: bytes
+    base: bytes
     check: bytes
     header: bytes
 
@@ -472,12 +504,16 @@ def _tables_of(descriptor: int, path: Path) -> Tables:
 
 def _read_entry(descriptor: int, offset: int) -> _Entry | None:
     """The entry header at ``offset``, or None if there is none."""
-    data = os.pread(descriptor, ENTRY_HEADER, offset)
+    return _entry_of(os.pread(descriptor, ENTRY_HEADER, offset), offset)
+
+
+def _entry_of(data: bytes, offset: int) -> _Entry | None:
+    """The entry header that these bytes are, or None if they are none."""
     if len(data) != ENTRY_HEADER or not data.startswith(MARK):
         return None
-    _, kind, codec, _, stored, plain, digest, _ = _ENTRY.unpack_from(data)
+    _, kind, codec, _, stored, plain, digest, base = _ENTRY.unpack_from(data)
     header, check = data[: _ENTRY.size], data[_ENTRY.size :]
-    return _Entry(offset, kind, codec, stored, plain, digest, check, header)
+    return _Entry(offset, kind, codec, stored, plain, digest, base, check, header)
 
 
 def _is_whole(descriptor: int, entry: _Entry, length: int) -> bool:
@@ -516,10 +552,7 @@ def _read_object(descriptor: int, entry: _Entry) -> tuple[bytes, list[tuple[byte
     if rest or not 0 <= count <= MAX_PARTS:
         raise CorruptData(f"{where} has no list of parts")
     payload = os.pread(descriptor, entry.stored, entry.offset + ENTRY_HEADER)
-    hasher = new_hasher()
-    hasher.update(payload)
-    hasher.update(entry.header)
-    if hasher.digest(_CHECK) != entry.check:
+    if _check(payload, entry.header) != entry.check:
         raise CorruptData(f"{where} is damaged")
     parts = list(_PART.iter_unpack(payload[_OBJECT.size :]))
     if sum(length for _, length in parts) != entry.plain:
@@ -527,39 +560,25 @@ def _read_object(descriptor: int, entry: _Entry) -> tuple[bytes, list[tuple[byte
     return payload, parts
 
 
-def _chunk_pieces(descriptor: int, digest: bytes, row: ChunkRow) -> Iterator[bytes]:
-    """The plain bytes of a chunk, unverified but of the declared length."""
-    entry = _read_entry(descriptor, row.offset)
-    expected = (CHUNK, row.codec, row.stored, row.plain, digest)
-    if entry is None or entry[1:6] != expected:
-        raise CorruptData(f"no such chunk at byte {row.offset}")
-    start = row.offset + ENTRY_HEADER
-    yield from codecs.decode(row.codec, descriptor, start, row.stored, row.plain)
+def _header(
+    kind: int,
+    digest: bytes,
+    plain: int,
+    codec: int,
+    stored: bytes | memoryview,
+    base: bytes = NO_BASE,
+) -> bytes:
+    """The header of an entry, with the check over it and the stored bytes."""
+    header = _ENTRY.pack(MARK, kind, codec, 0, len(stored), plain, digest, base)
+    return header + _check(stored, header)
 
 
-def _pieces_from(packs: Iterable[Pack], digest: bytes) -> Iterator[bytes]:
-    """The plain bytes of a chunk in whichever of the packs has it."""
-    for pack in packs:
-        row = pack.find_chunk(digest)
-        if row is not None:
-            with pack.opened() as descriptor:
-                yield from _chunk_pieces(descriptor, digest, row)
-            return
-    raise CorruptData(f"the chunk blake3:{digest.hex()} is missing")
-
-
-def _verified_part(
-    pieces: Iterator[bytes], digest: bytes, length: int, *, is_whole: bool
-) -> Iterator[bytes]:
-    """The pieces of a part, with its length checked, and its digest unless it is the object."""
-    hasher = None if is_whole else new_hasher()
-    for piece in pieces:
-        length -= len(piece)
-        if hasher is not None:
-            hasher.update(piece)
-        yield piece
-    if length or (hasher is not None and hasher.digest() != digest):
-        raise CorruptData(f"the chunk blake3:{digest.hex()} is damaged")
+def _check(stored: bytes | memoryview, header: bytes) -> bytes:
+    """The check of an entry, all of whose stored bytes are here."""
+    hasher = new_hasher()
+    hasher.update(stored)
+    hasher.update(header)
+    return hasher.digest(_CHECK)
 
 
 def _fan_out(table: dict[bytes, bytes]) -> bytes:

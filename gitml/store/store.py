@@ -28,16 +28,18 @@ from gitml.store.directory import (
     tree_mode,
 )
 from gitml.store.holdings import Holdings, described
+from gitml.store.large import is_worth_cutting, put_chunks
 from gitml.store.layout import discard
-from gitml.store.pack import BLOB, TREE, PackBuilder
+from gitml.store.pack import BLOB, TREE, PackBuilder, PreparedChunk
+from gitml.store.parts import Part
 from gitml.store.reader import Copy, Reader, StoredObject
 from gitml.store.repair import Damage
 from gitml.store.tree import Tree, TreeEntry, judge_link_target
 
 __all__ = ["Damage", "Member", "Store", "StoredObject", "Tree", "TreeEntry", "Writer"]
 
-LARGE = 4 * 1024 * 1024
-"""From this size on, in bytes, files are streamed, and kept loose if they do not compress."""
+LARGE = 1024 * 1024
+"""From this size on, in bytes, files are cut into chunks: a dozen or more, which versions share."""
 
 
 class Store(Holdings):
@@ -282,16 +284,48 @@ class Writer(Reader):
             data = source.read_all()
             source.check_unchanged()
             return self.put_bytes(data), source.size
+        if not is_worth_cutting(source.read_exactly, source.size):
+            return self._put_whole(source), source.size
+        digest, parts = put_chunks(
+            source.read_exactly, source.size, self._is_chunk_held, self._add_chunk
+        )
+        source.check_unchanged()
+        if not self._has_parts(digest, parts):
+            self._building().add_object(digest.raw, BLOB, source.size, 0, parts)
+        return digest, source.size
+
+    def _put_whole(self, source: SourceFile) -> Digest:
+        """Store an open file as a loose one, in two passes."""
         digest = source.digest()
         if not self._is_held(digest):
+            self._store.layout.prepare()
+            suffix = f"+{digest.hex}.loose"
             pieces = source.pieces_of(digest)
-            if codecs.is_compressible(source.size, source.read_at):
-                packed = codecs.compress_stream(pieces, source.size)
-                self._building().add_chunk_stream(digest.raw, source.size, codecs.ZSTD, packed)
-                self._add_blob(digest, source.size)
-            else:
-                self._store.layout.prepare()
-                suffix = f"+{digest.hex}.loose"
-                self._loose[digest] = self._store.layout.write_temporary(suffix, pieces)
+            self._loose[digest] = self._store.layout.write_temporary(suffix, pieces)
         source.check_unchanged()
-        return digest, source.size
+        return digest
+
+    def _is_chunk_held(self, digest: bytes) -> bool:
+        """Whether a whole copy of a chunk is here already; many threads may ask."""
+        if self._builder is not None and self._builder.pack.find_chunk(digest):
+            return True
+        path = self._store.proven_chunk(digest)
+        if path is not None:
+            self._relied_on.add(path.parent)
+        return path is not None
+
+    def _add_chunk(self, chunk: PreparedChunk) -> None:
+        self._building().add_prepared(chunk)
+
+    def _has_parts(self, digest: Digest, parts: list[Part]) -> bool:
+        """Whether a pack lists just these parts, all of which are held, as this object."""
+        packs = self._store.packs()
+        if self._builder is not None:
+            self._builder.write_out()
+            packs.append(self._builder.pack)
+        for pack in packs:
+            row = pack.find_object(digest.raw)
+            with suppress(CorruptData, OSError):
+                if row is not None and pack.parts(digest.raw, row) == parts:
+                    return True
+        return False

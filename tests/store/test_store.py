@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ from hypothesis import strategies as st
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, MissingBytes, StorageError, UsageError
-from gitml.store import codec
 from gitml.store import tree as trees
 from gitml.store.digest import hash_bytes, hash_file
+from gitml.store.directory import SourceFile
 from gitml.store.store import LARGE, Store, Tree, TreeEntry
 
 ABSENT = hash_bytes(b"never stored")
@@ -271,24 +270,26 @@ def test_a_hostile_tree_writes_nothing(store: Store, tmp_path: Path) -> None:
 def test_a_file_that_grows_while_it_is_read_is_refused(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small, large = tmp_path / "small", tmp_path / "large"
+    small, large, noise = tmp_path / "small", tmp_path / "large", tmp_path / "noise"
     small.write_bytes(b"x" * 100)
     large.write_bytes(b"x" * LARGE)
+    noise.write_bytes(os.urandom(LARGE))
     pread, readv = os.pread, os.readv
 
     def growing_pread(descriptor: int, count: int, offset: int) -> bytes:
-        with small.open("ab") as file:
+        with path.open("ab") as file:
             file.write(b"y")
         return pread(descriptor, count, offset)
 
     def growing_readv(descriptor: int, buffers: list[memoryview]) -> int:
-        with large.open("ab") as file:
+        with path.open("ab") as file:
             file.write(b"y")
         return readv(descriptor, buffers)
 
-    for path, name, growing in ((small, "pread", growing_pread), (large, "readv", growing_readv)):
+    for path in (small, large, noise):
         with monkeypatch.context() as patch, store.writer() as writer:
-            patch.setattr(os, name, growing)
+            patch.setattr(os, "pread", growing_pread)
+            patch.setattr(os, "readv", growing_readv)
             with pytest.raises(StorageError, match="changed while it was read"):
                 writer.put_file(path)
     assert list(store.objects()) == []
@@ -312,17 +313,16 @@ def test_a_file_that_is_replaced_while_it_is_read_is_refused(
             writer.put_file(path)
 
 
-@pytest.mark.parametrize("content", [b"text" * LARGE, os.urandom(LARGE)], ids=["text", "noise"])
-def test_bytes_that_change_between_the_two_reads_of_a_large_file_are_refused(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+def test_bytes_that_change_between_the_two_reads_of_a_loose_file_are_refused(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
-    path.write_bytes(content)
+    path.write_bytes(os.urandom(LARGE))
     status = path.stat()
-    probe = codec.is_compressible
+    digest_of = SourceFile.digest
 
-    def meddling(size: int, read_at: Callable[[int, int], bytes]) -> bool:
-        answer = probe(size, read_at)
+    def meddling(source: SourceFile) -> Digest:
+        answer = digest_of(source)
         with path.open("r+b") as file:
             file.write(b"!")
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -331,7 +331,7 @@ def test_bytes_that_change_between_the_two_reads_of_a_large_file_are_refused(
     with store.writer() as writer:
         before = writer.put_bytes(b"before")
         with monkeypatch.context() as patch:
-            patch.setattr(codec, "is_compressible", meddling)
+            patch.setattr(SourceFile, "digest", meddling)
             with pytest.raises(StorageError, match="changed while it was read"):
                 writer.put_file(path)
         after = writer.put_bytes(b"after")

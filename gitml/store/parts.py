@@ -1,0 +1,239 @@
+"""Objects put together from their parts: chunks of any pack, decoded by several threads.
+
+A part is taken from whichever pack has a good copy of it, so damage in one pack does not matter
+while another holds the same chunk. What comes out has the right parts; whether they are the
+object is the caller's to verify.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from threading import Lock
+from types import TracebackType
+
+from gitml.errors import CorruptData
+from gitml.store import codec as codecs
+from gitml.store.digest import hash_bytes, new_hasher
+from gitml.store.pack import ChunkRow, ObjectRow, Pack
+
+Part = tuple[bytes, int]
+
+_AT_ONCE = 1024 * 1024
+"""Plain bytes that one thread decodes at a time; also the longest chunk that is not streamed."""
+
+_FEW = 4
+"""Up to this many times _AT_ONCE, threads are not worth their start."""
+
+
+def threads() -> int:
+    """How many threads decode or encode: one a processor that we may use, and no crowd."""
+    try:
+        usable = len(os.sched_getaffinity(0))
+    except AttributeError:
+        usable = os.cpu_count() or 1
+    return max(1, min(8, usable))
+
+
+def pieces(
+    pack: Pack, digest: bytes, row: ObjectRow, others: Callable[[], Iterable[Pack]]
+) -> Iterator[bytes]:
+    """The plain bytes of an object of ``pack``, in order; ``others`` may hold parts as well.
+
+    A part that is not the whole object is verified by itself; the object as a whole is the
+    caller's to verify. Raises CorruptData; OSError passes through.
+    """
+    with ChunkSource(pack, others) as source:
+        parts = pack.read_parts(source.descriptor(pack), digest, row)
+        if len(parts) == 1:
+            yield from source.stream(*parts[0], is_whole=parts[0][0] == digest)
+        elif row.size <= _FEW * _AT_ONCE and sum(length for _, length in parts) == row.size:
+            for part, length in parts:
+                yield from source.stream(part, length)
+        else:
+            yield from _in_threads(source, parts)
+
+
+def is_proven(
+    pack: Pack, digest: bytes, row: ChunkRow, others: Callable[[], Iterable[Pack]]
+) -> bool:
+    """Whether a pack's copy of a chunk is good.
+
+    Where the pack is this user's own, the check of the entry is proof enough, for nobody else can
+    have written it; and of its base, if it has one. Otherwise its plain bytes are hashed.
+    """
+    with suppress(CorruptData, OSError):
+        with pack.opened() as descriptor:
+            if os.fstat(descriptor).st_uid != os.geteuid():
+                return _is_good(pack, digest, row, others)
+            chunk = pack.read_chunk(descriptor, digest, _bounded(row, row.plain))
+        if row.codec != codecs.DELTA or not chunk.is_whole():
+            return chunk.is_whole()
+        for other in [pack, *others()]:
+            held = other.find_chunk(chunk.base)
+            if held and held.codec != codecs.DELTA and is_proven(other, chunk.base, held, others):
+                return True
+    return False
+
+
+def _is_good(
+    pack: Pack, digest: bytes, row: ChunkRow, others: Callable[[], Iterable[Pack]]
+) -> bool:
+    """Whether the plain bytes of a pack's copy of a chunk have its digest."""
+    with ChunkSource(pack, others) as source:
+        return source.holds(pack, digest, row)
+
+
+class ChunkSource:
+    """Chunks by digest, from one pack first and then from others; a context manager.
+
+    Many threads may ask at once. Packs stay open until the end of the block.
+    """
+
+    def __init__(self, first: Pack, others: Callable[[], Iterable[Pack]]) -> None:
+        self._first = first
+        self._others = others
+        self._open = ExitStack()
+        self._descriptors: dict[Pack, int] = {}
+        self._lock = Lock()
+
+    def __enter__(self) -> ChunkSource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def descriptor(self, pack: Pack) -> int:
+        """The open file of a pack; raises OSError."""
+        with self._lock:
+            if pack not in self._descriptors:
+                self._descriptors[pack] = self._open.enter_context(pack.opened())
+            return self._descriptors[pack]
+
+    def load(self, digest: bytes, length: int) -> bytes:
+        """The ``length`` plain bytes of a chunk, verified; CorruptData if no copy is good."""
+        return self._first_good(digest, lambda pack, row: self._loaded(pack, digest, row, length))
+
+    def holds(self, pack: Pack, digest: bytes, row: ChunkRow) -> bool:
+        """Whether this copy of the chunk is good, whatever others there are."""
+        with suppress(CorruptData, OSError):
+            self._loaded(pack, digest, row, row.plain)
+            return True
+        return False
+
+    def stream(self, digest: bytes, length: int, *, is_whole: bool = False) -> Iterator[bytes]:
+        """The plain bytes of a chunk of any length, verified unless it ``is_whole`` an object.
+
+        A long chunk comes in pieces, so that a bad copy shows only behind the last of them.
+        """
+        pack, row = next(self._holders(digest), (None, None))
+        is_long = row is not None and (row.plain > _AT_ONCE or row.stored > _AT_ONCE)
+        if pack is None or row is None or not (is_long or is_whole) or row.codec == codecs.DELTA:
+            yield self.load(digest, length)
+            return
+        hasher = None if is_whole else new_hasher()
+        for piece in pack.stream_chunk(self.descriptor(pack), digest, row):
+            length -= len(piece)
+            if hasher is not None:
+                hasher.update(piece)
+            yield piece
+        if length or (hasher is not None and hasher.digest() != digest):
+            raise _damaged(digest)
+
+    def _holders(self, digest: bytes) -> Iterator[tuple[Pack, ChunkRow]]:
+        """The packs with a copy of the chunk."""
+        if row := self._first.find_chunk(digest):
+            yield self._first, row
+        for pack in self._others():
+            if pack is not self._first and (row := pack.find_chunk(digest)):
+                yield pack, row
+
+    def _first_good(self, digest: bytes, load: Callable[[Pack, ChunkRow], bytes]) -> bytes:
+        """What ``load`` makes of the first copy on which it does not raise CorruptData."""
+        failure: CorruptData | None = None
+        for pack, row in self._holders(digest):
+            try:
+                return load(pack, row)
+            except CorruptData as error:
+                failure = failure or error
+            except OSError as error:
+                failure = failure or CorruptData(f"{pack.path} cannot be read")
+                failure.__cause__ = failure.__cause__ or error
+        raise failure or CorruptData(f"the chunk blake3:{digest.hex()} is missing")
+
+    def _loaded(self, pack: Pack, digest: bytes, row: ChunkRow, length: int) -> bytes:
+        """The plain bytes of one copy of a chunk, verified."""
+        base = None
+        chunk = pack.read_chunk(self.descriptor(pack), digest, _bounded(row, length))
+        if row.codec == codecs.DELTA:
+            base = self._first_good(chunk.base, lambda *held: self._base(chunk.base, *held))
+        data = codecs.decode_whole(row.codec, chunk.stored, row.plain, base)
+        if hash_bytes(data).raw != digest:
+            raise _damaged(digest)
+        return data
+
+    def _base(self, digest: bytes, pack: Pack, row: ChunkRow) -> bytes:
+        """The plain bytes of one copy of a base, which must not need a base itself."""
+        if row.codec == codecs.DELTA:
+            raise CorruptData(f"the base blake3:{digest.hex()} is itself a difference")
+        return self._loaded(pack, digest, row, row.plain)
+
+
+def _bounded(row: ChunkRow, length: int) -> ChunkRow:
+    """The row, if the chunk has this length and is short enough to be read at once."""
+    if row.plain != length:
+        raise CorruptData(f"the chunk at byte {row.offset} has not the length of its part")
+    if max(row.plain, row.stored) > codecs.MAX_WHOLE:
+        raise CorruptData(f"the chunk at byte {row.offset} is too long to be decoded at once")
+    return row
+
+
+def _in_threads(source: ChunkSource, parts: list[Part]) -> Iterator[bytes]:
+    """The bytes of the parts in order, some of them decoded ahead."""
+    count = threads()
+    ahead: deque[Future[list[bytes]]] = deque()
+    with ThreadPoolExecutor(count) as pool:
+        try:
+            for group in _groups(parts):
+                if len(group) == 1 and group[0][1] > _AT_ONCE:
+                    while ahead:
+                        yield from ahead.popleft().result()
+                    yield from source.stream(*group[0])
+                    continue
+                ahead.append(pool.submit(_load_all, source, group))
+                if len(ahead) > count + 1:
+                    yield from ahead.popleft().result()
+            while ahead:
+                yield from ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _load_all(source: ChunkSource, parts: list[Part]) -> list[bytes]:
+    return [source.load(part, length) for part, length in parts]
+
+
+def _groups(parts: list[Part]) -> Iterator[list[Part]]:
+    """Runs of neighbouring parts of about _AT_ONCE bytes; a longer part is a run by itself."""
+    group: list[Part] = []
+    size = 0
+    for part, length in parts:
+        if group and size + length > _AT_ONCE:
+            yield group
+            group, size = [], 0
+        group.append((part, length))
+        size += length
+    if group:
+        yield group
+
+
+def _damaged(digest: bytes) -> CorruptData:
+    return CorruptData(f"the chunk blake3:{digest.hex()} is damaged")
