@@ -7,13 +7,12 @@ them. Secrets are refused: a configuration is shared with everyone who can read 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gitml.errors import ConfigError, NoRepository
+from gitml.frozen import Frozen, field
 
 FILE = "gitml.toml"
 KEYS = (
@@ -34,19 +33,18 @@ KEYS = (
 _MAX_BYTES = 1 << 20
 _KNOWN_TABLES = frozenset({"project", "pipelines", "stacks", "metrics", "policy", "remotes"})
 _KNOWN_TABLES |= {"materializers", "hooks"}
-_PROJECT = re.compile(r"^\[project\][^\n]*\n", re.MULTILINE)
-_USERINFO = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@]*:[^/@]*@", re.IGNORECASE)
-_SECRET_KEY = re.compile(r"(?i)(?:^|_)(?:secret|password|passwd|token|access_key|api_key)(?:_|$)")
-_REFERENCE = re.compile(r"^\$\{?[A-Za-z_][A-Za-z0-9_]*\}?$|^(?:env|keyring|git-credential):")
-_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?(k|M|G|T)?(i)?B?", re.IGNORECASE)
+_PROJECT = r"(?m)^\[project\][^\n]*\n"
+_USERINFO = r"(?i)^[a-z][a-z0-9+.-]*://[^/@]*:[^/@]*@"
+_CREDENTIAL = r"(?i)(?:^|_)(?:secret|password|passwd|token|access_key|api_key)(?:_|$)"
+_REFERENCE = r"^\$\{?[A-Za-z_][A-Za-z0-9_]*\}?$|^(?:env|keyring|git-credential):"
+_SIZE = r"(?i)([0-9]{1,15}(?:\.[0-9]{1,3})?) ?(k|M|G|T)?(i)?B?"
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 FILE_LIMIT = 10_000_000
 """Bytes from which on a file is too large for git, where ``hooks.limit`` says nothing."""
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Frozen):
     """A project's settings.
 
     ``directions`` says of metrics whether more is better ("max") or less ("min"); ``policies`` are
@@ -74,6 +72,8 @@ def read(path: Path) -> Config:
 
     Only the format is judged here; whether a stack's flavor exists is the stack's question.
     """
+    import tomllib
+
     if path.exists() and not (path.is_file() and path.stat().st_size <= _MAX_BYTES):
         raise ConfigError(f"{path} is no file of settings", hint=f"`ls -l {FILE}`")
     try:
@@ -92,6 +92,7 @@ def read(path: Path) -> Config:
         raise ConfigError(f"{FILE}: project.id is missing", hint="`gitml init` writes one")
     materializers = table.table("materializers")
     hooks = table.table("hooks")
+    limit = hooks.text("limit")
     return Config(
         path=path,
         project=project,
@@ -102,7 +103,7 @@ def read(path: Path) -> Config:
         remotes={name: one.text("url") for name, one in table.tables("remotes")},
         pickle=materializers.flag("pickle"),
         trusted_types=frozenset(materializers.texts("trusted_types", ())),
-        file_limit=parse_size(hooks.text("limit") or str(FILE_LIMIT), f"{FILE}: hooks.limit"),
+        file_limit=parse_size(limit, f"{FILE}: hooks.limit") if limit else FILE_LIMIT,
         unchecked=hooks.texts("exclude", ()),
         unknown=tuple(sorted(set(document) - _KNOWN_TABLES)),
     )
@@ -125,6 +126,8 @@ def adopted(path: Path, project: str) -> str | None:
 
     A template is shared without an id: each repository that is made of it gets another.
     """
+    import tomllib
+
     try:
         text = path.read_text("utf-8")
         table = tomllib.loads(text).get("project", {})
@@ -132,13 +135,12 @@ def adopted(path: Path, project: str) -> str | None:
         raise ConfigError(f"{FILE} cannot be read", hint="`git diff gitml.toml`") from error
     if not isinstance(table, dict) or "id" in table:
         return None
-    if _PROJECT.search(text):
-        return _PROJECT.sub(lambda found: f'{found[0]}id = "{project}"\n', text, count=1)
+    if re.search(_PROJECT, text):
+        return re.sub(_PROJECT, lambda found: f'{found[0]}id = "{project}"\n', text, count=1)
     return f'{text.rstrip()}\n\n[project]\nid = "{project}"  # leave it as it is\n'
 
 
-@dataclass(frozen=True)
-class _Table:
+class _Table(Frozen):
     """A TOML table, read with the key's full path in every complaint."""
 
     content: Mapping[str, Any]
@@ -214,19 +216,19 @@ def secrets_in(value: Any, path: str = "") -> Iterator[Secret]:
     elif isinstance(value, list):
         for one in value:
             yield from secrets_in(one, path)
-    elif isinstance(value, str) and _USERINFO.match(value):
+    elif isinstance(value, str) and "@" in value and re.match(_USERINFO, value):
         hint = "take them out of the URL; `git credential approve` or the environment keeps them"
         yield Secret(path, "holds a user name and password in its URL", hint)
 
 
 def is_secret(key: str, value: str) -> bool:
     """Whether a setting of this name holds a literal value although its name says secret."""
-    return bool(value and _SECRET_KEY.search(key) and not _REFERENCE.match(value))
+    return bool(value and re.search(_CREDENTIAL, key) and not re.match(_REFERENCE, value))
 
 
 def parse_size(text: str, what: str) -> int:
     """Bytes as people write them, ``10 MB`` or ``64 KiB``; raises ConfigError naming ``what``."""
-    found = _SIZE.fullmatch(text.strip())
+    found = re.fullmatch(_SIZE, text.strip())
     if found is None:
         raise ConfigError(f'{what} should be a size, like "10 MB"')
     number, unit, binary = found.groups()

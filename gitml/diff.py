@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from gitml.frozen import Frozen
 from gitml.handles import VersionHandle
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Frozen):
     """One parameter, metric or artifact over all versions; ``values`` has None where it is absent.
 
     Of a metric, ``deltas`` are the differences to the version before it that has the metric, and
@@ -30,8 +29,7 @@ class Row:
         return all(value == self.values[0] for value in self.values)
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Frozen):
     """Model versions side by side, in the order in which they were asked for."""
 
     versions: tuple[VersionHandle, ...]

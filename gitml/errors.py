@@ -23,7 +23,6 @@ the command line prints ``Error:``, each ``Caused by:`` and one ``Hint:``, never
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -112,6 +111,8 @@ class NameNotFound(GitmlError):
         cls, what: str, name: str, known: Iterable[str], *, hint: str | None = None
     ) -> NameNotFound:
         """An error for ``name`` that suggests the nearest of the ``known`` names of this kind."""
+        import difflib  # a command that succeeds need not wait for it
+
         candidates = sorted(set(known))
         near = difflib.get_close_matches(name, candidates, n=3, cutoff=0.6)
         if near:

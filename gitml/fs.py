@@ -13,15 +13,12 @@ import errno
 import fcntl
 import os
 import re
-import secrets
-import shlex
-import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from gitml.errors import CorruptData, StorageError
+from gitml.frozen import Frozen
 
 MAX_PATH_BYTES = 4096
 MAX_COMPONENT_BYTES = 255
@@ -30,10 +27,7 @@ MAX_COMPONENT_BYTES = 255
 _IGNORED_BY_HFS = dict.fromkeys(
     [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
 )
-_SEPARATORS = re.compile(r"[/\\]")
-_DRIVE = re.compile(r"[A-Za-z]:")
-_SHORT_DOT_GIT = re.compile(r"git~[1-9]\Z")
-_PLAIN_PATH = re.compile(rb"[\w-]+(?:\.[\w-]+)*(?:/[\w-]+(?:\.[\w-]+)*)*\Z")
+_PLAIN_PATH = rb"[\w-]+(?:\.[\w-]+)*(?:/[\w-]+(?:\.[\w-]+)*)*\Z"
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -45,7 +39,7 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     ``mode`` is subject to the umask.
     """
     with storage_errors(path):
-        temporary = path.with_name(f".gitml-{secrets.token_hex(8)}.tmp")
+        temporary = path.with_name(f".gitml-{os.urandom(8).hex()}.tmp")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             try:
@@ -131,6 +125,8 @@ def storage_errors(path: Path, doing: str = "write") -> Iterator[None]:
 
 def _hint_for(error: OSError, path: Path) -> str | None:
     """What to do about an errno, as a phrase with a command, or None."""
+    import shlex
+
     folder = shlex.quote(os.fspath(path.parent))
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
@@ -155,13 +151,13 @@ def judge_relative_path(raw: bytes) -> str:
     Backslashes separate components here as they do on Windows, so that a path is safe on every
     system or on none: the manifest travels.
     """
-    if len(raw) <= MAX_COMPONENT_BYTES and _PLAIN_PATH.match(raw):
+    if len(raw) <= MAX_COMPONENT_BYTES and re.match(_PLAIN_PATH, raw):
         # Nearly every path is plain, and a manifest may have a million of them.
         return raw.decode("ascii")
     if not raw or len(raw) > MAX_PATH_BYTES or b"\0" in raw:
         raise CorruptData(f"unsafe path: {raw[:120]!r}")
     text = raw.decode("utf-8", "surrogateescape")
-    if _DRIVE.match(text) or not all(map(_is_safe_component, _SEPARATORS.split(text))):
+    if re.match("[A-Za-z]:", text) or not all(map(_is_safe_component, re.split(r"[/\\]", text))):
         raise CorruptData(f"unsafe path: {raw[:120]!r}")
     return text
 
@@ -206,7 +202,7 @@ def _is_safe_component(component: str) -> bool:
     return (
         folded.rstrip(". ") != ""
         and without_stream != ".git"
-        and not _SHORT_DOT_GIT.match(without_stream)
+        and not re.match(r"git~[1-9]\Z", without_stream)
     )
 
 
@@ -215,12 +211,13 @@ def _fold(text: str) -> str:
     text = text.replace("\\", "/")
     if text.isascii():
         return text.lower()
+    import unicodedata
+
     seen = unicodedata.normalize("NFC", text.translate(_IGNORED_BY_HFS))
     return unicodedata.normalize("NFC", seen.casefold())
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessIdentity:
+class ProcessIdentity(Frozen):
     """Which process owns a lock, a journal or a temporary file, told apart from its pid's heirs.
 
     ``start`` is when the process began, in the system's own ticks; ``boot`` names the boot of the

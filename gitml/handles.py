@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.records import Failure, Log, Output, RunStep
 from gitml.errors import NameNotFound
+from gitml.frozen import Frozen, field
 from gitml.git.odb import Odb
 from gitml.history.index import Index, RunEntry, StepEntry, VersionEntry
 from gitml.history.notes import Notes
@@ -23,27 +23,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass
 class Parts:
     """What handles need of their repository; the store is opened by those that load bytes."""
 
-    odb: Odb
-    index: Index
-    notes: Notes
-    open_store: Callable[[], Store]
-    find_rules: Callable[[], Rules]
-    _names: Names | None = None
-    _names_of: str = ""
+    def __init__(
+        self,
+        odb: Odb,
+        index: Index,
+        notes: Notes,
+        open_store: Callable[[], Store],
+        find_rules: Callable[[], Rules],
+    ) -> None:
+        self.odb = odb
+        self.index = index
+        self.notes = notes
+        self._open_store = open_store
+        self._find_rules = find_rules
+        self._names: Names | None = None
+        self._names_of = b""
 
     @cached_property
     def store(self) -> Store:
         """The bytes."""
-        return self.open_store()
+        return self._open_store()
 
     @cached_property
     def rules(self) -> Rules:
         """What the repository allows materializers to do."""
-        return self.find_rules()
+        return self._find_rules()
 
     def names(self) -> Names:
         """Every name as it was at the last look at the refs."""
@@ -53,8 +60,7 @@ class Parts:
         return self._names
 
 
-@dataclass(frozen=True)
-class StoredOutput:
+class StoredOutput(Frozen):
     """Bytes with a name: an output of a step, an artifact of a version, a saved value."""
 
     record: Output
@@ -108,8 +114,7 @@ class StoredOutput:
         return dataclasses.replace(self.parts.rules, trusted_modules=frozenset(modules))
 
 
-@dataclass(frozen=True)
-class StepHandle:
+class StepHandle(Frozen):
     """A step as it stands in a run: its state, and its record where it finished."""
 
     entry: RunStep
@@ -155,8 +160,7 @@ class StepHandle:
         return self.parts.store.read(log.digest).decode("utf-8", "replace") if log else ""
 
 
-@dataclass(frozen=True)
-class RunHandle:
+class RunHandle(Frozen):
     """A run that is recorded."""
 
     entry: RunEntry
@@ -222,8 +226,7 @@ class RunHandle:
         return self.parts.notes.values(self.id)
 
 
-@dataclass(frozen=True)
-class VersionHandle:
+class VersionHandle(Frozen):
     """A model version that is recorded."""
 
     entry: VersionEntry

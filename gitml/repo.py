@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from gitml.entities import codec
 from gitml.entities.ids import ObjectId, check_name
 from gitml.entities.records import Output, RunStep, Saved, Source
 from gitml.errors import NameNotFound, NoRepository, UsageError
+from gitml.frozen import Frozen
 from gitml.git import locks
 from gitml.git.odb import Commit, Odb
 from gitml.git.process import Git, init_repository
@@ -49,8 +49,7 @@ if TYPE_CHECKING:
     from gitml.store.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineEntry:
+class PipelineEntry(Frozen):
     """A pipeline: where it is defined (absent when only its runs are known), and its runs."""
 
     name: str
@@ -59,8 +58,7 @@ class PipelineEntry:
     last: RunHandle | None
 
 
-@dataclass(frozen=True, slots=True)
-class ArtifactEntry:
+class ArtifactEntry(Frozen):
     """A version of an artifact: its bytes, the step or source that made it, and when (seconds)."""
 
     output: Output
@@ -69,25 +67,21 @@ class ArtifactEntry:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Frozen):
     """How the repository stands.
 
-    ``warnings`` are things to mend, each with a command; ``changed`` and ``untracked`` what a
+    ``warnings`` are things to mend, each with a command; ``tree`` has the branch, and what a
     snapshot of a run started now would take and what it would not.
     """
 
-    branch: str | None
-    head: ObjectId | None
     stack: str
-    tree: WorkTree | None
+    tree: WorkTree
     runs: Sequence[RunHandle]
     models: Sequence[ModelState]
     warnings: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Frozen):
     """What ``fsck`` found, and how much it looked at."""
 
     problems: Sequence[Problem]
@@ -601,39 +595,33 @@ class Repo:
 
     def status(self) -> Status:
         """How the repository stands, without importing or running any of its code."""
-        head = self.odb.resolve("HEAD")
-        tree = look(self.git) if self.git.root else None
+        self.git.work_tree()
+        tree = look(self.git)
         return Status(
-            branch=self.git.branch(),
-            head=head,
             stack=self.active_stack.name,
             tree=tree,
             runs=self.runs(limit=3),
             models=self.models(),
-            warnings=tuple(self._warnings(head, tree)),
+            warnings=tuple(self._warnings(tree)),
         )
 
-    def _warnings(self, head: ObjectId | None, tree: WorkTree | None) -> Iterator[str]:
+    def _warnings(self, tree: WorkTree) -> Iterator[str]:
         if self.config.unknown:
             tables = ", ".join(f"[{one}]" for one in self.config.unknown)
             yield f"gitml.toml has tables that this version does not know: {tables}"
-        if head is not None and record_code(self.odb, head) != head and self.git.branch():
-            code = record_code(self.odb, head)
-            yield f"the branch ends in a record; `git reset --soft {code.short}` takes it off"
-        elif head is not None and self._stands_on_record(head):
+        code = record_code(self.odb, tree.head) if tree.head is not None else None
+        if code is not None and code != tree.head:
+            if tree.branch:
+                yield f"the branch ends in a record; `git reset --soft {code.short}` takes it off"
+        elif code is not None and self.odb.file(code, ".gitml/.gitattributes") is not None:
             yield (
                 "the branch goes on from a record, so all that runs on it seems to descend from "
                 "that; `git rebase --onto CODE RECORD` takes the record out"
             )
-        for one in tree.dirty_submodules if tree else ():
+        for one in tree.dirty_submodules:
             yield f"the submodule {one} has changes of its own: a run would be refused"
         for oid, text in self.index.problems():
             yield f"the record {oid.short} cannot be read ({text}): `gitml fsck`"
-
-    def _stands_on_record(self, head: ObjectId) -> bool:
-        """Whether a code commit carries a record's folder: it was made on top of the record."""
-        found = self.odb.file(head, ".gitml/.gitattributes")
-        return found is not None and record_code(self.odb, head) == head
 
     def hooks(self) -> Hooks:
         """How git's hooks of this clone stand."""

@@ -201,10 +201,9 @@ def test_status_runs_no_code_and_says_how_things_stand(ran: Workshop) -> None:
     ran.write("pipelines/evil.py", "raise SystemExit('ran')\n")
     ran.write("data/raw.json", '{"rows": [9]}')
     status = ran.repo().status()
-    assert status.branch == "main"
-    assert str(status.head) == ran.git("rev-parse", "HEAD")
+    assert status.tree.branch == "main"
+    assert str(status.tree.head) == ran.git("rev-parse", "HEAD")
     assert status.stack == "default"
-    assert status.tree is not None
     assert status.tree.changed == ("data/raw.json",)
     assert status.tree.untracked == ("pipelines/evil.py",)
     assert [one.name for one in status.models] == ["clf"]

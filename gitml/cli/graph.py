@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitml.cli import render
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
     from gitml.repo import Repo
 
 
-@dataclass
 class Thing:
     """A node: its mark, the cells of its row, when it came to be, what it was made of (by key)."""
 
-    mark: str
-    cells: list[str]
-    at: float
-    made_of: list[str] = field(default_factory=list)
+    def __init__(self, mark: str, cells: list[str], at: float, made_of: Sequence[str] = ()) -> None:
+        self.mark = mark
+        self.cells = cells
+        self.at = at
+        self.made_of = list(made_of)
 
 
 def drawn(repo: Repo, runs: Sequence[RunHandle]) -> list[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,10 @@ import click
 from gitml.cli import failures, render
 from gitml.cli.invocation import Invocation
 from gitml.errors import UsageError
+from gitml.frozen import Frozen
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Frozen):
     """A command that is not imported yet: its name, ``module:attribute``, its line of help."""
 
     name: str
@@ -70,6 +68,8 @@ class Noun(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand:
+            import difflib
+
             known = self.list_commands(ctx)
             near = difflib.get_close_matches(args[0], known, n=2, cutoff=0.6)
             words = " or ".join(f"`{ctx.command_path} {one}`" for one in near)

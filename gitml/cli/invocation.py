@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -22,12 +21,12 @@ R = TypeVar("R")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@dataclass
 class Invocation:
     """One call: ``json`` tells that answers and errors are to be JSON."""
 
-    stack: str | None = None
-    json: bool = False
+    def __init__(self) -> None:
+        self.stack: str | None = None
+        self.json = False
 
     @cached_property
     def repo(self) -> Repo:

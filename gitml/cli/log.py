@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli import documents, graph, render
+from gitml.cli import render
 from gitml.cli.describe import run_glyph, step_counts, version_mark
 from gitml.cli.invocation import json_option, with_repo
 from gitml.cli.render import paint
@@ -68,14 +68,22 @@ def log(
     runs = repo.runs(limit=limit + 1, pipeline=pipeline, state=state, model=model)
     shown, more = runs[:limit], len(runs) > limit
     if as_json:
+        from gitml.cli import documents
+
         render.answer_json("log", {"runs": [documents.run_summary(one) for one in shown]})
         return
     if not shown:
         render.tell("No run failed" if failed else "No runs yet")
         return
-    render.answer(*(graph.drawn(repo, shown) if as_graph else _table(repo, shown)))
+    render.answer(*(_graph(repo, shown) if as_graph else _table(repo, shown)))
     if more:
         render.tell(f"Older runs are left out: `gitml log -n {limit * 10}`")
+
+
+def _graph(repo: Repo, runs: list[RunHandle]) -> list[str]:
+    from gitml.cli import graph
+
+    return graph.drawn(repo, runs)
 
 
 def _table(repo: Repo, runs: list[RunHandle]) -> list[str]:

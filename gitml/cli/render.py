@@ -43,11 +43,14 @@ RUN, VERSION, ARTIFACT, CODE, FAILED = "○", "◆", "■", "●", "\u00d7"
 # outside that has them can do no more than pick a colour of this table.
 _OPENING = {label: chr(0xFDD0 + place) for place, label in enumerate(COLOURS)}
 _CLOSING = "\ufdef"
-_LABELS = re.compile("[\ufdd0-\ufdef]")
-_SGR = {mark: f"\x1b[{COLOURS[label]}m" for label, mark in _OPENING.items()} | {_CLOSING: "\x1b[0m"}
+_UNLABELLED = dict.fromkeys(range(0xFDD0, 0xFDF0))
+_COLOURED = _UNLABELLED | {
+    **{ord(mark): f"\x1b[{COLOURS[label]}m" for label, mark in _OPENING.items()},
+    ord(_CLOSING): "\x1b[0m",
+}
 
 # Control characters, invisible ones, and those that change the direction or the line.
-_UNSAFE = re.compile(
+_UNSAFE = (
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -120,7 +123,9 @@ def answer_bytes(data: bytes) -> None:
 
 def visible(text: str) -> str:
     """The text with everything that could drive a terminal as a visible escape (``\\x1b``)."""
-    return _UNSAFE.sub(_escape, text)
+    if text.translate(_UNLABELLED).isprintable():  # nearly always, and all of those are not
+        return text
+    return re.sub(_UNSAFE, _escape, text)
 
 
 def paragraph(text: str, indent: str = "") -> Iterator[str]:
@@ -161,7 +166,7 @@ def pairs(items: Iterable[tuple[str, str]]) -> list[str]:
 
 def width(text: str) -> int:
     """How many columns a text takes on a terminal, its labels not counted."""
-    plain = visible(_LABELS.sub("", text))
+    plain = visible(text.translate(_UNLABELLED))
     if plain.isascii():
         return len(plain)
     import unicodedata
@@ -272,7 +277,7 @@ def _write(stream: TextIO, lines: Iterable[str]) -> None:
 def _shown(line: str, stream: TextIO) -> str:
     """A line as the stream can and should show it: the one way out for every text."""
     text = visible(line)
-    text = _LABELS.sub(lambda mark: _SGR.get(mark[0], "") if _coloured(stream) else "", text)
+    text = text.translate(_COLOURED if _coloured(stream) else _UNLABELLED)
     encoding = stream.encoding or "ascii"
     if _ascii_only or encoding.lower().replace("-", "") != "utf8":
         text = text.translate(_ASCII)
@@ -304,8 +309,7 @@ def _json_text(schema: str, document: Mapping[str, Any], *, indent: int | None) 
     whole = {"schema": f"gitml.{schema}/1", **document}
     text = json.dumps(_plain(whole), ensure_ascii=False, indent=indent, allow_nan=False)
     ascii_only = (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
-    pattern = re.compile(r"[^\x00-\x7e]") if ascii_only else _UNSAFE
-    return pattern.sub(_json_escape, text)
+    return re.sub(r"[^\x00-\x7e]" if ascii_only else _UNSAFE, _json_escape, text)
 
 
 def _json_escape(found: re.Match[str]) -> str:
@@ -348,14 +352,14 @@ def _fit(lines: list[list[str]], widths: list[int], indent: int) -> None:
 
 def _cut(text: str, room: int) -> str:
     """The text with its middle left out, labels kept, so that it takes at most ``room``."""
-    letters = len(_LABELS.sub("", text))
+    letters = len(text.translate(_UNLABELLED))
     if width(text) <= room:
         return text
     head = room // 2
     tail = letters - (room - head - 1)
     kept, place = [], 0
     for one in text:
-        if _LABELS.match(one):
+        if ord(one) in _UNLABELLED:
             kept.append(one)
             continue
         if place < head or place >= tail:

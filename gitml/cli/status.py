@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli import documents, render
+from gitml.cli import render
 from gitml.cli.describe import run_glyph, step_counts, version_mark
 from gitml.cli.invocation import json_option, with_repo
 from gitml.cli.render import paint
@@ -41,10 +41,10 @@ def status(repo: Repo, as_json: bool) -> None:
 
 
 def _lines(repo: Repo, now: Status) -> Iterator[str]:
-    where = f"On {now.branch}" if now.branch else "On no branch"
-    if now.head is not None:
-        where += f" at {paint('code', repo.short(now.head))}"
-    yield f"{where}{', no commit yet' if now.head is None else ''}  stack {now.stack}"
+    branch, head = now.tree.branch, now.tree.head
+    where = f"On {branch}" if branch else "On no branch"
+    where += f" at {paint('code', repo.short(head))}" if head else ", no commit yet"
+    yield f"{where}  stack {now.stack}"
     if not now.runs:
         yield "No runs yet"
     for run in now.runs[:1]:
@@ -53,8 +53,7 @@ def _lines(repo: Repo, now: Status) -> Iterator[str]:
         parts = [run.pipeline, run.status, step_counts(run), made, render.ago(run.entry.at)]
         words = "  ".join(part for part in parts if part)
         yield f"Last run  {run_glyph(run)} {paint('run', repo.short(run.id))} {words}"
-    if now.tree is not None:
-        yield from _tree(now.tree)
+    yield from _tree(now.tree)
     if now.models:
         yield ""
         yield from render.table([_model(one) for one in now.models], ["model", "latest", "stages"])
@@ -87,14 +86,16 @@ def _model(state: ModelState) -> Sequence[str]:
 
 
 def _document(now: Status) -> dict[str, Any]:
+    from gitml.cli import documents
+
     tree = now.tree
     return {
-        "branch": now.branch,
-        "head": str(now.head) if now.head else None,
+        "branch": tree.branch,
+        "head": str(tree.head) if tree.head else None,
         "stack": now.stack,
-        "changed": list(tree.changed) if tree else [],
-        "untracked": list(tree.untracked) if tree else [],
-        "unmerged": list(tree.unmerged) if tree else [],
+        "changed": list(tree.changed),
+        "untracked": list(tree.untracked),
+        "unmerged": list(tree.unmerged),
         "runs": [documents.run_summary(run) for run in now.runs],
         "models": [documents.model_document(one) for one in now.models],
         "warnings": list(now.warnings),

@@ -1,4 +1,4 @@
-"""One encoding for every record: frozen dataclasses to canonical JSON and back.
+"""One encoding for every record: frozen values to canonical JSON and back.
 
 Canonical JSON is UTF-8, keys sorted, two spaces of indentation, a newline at the end; a field that
 is ``None`` is left out, unless the record says that its null means something. What a reader does
@@ -8,22 +8,22 @@ made them (docs/format.md, "Reading later versions").
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import functools
 import json
 import math
 import os
-import types
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gitml.entities.ids import Digest, ObjectId
 from gitml.errors import CorruptData, UsageError
+from gitml.frozen import Frozen, fields
 
 JSON = None | bool | int | float | str | list[Any] | dict[str, Any]
-R = TypeVar("R")
+R = TypeVar("R", bound=Frozen)
 
 FORMAT = 1
 MAX_DOCUMENT = 16 << 20
@@ -186,7 +186,7 @@ def plain(value: Any) -> Any:
         return _number(value)
     if isinstance(value, (Digest, ObjectId)):
         return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if isinstance(value, Frozen):
         return _fields_of(value)
     if isinstance(value, Mapping):
         return {_key(key): plain(one) for key, one in value.items()}
@@ -195,13 +195,13 @@ def plain(value: Any) -> Any:
     return _readable(value)
 
 
-def _fields_of(record: Any) -> dict[str, Any]:
+def _fields_of(record: Frozen) -> dict[str, Any]:
     """The fields of a record that are set, over those that it kept without knowing them."""
     document = dict(getattr(record, "extra", {}))
-    for field in dataclasses.fields(record):
-        content = getattr(record, field.name)
-        if field.name != "extra" and (content is not None or field.metadata.get("null")):
-            document[field.name] = plain(content)
+    for name, field in fields(record).items():
+        content = getattr(record, name)
+        if name != "extra" and (content is not None or field.metadata.get("null")):
+            document[name] = plain(content)
     return document
 
 
@@ -217,16 +217,21 @@ def _readable(value: Any) -> Any:
         return os.fsdecode(value)
     if isinstance(value, (set, frozenset)):
         return sorted((plain(one) for one in value), key=repr)
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        import dataclasses  # whoever made the value has imported it
+
+        return {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         return plain(value.item())
     return repr(value)
 
 
 Reader = Callable[[Any, str], Any]
+_SCALARS = {one.__name__: one for one in (bool, int, float, str)}
 
 
 def _read(kind: type, document: Any, where: str) -> Any:
-    """A dataclass from a JSON object: each known field by its type, the others as ``extra``."""
+    """A record from a JSON object: each known field by its type, the others as ``extra``."""
     if not isinstance(document, dict):
         raise CorruptData(f"{where}: expected an object")
     known, required = _fields(kind)
@@ -249,34 +254,33 @@ def _read(kind: type, document: Any, where: str) -> Any:
 @functools.cache
 def _fields(kind: type) -> tuple[dict[str, Reader], tuple[str, ...]]:
     """The readers of a record's fields by name, and the names of those that have no default."""
-    hints = typing.get_type_hints(kind)
-    fields = [field for field in dataclasses.fields(kind) if field.name != "extra"]
-    required = tuple(
-        field.name
-        for field in fields
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    )
-    return {field.name: _reader(hints[field.name]) for field in fields}, required
+    names = vars(sys.modules[kind.__module__])
+    known = {name: field for name, field in fields(kind).items() if name != "extra"}
+    required = tuple(name for name, field in known.items() if field.required)
+    return {name: _reader(field.type, names) for name, field in known.items()}, required
 
 
-def _reader(hint: Any) -> Reader:
-    """How a field with this type hint is read."""
-    origin = typing.get_origin(hint)
-    arguments = typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        inner = _reader(next(one for one in arguments if one is not type(None)))
+def _reader(hint: str, names: Mapping[str, Any]) -> Reader:
+    """How a field is read whose type is written so, in a module that has these names.
+
+    Records have few kinds of types: ``Log | None``, ``tuple[Input, ...]``, ``Mapping[str, float]``
+    and plain names. They are read as text: evaluating them would compile each.
+    """
+    if hint.endswith(" | None"):
+        inner = _reader(hint.removesuffix(" | None"), names)
         return lambda value, where: None if value is None else inner(value, where)
-    if origin is tuple:
-        return _sequence(_reader(arguments[0]))
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return _mapping(_reader(arguments[1]))
-    if hint in (Digest, ObjectId):
-        return _identity(hint)
-    if dataclasses.is_dataclass(hint):
-        return functools.partial(_read, typing.cast("type", hint))
-    if hint is Any:
+    if hint.startswith("tuple["):
+        return _sequence(_reader(hint.removeprefix("tuple[").removesuffix(", ...]"), names))
+    if hint.startswith("Mapping["):
+        return _mapping(_reader(hint.removeprefix("Mapping[str, ").removesuffix("]"), names))
+    kind = names[hint] if hint in names else _SCALARS[hint]
+    if kind is Any:
         return lambda value, where: value
-    return _scalar(hint)
+    if kind in (Digest, ObjectId):
+        return _identity(kind)
+    if issubclass(kind, Frozen):
+        return functools.partial(_read, kind)
+    return _scalar(kind)
 
 
 def _sequence(element: Reader) -> Reader:

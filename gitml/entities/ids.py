@@ -3,37 +3,67 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import Self
 
 from gitml.errors import CorruptData, InvalidName
 
-_HEX64 = re.compile(r"[0-9a-f]{64}\Z")
-_HEX40 = re.compile(r"[0-9a-f]{40}\Z")
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*\Z")
-_DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?\Z", re.IGNORECASE)
-_VERSION = re.compile(r"v[0-9]+\Z")
-_MODEL_RESERVED = re.compile(r"v[0-9]")
-_ALL_HEX = re.compile(r"[0-9a-f]+\Z", re.IGNORECASE)
+MAX_NAME = 100
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*\Z"
+_DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?\Z"
 _RESERVED_STAGES = frozenset({"latest", "deleted", "alias", "archived", "none"})
 
-MAX_NAME = 100
+
+class _Hex:
+    """An identity in hex digits: equal and ordered only among its own kind, never changed.
+
+    Written out, and with slots: a repository has hundreds of thousands of them.
+    """
+
+    __slots__ = ("hex",)
+
+    hex: str
+
+    def __init__(self, hex: str) -> None:  # noqa: A002 - the name of the field
+        object.__setattr__(self, "hex", hex)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be set")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Hex) or other.__class__ is not self.__class__:
+            return NotImplemented
+        return self.hex == other.hex
+
+    def __hash__(self) -> int:
+        return hash(self.hex)
+
+    def __lt__(self, other: Self) -> bool:
+        return self.hex < other.hex if other.__class__ is self.__class__ else NotImplemented
+
+    def __le__(self, other: Self) -> bool:
+        return self.hex <= other.hex if other.__class__ is self.__class__ else NotImplemented
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(hex={self.hex!r})"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (self.hex,)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Digest:
+class Digest(_Hex):
     """The BLAKE3-256 digest of plain bytes, as 64 lower-case hex digits in ``hex``.
 
     Its text form is ``blake3:<hex>``; ``b3sum`` prints the same digits. The digest of a tree is
     taken over the canonical form of its entries (docs/format.md, "Trees").
     """
 
-    hex: str
+    __slots__ = ()
 
     @classmethod
     def parse(cls, text: str) -> Digest:
         """The digest written as ``blake3:<hex>``; raises CorruptData for anything else."""
         algorithm, _, digits = text.partition(":")
-        if algorithm != "blake3" or not _HEX64.match(digits):
+        if algorithm != "blake3" or not _is_hex(digits, 64):
             raise CorruptData(f"not a BLAKE3 digest: {text[:80]!r}")
         return cls(digits)
 
@@ -58,16 +88,15 @@ class Digest:
         return f"blake3:{self.hex}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ObjectId:
+class ObjectId(_Hex):
     """The id of a git object: 40 lower-case hex digits in ``hex``."""
 
-    hex: str
+    __slots__ = ()
 
     @classmethod
     def parse(cls, text: str) -> ObjectId:
         """The id written as 40 hex digits; raises CorruptData for anything else."""
-        if not _HEX40.match(text):
+        if not _is_hex(text, 40):
             raise CorruptData(f"not a git object id: {text[:80]!r}")
         return cls(text)
 
@@ -80,6 +109,11 @@ class ObjectId:
         return self.hex
 
 
+def _is_hex(text: str, length: int) -> bool:
+    """Whether a text is this many lower-case hex digits."""
+    return len(text) == length and not text.strip("0123456789abcdef")
+
+
 def check_name(text: str, what: str) -> str:
     r"""The name itself when it follows the grammar shared by models, artifacts, stages, ….
 
@@ -88,10 +122,10 @@ def check_name(text: str, what: str) -> str:
     raises InvalidName.
     """
     if (
-        not _NAME.match(text)
-        or len(text) > MAX_NAME
+        len(text) > MAX_NAME
+        or not re.match(_NAME, text)
         or text.endswith((".", ".lock"))
-        or _DEVICE.match(text)
+        or re.match(_DEVICE, text)
     ):
         raise InvalidName(
             f"not a name for a {what}: {text[:120]!r}",
@@ -103,7 +137,7 @@ def check_name(text: str, what: str) -> str:
 
 def check_model_name(text: str) -> str:
     """The name of a model: the common grammar, but never like ``v7``; raises InvalidName."""
-    if _MODEL_RESERVED.match(text):
+    if re.match("v[0-9]", text):
         raise InvalidName(
             f"a model cannot be called {text!r}: it reads as a version",
             hint="put a word first, for example `net-v2`",
@@ -117,7 +151,7 @@ def check_stage_name(text: str) -> str:
     Never ``latest``, ``deleted``, ``alias``, ``archived``, ``none``, ``v<digits>`` or all hex
     digits, since each of them means something else behind an ``@``; raises InvalidName.
     """
-    if text.lower() in _RESERVED_STAGES or _VERSION.match(text.lower()) or _ALL_HEX.match(text):
+    if text.lower() in _RESERVED_STAGES or re.match(r"v[0-9]+\Z|[0-9a-f]+\Z", text.lower()):
         raise InvalidName(
             f"a stage cannot be called {text!r}: that word means something else after `@`",
             hint="usual names are `staging` and `production`",

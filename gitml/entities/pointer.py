@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData
+from gitml.frozen import Frozen, field
 
 SUFFIX = ".gitml"
 _HEADER = "gitml 1"
 _MAX_BYTES = 64 << 10
 _CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
-_SIZE = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
+class Pointer(Frozen):
     """What a pointer says: digest, kind ("blob" or "tree") and size in bytes."""
 
     digest: Digest
@@ -82,7 +80,7 @@ class Pointer:
             raise CorruptData(f"{where}: {error.message}") from None
         if kind not in ("blob", "tree"):
             raise CorruptData(f"{where}: kind is `{kind[:40]}`, not `blob` or `tree`")
-        if not _SIZE.match(size):
+        if not re.match(r"(?:0|[1-9][0-9]{0,18})\Z", size):
             raise CorruptData(f"{where}: size is not a number of bytes")
         return cls(digest, kind, int(size), fields)
 

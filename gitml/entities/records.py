@@ -1,57 +1,51 @@
 """The records that gitml keeps in git, as frozen values (docs/format.md, "Records").
 
 Each class is one JSON file of a record's ``.gitml/`` folder, or the line of JSON in a tag. Points
-in time are UTC in RFC 3339 with microseconds; durations are seconds; sizes are bytes. ``extra``
-holds the fields that a later version wrote.
+in time are UTC in RFC 3339 with microseconds; durations are seconds; sizes are bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from gitml.entities.ids import Digest, ObjectId
+from gitml.frozen import Frozen, field
 
 STEP_STATES = ("completed", "cached", "failed", "interrupted", "skipped")
 RUN_STATES = ("completed", "failed", "interrupted")
 
 
-def _extra() -> Any:
-    return field(default_factory=dict, kw_only=True)
+class Record(Frozen):
+    """What all records have: the fields that a later version wrote, kept to be written again."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Record):
     """``source.json``: data from outside a pipeline. A function of the bytes alone."""
 
     digest: Digest
     kind: str
     size: int
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Record):
     """The code commit that ran, its tree, and whether it is a snapshot of a dirty tree."""
 
     commit: ObjectId
     tree: ObjectId
     snapshot: bool = False
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class CodeFile:
+class CodeFile(Record):
     """A file of a step's import closure: its path in the repository and its git blob id."""
 
     path: str
     blob: str
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(Record):
     """What a step was given or has loaded: bytes, and the commit that made them.
 
     ``name`` is the parameter, or for what the step loaded itself the name that it asked for.
@@ -62,11 +56,9 @@ class Input:
     kind: str
     commit: ObjectId
     artifact: str | None = None
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Record):
     """A named output: bytes, how they were made of a value, and what is known of them.
 
     ``artifact`` is its repository-wide name, ``materializer`` is ``<name>/<format version>``,
@@ -81,20 +73,16 @@ class Output:
     materializer: str
     type: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Record):
     """The output that a step printed: a blob."""
 
     digest: Digest
     size: int
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Record):
     """``step.json``: one execution of a step.
 
     ``key`` is the step cache key (absent where the step cannot be cached), ``parts`` what it was
@@ -123,7 +111,6 @@ class Step:
     log: Log | None = None
     reused: ObjectId | None = None
     reached: tuple[ObjectId, ...] = ()
-    extra: Mapping[str, Any] = _extra()
 
     def input_commits(self) -> list[ObjectId]:
         """The commits that made what the step was given or loaded: its parents after the code."""
@@ -131,39 +118,32 @@ class Step:
         return list(dict.fromkeys([*commits, *self.reached]))
 
 
-@dataclass(frozen=True, slots=True)
-class RunStep:
+class RunStep(Record):
     """A step in a run: its state, and the step commit where there is one."""
 
     name: str
     state: str
     commit: ObjectId | None = None
     log: Log | None = None
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Record):
     """Why a run failed: the step, the error's class and text, and the traceback."""
 
     step: str
     type: str
     message: str
     traceback: str
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(Record):
     """A name that was resolved when the run was planned, and the commit that it meant."""
 
     name: str
     commit: ObjectId
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Record):
     """``run.json``: one run of a pipeline.
 
     ``model`` is the model that it makes a version of. A run of which every step was cached makes
@@ -182,22 +162,18 @@ class Run:
     version: ObjectId | None = None
     pins: tuple[Pin, ...] = ()
     failure: Failure | None = None
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class VersionArtifact:
+class VersionArtifact(Record):
     """An artifact of a model version: its name in the version, and the output that it is."""
 
     name: str
     step: str
     commit: ObjectId
     output: Output
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Record):
     """``model.json``: a model version, without its number (that lives in the tag alone).
 
     ``keys`` maps the steps of the run to their cache keys ("" where there is none).
@@ -213,19 +189,15 @@ class Version:
     keys: Mapping[str, str]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     description: str | None = None
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
+class Fold(Record):
     """``fold.json``: stands for up to 64 commits where a list of parents would be longer."""
 
     commits: tuple[ObjectId, ...]
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Promotion:
+class Promotion(Record):
     """The JSON line of an event tag ``<model>@<stage>/<n>``: one move of a stage.
 
     ``version`` is the new holder's commit, null for a vacancy; ``before`` the holder before;
@@ -246,11 +218,9 @@ class Promotion:
     restores: int | None = None
     policy: str | None = None
     verdict: Mapping[str, Any] | None = None
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Tombstone:
+class Tombstone(Record):
     """The JSON line of ``<model>@deleted/<N>``: version N is hidden from all readers, for ever."""
 
     project: str
@@ -259,11 +229,9 @@ class Tombstone:
     version: ObjectId
     reason: str
     at: str
-    extra: Mapping[str, Any] = _extra()
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
+class Saved(Record):
     """The JSON line of the tag behind ``refs/gitml/sources/<name>/<digest12>``: a saved value."""
 
     name: str
@@ -274,7 +242,6 @@ class Saved:
     type: str
     at: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    extra: Mapping[str, Any] = _extra()
 
     def output(self) -> Output:
         """The value as the output of a step would be described: named as it was saved."""
@@ -290,8 +257,7 @@ class Saved:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Record):
     """A line of ``refs/notes/gitml``: metadata that was added to a record later.
 
     ``removes`` names the id of a line that no longer counts; ``values`` are set over the record's.
@@ -302,4 +268,3 @@ class Note:
     by: str
     values: Mapping[str, Any] = field(default_factory=dict)
     removes: str | None = None
-    extra: Mapping[str, Any] = _extra()

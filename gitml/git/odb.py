@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import subprocess
 import time
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import CorruptData, MissingBytes, StorageError
+from gitml.frozen import Frozen
 from gitml.fs import ProcessIdentity, sync_directory
 from gitml.git.process import Git, GitFailed
 
@@ -27,8 +26,7 @@ FILE = 0o100644
 FOLDER = 0o040000
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Frozen):
     """A commit: its tree, its parents in order, raw identities with dates, and its message."""
 
     id: ObjectId
@@ -57,8 +55,7 @@ class Commit:
         return [(key, value) for key, found, value in pairs if found]
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(Frozen):
     """An annotated tag: the ``name`` in its header, what it tags, its tagger, and its message.
 
     The tagger is empty in tags that git made before it noted one.
@@ -71,8 +68,7 @@ class Tag:
     message: str
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TreeEntry:
+class TreeEntry(Frozen):
     """An entry of a git tree: raw name, mode, id."""
 
     name: bytes
@@ -232,12 +228,13 @@ def blob_id(data: bytes) -> ObjectId:
 
 
 def _object_id(kind: str, data: bytes) -> ObjectId:
+    import hashlib  # loads OpenSSL, and who only reads has no use for it
+
     header = f"{kind} {len(data)}\0".encode()
     return ObjectId(hashlib.sha1(header + data, usedforsecurity=False).hexdigest())
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Frozen):
     """An object waiting for its pack; ``base`` is the object that ``data`` is a delta against."""
 
     type: int
@@ -245,7 +242,6 @@ class _Entry:
     base: ObjectId | None = None
 
 
-@dataclass
 class Builder:
     """New objects in memory; dulwich writes them as one pack, git stores it.
 
@@ -253,9 +249,10 @@ class Builder:
     before ``write_pack`` or ``write_loose``.
     """
 
-    git: Git
-    _entries: dict[ObjectId, _Entry] = field(default_factory=dict)
-    _bases: dict[int, tuple[ObjectId, bytes]] = field(default_factory=dict)
+    def __init__(self, git: Git) -> None:
+        self.git = git
+        self._entries: dict[ObjectId, _Entry] = {}
+        self._bases: dict[int, tuple[ObjectId, bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -365,8 +362,7 @@ class Builder:
         return b"".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(Frozen):
     """Holds git's gc off a new pack; release it when refs reach the objects, or never will.
 
     A context manager: released at the end of the block.

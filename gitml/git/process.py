@@ -6,11 +6,11 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from gitml.errors import GitmlError, NoRepository
+from gitml.frozen import Frozen
 
 _INHERITED_GIT_VARIABLES = frozenset(
     {
@@ -45,8 +45,7 @@ class GitFailed(GitmlError):
         self.stderr = stderr
 
 
-@dataclass(frozen=True)
-class Git:
+class Git(Frozen):
     """A repository, and the means to run git in it.
 
     ``directory`` is this work tree's git directory, ``common`` the one shared by all work trees
@@ -82,19 +81,18 @@ class Git:
         """The repository that git finds from ``start`` in this environment."""
         question = ["rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir"]
         question += ["--is-shallow-repository", "--show-object-format", "--is-bare-repository"]
-        done = _execute([*question, "--is-inside-work-tree"], cwd=start, env=env)
-        if done.returncode:
-            raise _no_repository(start, done.stderr.decode(errors="replace"))
+        # The last question fails where there is no work tree, and the others are answered by then.
+        question += ["--is-inside-work-tree", "--show-toplevel"]
+        done = _execute(question, cwd=start, env=env)
         answers = os.fsdecode(done.stdout).split("\n")
-        if len(answers) != 7:
+        if done.returncode and len(answers) < 7:
+            raise _no_repository(start, done.stderr.decode(errors="replace"))
+        if len(answers) != (7 if done.returncode else 8):
             raise NoRepository(f"the path of the repository has a line break: {str(start)!r}")
-        directory, common, shallow, algorithm, bare, inside, _ = answers
+        directory, common, shallow, algorithm, bare, inside, top, *_ = answers
         if algorithm != "sha1":
             raise NoRepository(f"{start} has {algorithm} object ids, which gitml cannot work with")
-        root = None
-        if bare == "false" and inside == "true":
-            top = _execute(["rev-parse", "--show-toplevel"], cwd=start, env=env)
-            root = Path(os.fsdecode(top.stdout).removesuffix("\n"))
+        root = Path(top) if bare == "false" and inside == "true" else None
         return cls(Path(directory), Path(common), root, shallow == "true")
 
     def work_tree(self) -> Path:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import random
-import shlex
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, Locked, RaceLost
+from gitml.frozen import Frozen
 from gitml.fs import sync_directory
 from gitml.git import locks
 from gitml.git.process import Git
@@ -21,8 +19,7 @@ _NONE = "0" * 40
 _TRIES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(Frozen):
     """A ref: its full name, the object it names, and what a tag peels to (else the same id)."""
 
     name: str
@@ -30,8 +27,7 @@ class Ref:
     commit: ObjectId
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Frozen):
     """One move in a transaction.
 
     ``new`` None deletes; ``old`` None demands that the ref is not there yet. So nothing moves by
@@ -96,6 +92,8 @@ def update(git: Git, changes: Iterable[Change], reason: str) -> None:
         # Every ref still is what it was: another process held git's lock for a moment, or was
         # killed while it did.
         locks.break_abandoned(git)
+        import random
+
         time.sleep(random.uniform(0.005, 0.02) * (attempt + 1))  # noqa: S311 - jitter
     raise _refused(git, moves, f"{reason}: {words}")
 
@@ -146,6 +144,8 @@ def _refused(git: Git, moves: Sequence[Change], message: str) -> GitmlError:
     """Why git did not write refs that nobody else had moved."""
     for lock in (git.common / f"{name}.lock" for name in ("packed-refs", *(m.name for m in moves))):
         if lock.exists():
+            import shlex
+
             return Locked(
                 f"{message.partition(':')[0]}: another git command holds {lock}",
                 hint=f"if none is running: `rm {shlex.quote(str(lock))}`",

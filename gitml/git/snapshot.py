@@ -11,13 +11,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
 from pathlib import Path
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, MissingBytes, UsageError
+from gitml.frozen import Frozen
 from gitml.fs import storage_errors, sync_directory
 from gitml.git.odb import Odb, TreeEntry
 from gitml.git.process import Git, GitFailed
@@ -28,11 +27,9 @@ NOBODY = "gitml <gitml@localhost>"
 _HFS_IGNORED = dict.fromkeys(
     [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
 )
-_SHORT_NAME = re.compile(r"gitml~[1-9]\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class CodeState:
+class CodeState(Frozen):
     """The code that a run runs.
 
     ``commit`` and ``tree`` are its commit and root tree, ``snapshot`` whether the commit was made
@@ -45,10 +42,15 @@ class CodeState:
     left_out: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WorkTree:
-    """What differs from HEAD: changed tracked paths, untracked paths, and what blocks a run."""
+class WorkTree(Frozen):
+    """What is checked out, and what differs from it.
 
+    ``branch`` is None where HEAD is detached, ``head`` before the first commit; then changed
+    tracked paths, untracked paths, and what blocks a run.
+    """
+
+    branch: str | None
+    head: ObjectId | None
     changed: tuple[str, ...]
     untracked: tuple[str, ...]
     unmerged: tuple[str, ...]
@@ -61,11 +63,14 @@ def look(git: Git) -> WorkTree:
     ``.gitml/`` never counts, nor does untracked bytecode, which Python leaves behind everywhere.
     """
     flags = ["--untracked-files=all", "--ignore-submodules=none", "--no-renames"]
-    listing = git.run("status", "--porcelain=v2", "-z", *flags)
+    listing = git.run("status", "--porcelain=v2", "-z", "--branch", "--no-ahead-behind", *flags)
+    header: dict[str, str] = {}
     changed, untracked, unmerged, submodules = [], [], [], []
     for line in os.fsdecode(listing).split("\0"):
         kind, _, rest = line.partition(" ")
-        if kind == "?":
+        if kind == "#":
+            name, _, header[name] = rest.partition(" ")
+        elif kind == "?":
             untracked.append(rest)
         elif kind == "1":
             _, submodule, *_, path = rest.split(" ", 7)
@@ -75,7 +80,11 @@ def look(git: Git) -> WorkTree:
                 changed.append(path)
         elif kind == "u":
             unmerged.append(rest.split(" ", 9)[-1])
+    oid, branch = header["branch.oid"], header["branch.head"]
     return WorkTree(
+        # A branch may be called "(detached)", so then somebody has to be asked who knows.
+        git.branch() if branch == "(detached)" else branch,
+        ObjectId(oid) if oid != "(initial)" else None,
         _outside_records(changed),
         _outside_records(path for path in untracked if "__pycache__/" not in path),
         tuple(unmerged),
@@ -113,10 +122,9 @@ def code_state(
     git.work_tree()
     state = look(git)
     _refuse(state)
-    head = odb.resolve("HEAD")
     code = None
-    if head is not None:
-        code = record_code(odb, head)
+    if state.head is not None:
+        code = record_code(odb, state.head)
         if code not in odb:
             raise MissingBytes(
                 f"the checked-out record names the code commit {code.short}, which is cut off here",
@@ -141,6 +149,8 @@ def check_root(odb: Odb, tree: ObjectId) -> list[TreeEntry]:
         if entry.name == RECORD_FOLDER and _is_record_folder(odb, entry):
             continue
         if _folds_to_record_folder(entry.name):
+            import shlex
+
             name = entry.name.decode("utf-8", "replace")
             raise UsageError(
                 f"the entry {name!r} at the repository's root is in the place of gitml's records",
@@ -161,7 +171,7 @@ def _folds_to_record_folder(name: bytes) -> bool:
     """Whether some file system takes a root entry for ``.gitml`` (or for something in it)."""
     text = name.decode("utf-8", "replace").translate(_HFS_IGNORED).casefold()
     text = text.partition("\\")[0].partition(":")[0].rstrip(". ")
-    return text == ".gitml" or _SHORT_NAME.match(text) is not None
+    return text == ".gitml" or re.match(r"gitml~[1-9]\Z", text) is not None
 
 
 def _ignored(git: Git, closure: Set[str]) -> set[str]:

@@ -20,6 +20,7 @@ from gitml.entities.records import (
     Fold,
     Input,
     Promotion,
+    Record,
     Run,
     Saved,
     Source,
@@ -50,7 +51,7 @@ from gitml.history.record import (
 from gitml.history.revs import read_promotion, read_tombstone
 from gitml.store.store import Store
 
-R = TypeVar("R")
+R = TypeVar("R", bound=Record)
 _TRAILERS = frozenset({"Kind", "Code", "Input", "Reached", "Reused", "Step", "Run"})
 
 

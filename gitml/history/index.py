@@ -8,10 +8,8 @@ trees share it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +17,7 @@ from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.records import Run, Saved, Step, Version
 from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError
+from gitml.frozen import Frozen
 from gitml.fs import make_directories
 from gitml.git import refs
 from gitml.git.odb import Odb, Tag, parse_commit, parse_tag
@@ -38,13 +37,15 @@ from gitml.history.record import (
 if TYPE_CHECKING:
     import sqlite3
 
-R = TypeVar("R")
+R = TypeVar("R", bound=Frozen)
 T = TypeVar("T")
 
 _LAYOUT = 3
+_LONGEST_MARK = 32 << 10
+"""Bytes up to which a listing is its own mark: to import what makes a digest takes longer."""
 _PATIENCE = 20.0
 """Seconds to wait for another process that writes the index."""
-_VERSION_TAG = re.compile(r"refs/tags/[^/@]+@v[1-9][0-9]{0,8}\Z")
+_VERSION_TAG = r"refs/tags/[^/@]+@v[1-9][0-9]{0,8}\Z"
 PATTERNS = (RUNS, VERSIONS, SOURCES, STAGES, f"{TAGS}/*@*", f"{TAGS}/*@*/*")
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT);
@@ -69,8 +70,7 @@ CREATE TABLE problems (id TEXT PRIMARY KEY, text TEXT) WITHOUT ROWID;
 """
 
 
-@dataclass(frozen=True, slots=True)
-class RunEntry:
+class RunEntry(Frozen):
     """A run: its commit, its record, its metrics, who ran it and when it ended (seconds)."""
 
     id: ObjectId
@@ -80,8 +80,7 @@ class RunEntry:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class StepEntry:
+class StepEntry(Frozen):
     """A step execution: its commit with parents, its record, its metrics."""
 
     id: ObjectId
@@ -91,8 +90,7 @@ class StepEntry:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class VersionEntry:
+class VersionEntry(Frozen):
     """A model version: its commit, its record, its metrics, who made it and when (seconds)."""
 
     id: ObjectId
@@ -102,8 +100,7 @@ class VersionEntry:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class SavedEntry:
+class SavedEntry(Frozen):
     """A value saved by hand: its source commit, its record, who saved it."""
 
     id: ObjectId
@@ -127,7 +124,7 @@ class Index:
         self._path = git.common / "gitml" / "index.sqlite"
         self._open: sqlite3.Connection | None = None
         self._private = False
-        self.mark = ""
+        self.mark = b""
 
     @property
     def path(self) -> Path:
@@ -405,13 +402,16 @@ class Index:
                     connection.execute(f"PRAGMA user_version = {_LAYOUT}")
         self._refresh(connection)
 
-    def _listing(self) -> tuple[bytes, str]:
+    def _listing(self) -> tuple[bytes, bytes]:
         """The listing of the refs, and a mark of all that decides what can be read behind them."""
-        listing = refs.read_listing(self._git, PATTERNS)
-        digest = hashlib.sha256(listing)
+        listing = mark = refs.read_listing(self._git, PATTERNS)
         with contextlib.suppress(OSError):  # `git fetch --unshallow` moves no ref
-            digest.update((self._git.common / "shallow").read_bytes())
-        return listing, digest.hexdigest()
+            mark += (self._git.common / "shallow").read_bytes()
+        if len(mark) <= _LONGEST_MARK:
+            return listing, mark
+        import hashlib
+
+        return listing, hashlib.sha256(mark).digest()
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
         query = "SELECT value FROM meta WHERE key = 'listing'"
@@ -509,7 +509,7 @@ class _Intake:
             if ref.name.startswith(RUNS + "/"):
                 self._run(ref.commit)
             elif ref.name.startswith(VERSIONS + "/") or (
-                _VERSION_TAG.match(ref.name) and self._reader.kind(ref.commit) == "version"
+                re.match(_VERSION_TAG, ref.name) and self._reader.kind(ref.commit) == "version"
             ):
                 self._version(ref.commit)
             elif ref.name.startswith(SOURCES + "/"):

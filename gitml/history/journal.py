@@ -12,13 +12,13 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gitml.entities import codec
 from gitml.entities.records import RunStep, Step
 from gitml.errors import CorruptData
+from gitml.frozen import Frozen
 from gitml.fs import ProcessIdentity, make_directories, storage_errors
 
 HEADER = frozenset(
@@ -31,8 +31,7 @@ ABANDONED_AFTER = 7 * 24 * 3600
 """Seconds without a line after which the journal of a process that cannot be judged is nobody's."""
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedStep:
+class FinishedStep(Frozen):
     """A line of a journal: a step as it stands in the run, and its record if it was executed."""
 
     entry: RunStep
@@ -41,8 +40,7 @@ class FinishedStep:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Orphan:
+class Orphan(Frozen):
     """A run whose process is gone: what it was (``header``) and the steps that it finished."""
 
     path: Path

@@ -7,18 +7,17 @@ history of the code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId
 from gitml.entities.records import Source
+from gitml.frozen import Frozen
 from gitml.git.odb import Commit, Odb
 from gitml.history.index import Index, StepEntry
 from gitml.history.record import covering_steps
 
 
-@dataclass(frozen=True, slots=True)
-class Ancestor:
+class Ancestor(Frozen):
     """A record in a lineage: how it is used below (``role``), what it is, what it was made of.
 
     ``kind`` is "step", "source", "version", "run" or "missing". A record that stands at several
@@ -33,20 +32,26 @@ class Ancestor:
     repeated: bool = False
 
 
-@dataclass
 class _Node:
     """An ancestor whose own ancestry is still being looked up; the next one waits at the end."""
 
-    role: str
-    kind: str
-    commit: ObjectId
-    label: str
-    waiting: list[tuple[str, ObjectId]]
-    made_of: list[Ancestor] = field(default_factory=list)
+    def __init__(
+        self,
+        role: str,
+        kind: str,
+        commit: ObjectId,
+        label: str,
+        waiting: list[tuple[str, ObjectId]],
+    ) -> None:
+        self.role = role
+        self.kind = kind
+        self.commit = commit
+        self.label = label
+        self.waiting = waiting
+        self.made_of: list[Ancestor] = []
 
 
-@dataclass(frozen=True)
-class Lineage:
+class Lineage(Frozen):
     """Questions about ancestry, answered from the index and the commits."""
 
     index: Index

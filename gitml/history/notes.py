@@ -8,16 +8,15 @@ of their lines; a removal is another line, so nothing that was written is ever r
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId
 from gitml.entities.records import Note
 from gitml.errors import RaceLost
+from gitml.frozen import Frozen
 from gitml.git import refs
 from gitml.git.odb import FILE, FOLDER, Builder, Odb, TreeEntry
 from gitml.git.process import Git
@@ -31,8 +30,7 @@ _FAN_OUT = 256
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
-@dataclass(frozen=True)
-class Notes:
+class Notes(Frozen):
     """The notes of a repository."""
 
     git: Git
@@ -63,6 +61,8 @@ class Notes:
                 self._append(commit, line, person, now)
                 return note
             except RaceLost:
+                import random
+
                 if attempt == _TRIES - 1:
                     raise
                 time.sleep(random.uniform(0.001, 0.02) * (attempt + 1))  # noqa: S311 - jitter

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from gitml.entities import codec
@@ -17,6 +16,7 @@ from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.entities.records import Code, Fold, Run, Saved, Source, Step, Version
 from gitml.errors import UsageError
+from gitml.frozen import Frozen
 from gitml.git import refs
 from gitml.git.odb import FILE, FOLDER, Builder, Odb, TreeEntry
 from gitml.git.process import Git
@@ -33,12 +33,11 @@ MAX_PARENTS = 64
 MAX_LINE = 64 << 10
 """Bytes of the line of JSON in a tag."""
 ATTRIBUTES = b"* -text -filter -ident -working-tree-encoding\n"
-_UNFIT = re.compile(r"[\x00-\x1f%\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNFIT = r"[\x00-\x1f%\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 _EPOCH = f"{NOBODY} 0 +0000"
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(Frozen):
     """Who a record is by; without a configured identity, gitml itself."""
 
     name: str = "gitml"
@@ -68,7 +67,7 @@ def quoted(name: str) -> str:
     Control characters, line and paragraph separators, ``%`` and bytes that are no UTF-8 stand as
     ``%`` and two hex digits a byte, so that no name can add a trailer of its own.
     """
-    return _UNFIT.sub(_percent, name)
+    return re.sub(_UNFIT, _percent, name)
 
 
 def _percent(match: re.Match[str]) -> str:
@@ -96,18 +95,15 @@ def version_tag(model: str, number: int) -> str:
     return f"{TAGS}/{model}@v{number}"
 
 
-@dataclass
 class Recorder:
     """Builds records in memory and publishes them. Not for use by several threads at once."""
 
-    git: Git
-    odb: Odb
-    person: Person
-    builder: Builder = field(init=False)
-    _roots: dict[ObjectId, list[TreeEntry]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.builder = Builder(self.git)
+    def __init__(self, git: Git, odb: Odb, person: Person) -> None:
+        self.git = git
+        self.odb = odb
+        self.person = person
+        self.builder = Builder(git)
+        self._roots: dict[ObjectId, list[TreeEntry]] = {}
 
     def source(self, digest: Digest, kind: str, size: int) -> ObjectId:
         """The source commit of these bytes: a function of digest, kind and size alone."""

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId, check_stage_name
 from gitml.entities.records import Output, Promotion, Tombstone
 from gitml.errors import AmbiguousName, CorruptData, InvalidName, NameNotFound
+from gitml.frozen import Frozen, field
 from gitml.git.odb import Odb, Tag
 from gitml.git.refs import Ref
 from gitml.history.index import Index, line_of
 from gitml.history.record import TAGS, VERSIONS
 
-_VERSION = re.compile(r"v([1-9][0-9]{0,8})\Z")
-_NUMBER = re.compile(r"[1-9][0-9]{0,8}\Z")
-_HEX = re.compile(r"[0-9a-f]{4,64}\Z")
+_VERSION = r"v([1-9][0-9]{0,8})\Z"
+_NUMBER = r"[1-9][0-9]{0,8}\Z"
 _KINDS = ("model", "artifact", "pipeline", "run")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Frozen):
     """A move of a stage: the tag that is its record, the promotion in it, and who made it."""
 
     tag: ObjectId
@@ -35,8 +33,7 @@ class Event:
     tagger: str
 
 
-@dataclass(frozen=True)
-class ModelState:
+class ModelState(Frozen):
     """A model: its versions by number, its drafts oldest first, what is deleted, its stages.
 
     ``stages`` holds the events of each stage by n, oldest first; ``aliases`` are free names.
@@ -109,8 +106,7 @@ class ModelState:
         return f"{self.name}@{f'v{number}' if number else commit.short}"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Frozen):
     """What a name means.
 
     ``kind`` is "model", "version", "artifact", "pipeline", "run", "step", "source" or "commit";
@@ -126,8 +122,7 @@ class Found:
     step: str | None = None
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(Frozen):
     """Every name of the repository as it was when this view was taken."""
 
     refs: tuple[Ref, ...]
@@ -166,7 +161,7 @@ class Names:
     def version(self, model: str, which: str) -> ObjectId:
         """The version of a model that ``v3``, a stage, ``latest``, an alias or a draft names."""
         state = self.model(model)
-        numbered = _VERSION.match(which) or _NUMBER.match(which)
+        numbered = re.match(f"{_VERSION}|{_NUMBER}", which)
         if numbered:
             return self._numbered(state, int(which.removeprefix("v")))
         if which == "latest":
@@ -198,7 +193,7 @@ class Names:
                 return self._saved(name, saved[0].record.digest)
             return self._output(name, outputs[0][2], outputs[0][3])
         digits = which.removeprefix("blake3:")
-        if not _HEX.match(digits):
+        if not re.match(r"[0-9a-f]{4,64}\Z", digits):
             raise NameNotFound(
                 f"{name} has no version called `{which}`",
                 hint=f"`gitml artifact list {name}` shows its digests",
@@ -397,37 +392,37 @@ class Names:
         return found.state()
 
 
-@dataclass
 class _Collected:
     """The tags of one model as they are read, each believed only when it is what its name says.
 
     One tag that is not (forged, renamed, of another tool) spoils its own leaf and no other.
     """
 
-    name: str
-    times: Mapping[ObjectId, float]
-    kept: list[ObjectId] = field(default_factory=list)
-    numbers: dict[int, ObjectId] = field(default_factory=dict)
-    deleted: set[int] = field(default_factory=set)
-    hidden: set[ObjectId] = field(default_factory=set)
-    taken: set[int] = field(default_factory=set)
-    aliases: dict[str, ObjectId] = field(default_factory=dict)
-    events: dict[str, list[Event]] = field(default_factory=dict)
-    broken: dict[str, str] = field(default_factory=dict)
+    def __init__(self, name: str, times: Mapping[ObjectId, float]) -> None:
+        self.name = name
+        self.times = times
+        self.kept: list[ObjectId] = []
+        self.numbers: dict[int, ObjectId] = {}
+        self.deleted: set[int] = set()
+        self.hidden: set[ObjectId] = set()
+        self.taken: set[int] = set()
+        self.aliases: dict[str, ObjectId] = {}
+        self.events: dict[str, list[Event]] = {}
+        self.broken: dict[str, str] = {}
 
     def take(self, leaf: str, ref: Ref, tag: Tag | None) -> None:
         """Take in the tag ``<model>@<leaf>``; ``tag`` is None for one that is not annotated."""
         group, _, rest = leaf.partition("/")
         try:
-            if number := _VERSION.match(leaf):
+            if number := re.match(_VERSION, leaf):
                 self.taken.add(int(number[1]))
                 self._number(leaf, int(number[1]), ref, tag)
-            elif group == "deleted" and _NUMBER.match(rest):
+            elif group == "deleted" and re.match(_NUMBER, rest):
                 self.taken.add(int(rest))
                 self._tombstone(leaf, int(rest), tag)
             elif group == "alias":
                 self.aliases[rest] = ref.commit
-            elif _NUMBER.match(rest) and _is_stage(group):
+            elif re.match(_NUMBER, rest) and _is_stage(group):
                 promotion = read_promotion(_annotated(tag), self.name, group, int(rest))
                 event = Event(ref.target, promotion, _annotated(tag).tagger)
                 self.events.setdefault(group, []).append(event)
@@ -519,7 +514,7 @@ def _model_of(ref: str) -> str | None:
         return ref.removeprefix(VERSIONS + "/").partition("/")[0]
     if ref.startswith(TAGS + "/"):
         name, at, leaf = ref.removeprefix(TAGS + "/").partition("@")
-        return name if at and _VERSION.match(leaf) else None
+        return name if at and re.match(_VERSION, leaf) else None
     return None
 
 

@@ -33,6 +33,7 @@ from gitml.errors import (
     UnsupportedValue,
     UsageError,
 )
+from gitml.frozen import replace
 from gitml.history.index import Index, StepEntry
 from gitml.history.journal import FinishedStep, Journal
 from gitml.history.lineage import Lineage
@@ -348,7 +349,7 @@ class Execution:
         given = tuple(_input(name, one) for name, one in inputs.items())
         reached = self._lineage.sources(entry.parents[1:])
         mine = self._lineage.sources([one.commit for one in given], built=self._built)
-        record = dataclasses.replace(
+        record = replace(
             entry.record,
             name=planned.name,
             pipeline=self.plan.pipeline,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from gitml.config import Config
 from gitml.entities.ids import check_name
 from gitml.errors import ConfigError, NameNotFound
+from gitml.frozen import Frozen, field
 from gitml.stack.orchestrators.local import LocalOrchestrator
 
 DEFAULT = "default"
@@ -16,8 +16,7 @@ SETTING = "gitml.stack"
 _FLAVORS = {"local": LocalOrchestrator}
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(Frozen):
     """A named choice of components; ``extra`` holds those that this version does not know."""
 
     name: str

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
-from gitml.testing.sealed import Project
+from gitml.testing.sealed import Project, SealedEnvironment
 
 # None of these is needed to read the records: what brings them in makes every `status` slow.
+# (click brings inspect, uuid and platform, and for some options difflib.)
 HEAVY = {
     *("pyarrow", "numpy", "pandas", "sklearn", "skops", "dulwich", "git", "zstandard", "blake3"),
     *("importlib.metadata", "asyncio", "concurrent.futures", "http", "email", "tempfile"),
+    *("dataclasses", "hashlib", "random", "secrets", "shlex", "traceback"),
 }
 RUNS_CODE = ("gitml.pipelines", "gitml.promotion", "gitml.materializers", "gitml.store")
+
+
+# What `log` and `status` may import of ours. Each module costs a third of a millisecond: one that
+# is needed by some uses of a command only is imported by these.
+READING = {
+    *("gitml", "gitml.__main__", "gitml.config", "gitml.errors", "gitml.frozen", "gitml.fs"),
+    *(f"gitml.cli{part}" for part in ("", ".group", ".invocation", ".failures", ".render")),
+    *("gitml.cli.log", "gitml.cli.status", "gitml.cli.describe", "gitml.repo", "gitml.handles"),
+    *(f"gitml.entities{part}" for part in ("", ".codec", ".ids", ".pointer", ".records")),
+    *(f"gitml.git{part}" for part in ("", ".locks", ".odb", ".process", ".refs", ".snapshot")),
+    *(f"gitml.history{part}" for part in ("", ".index", ".journal", ".notes", ".record", ".revs")),
+    *("gitml.stack", "gitml.stack.orchestrators", "gitml.stack.orchestrators.local"),
+    "gitml.stack.stack",
+}
 
 
 def imported(project: Project, *arguments: str) -> set[str]:
@@ -55,12 +72,43 @@ def test_reading_commands_import_nothing_heavy(with_a_run: Project) -> None:
 
 
 def test_the_version_and_the_help_import_no_command_and_no_layer(project: Project) -> None:
-    allowed = {"gitml", "gitml.errors", "gitml.__main__"} | {
+    allowed = {"gitml", "gitml.__main__", "gitml.errors", "gitml.frozen"} | {
         f"gitml.cli{part}" for part in ("", ".group", ".invocation", ".failures", ".render")
     }
     for arguments in (["--version"], ["--help"], []):
         ours = {one for one in imported(project, *arguments) if one.startswith("gitml")}
         assert ours - allowed == set(), arguments
+
+
+def test_log_and_status_import_what_they_use(with_a_run: Project) -> None:
+    for arguments in (["log", "-n", "20"], ["status"]):
+        ours = {one for one in imported(with_a_run, *arguments) if one.startswith("gitml")}
+        assert ours - READING == set(), arguments
+
+
+# Two milliseconds each. What several questions can be answered by is asked once.
+PROCESSES = {
+    "--version": [],
+    "log -n 20": ["rev-parse", "for-each-ref"],
+    "log --graph": ["rev-parse", "for-each-ref"],
+    "model list": ["rev-parse", "for-each-ref"],
+    "show clf": ["rev-parse", "for-each-ref", "cat-file"],
+    "status": ["rev-parse", "status", "config", "for-each-ref", "cat-file"],
+}
+
+
+@pytest.mark.parametrize("command", PROCESSES)
+def test_reading_starts_few_git_processes(
+    command: str, with_a_run: Project, sealed_environment: SealedEnvironment
+) -> None:
+    trace = sealed_environment.home / "trace"
+    sealed_environment.set("GIT_TRACE2_EVENT", str(trace))
+    with_a_run.gitml(*command.split())
+    events = map(json.loads, trace.read_text().splitlines()) if trace.exists() else ()
+    argv = [event["argv"] for event in events if event["event"] == "start"]
+    # git starts others of its kind by itself; ours begin with the settings that the runner gives.
+    started = [one[1:] for one in argv if one[1:2] == ["-c"]]
+    assert [one[4] for one in started] == PROCESSES[command]
 
 
 def test_the_check_sees_what_is_imported(with_a_run: Project) -> None:

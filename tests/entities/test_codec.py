@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import enum
 import json
@@ -21,6 +20,7 @@ from gitml.entities import codec, records
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.records import Code, Note, Output, Promotion, Run, Source, Step
 from gitml.errors import CorruptData
+from gitml.frozen import Frozen, fields, replace
 
 DIGEST = Digest("8e4c7c1b99dbfd50e7a95185fead5ee1448fa904a2fdd778eaf5f2dbfd629a99")
 COMMIT = ObjectId("7295166bcd97395ee89bfd87d07f58a4e54a3354")
@@ -28,7 +28,7 @@ COMMIT = ObjectId("7295166bcd97395ee89bfd87d07f58a4e54a3354")
 KINDS = [
     kind
     for kind in vars(records).values()
-    if dataclasses.is_dataclass(kind) and kind.__module__ == records.__name__
+    if isinstance(kind, type) and issubclass(kind, records.Record) and kind is not records.Record
 ]
 
 # Half surrogates are what file names that are no UTF-8 become.
@@ -53,8 +53,8 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(values(arguments[0]), max_size=2).map(tuple)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return st.dictionaries(texts, values(arguments[1]), max_size=3)
-    if dataclasses.is_dataclass(hint) and hint not in (Digest, ObjectId):
-        return instances(typing.cast("type", hint))
+    if isinstance(hint, type) and issubclass(hint, Frozen):
+        return instances(hint)
     plain: dict[Any, st.SearchStrategy[Any]] = {
         Digest: digests,
         ObjectId: commits,
@@ -67,17 +67,17 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     return plain[hint]
 
 
-def instances(kind: type) -> st.SearchStrategy[Any]:
+def instances(kind: type[Frozen]) -> st.SearchStrategy[Any]:
     """Records of a class, each with fields that this version does not know."""
     hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
+    names = list(fields(kind))
     unknown = st.dictionaries(
         texts.filter(lambda name: name not in {*names, "format"} or name == "extra"),
         documents,
         max_size=2,
     )
-    fields = {name: values(hints[name]) for name in names if name != "extra"}
-    return st.fixed_dictionaries({**fields, "extra": unknown}).map(lambda made: kind(**made))
+    known = {name: values(hints[name]) for name in names if name != "extra"}
+    return st.fixed_dictionaries({**known, "extra": unknown}).map(lambda made: kind(**made))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -118,7 +118,7 @@ def test_unknown_fields_are_kept_at_every_level() -> None:
     again = codec.from_document(Run, document, "run.json")
     assert again.code.extra == {"mirror": "https://example.org"}
     assert again.steps[0].extra == {"attempt": 3}
-    moved = dataclasses.replace(again, stack="shared")
+    moved = replace(again, stack="shared")
     assert codec.to_document(moved) == {**document, "stack": "shared"}
 
 

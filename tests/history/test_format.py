@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -28,6 +27,7 @@ from gitml.entities.records import (
     Version,
     VersionArtifact,
 )
+from gitml.frozen import fields
 from gitml.git.snapshot import code_state
 from gitml.history.check import check_records
 from gitml.history.record import covering_steps
@@ -297,11 +297,9 @@ def test_every_field_stands_in_its_table(kind: type) -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", table[0], re.MULTILINE)[1:]
     hints = typing.get_type_hints(kind)
     expected = {}
-    for field in dataclasses.fields(kind):
-        if field.name != "extra":
-            absent = field.default is not dataclasses.MISSING
-            optional = absent or field.default_factory is not dataclasses.MISSING
-            expected[field.name] = _word(hints[field.name]) + (", optional" if optional else "")
+    for name, field in fields(kind).items():
+        if name != "extra":
+            expected[name] = _word(hints[name]) + ("" if field.required else ", optional")
     assert dict(rows) == expected
 
 

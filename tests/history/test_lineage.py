@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import MissingBytes
+from gitml.frozen import replace
 from gitml.git import refs
 from gitml.git.refs import Change
 from gitml.history.lineage import Ancestor, Lineage
@@ -50,7 +50,7 @@ def story(ledger: Ledger) -> dict[str, Made]:
     prepare = ledger.step("prepare", [load.feeds("table")])
     train = ledger.step("train", [prepare.feeds("x"), prepare.feeds("y")], artifact="model")
     version = ledger.version("clf", 1, steps=[prepare, train])
-    given = dataclasses.replace(train.feeds("model"), commit=version)
+    given = replace(train.feeds("model"), commit=version)
     predict = ledger.step("predict", [given, load.feeds("table")], pipeline="inference")
     ledger.run([predict], pipeline="inference")
     return {"load": load, "prepare": prepare, "train": train, "predict": predict}

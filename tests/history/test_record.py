@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from gitml.entities.ids import ObjectId
 from gitml.entities.pointer import Pointer
 from gitml.entities.records import Input, Saved, Step
 from gitml.errors import RaceLost, UsageError
+from gitml.frozen import replace
 from gitml.git import refs
 from gitml.git.refs import Change
 from gitml.history import record
@@ -89,10 +89,10 @@ def test_a_source_has_one_id_in_every_clone(
 def test_parents_and_trailers_of_a_step(ledger: Ledger) -> None:
     raw = ledger.source("x")
     prepare = ledger.step("prepare", [raw])
-    model = dataclasses.replace(prepare.feeds("model"), name="clf@production:model")
+    model = replace(prepare.feeds("model"), name="clf@production:model")
     train = ledger.step(
         "train",
-        [prepare.feeds("table"), dataclasses.replace(raw, name="data:data/a b%.csv")],
+        [prepare.feeds("table"), replace(raw, name="data:data/a b%.csv")],
         loads=(model,),
         reached=(ledger.source("older").commit,),
         reused=prepare.commit,
@@ -134,7 +134,7 @@ ODD = ["x\n\nGitml-Code: " + "0" * 40, "a\rb", "\x85", "\u2028", "é ü", "100%"
 
 
 def test_a_name_stays_in_its_trailer(ledger: Ledger) -> None:
-    steps = [ledger.step("s", [dataclasses.replace(ledger.source("x"), name=n)]) for n in ODD]
+    steps = [ledger.step("s", [replace(ledger.source("x"), name=n)]) for n in ODD]
     ledger.run(steps)
     for name, step in zip(ODD, steps, strict=True):
         trailers = ledger.odb.commit(step.commit).trailers()
@@ -409,7 +409,7 @@ def test_many_parents_are_folded_in_order(ledger: Ledger, count: int) -> None:
     inputs = []
     for number in range(count):
         raw = ledger.source(f"part {number}")
-        inputs.append(dataclasses.replace(raw, name=f"data:part-{number}"))
+        inputs.append(replace(raw, name=f"data:part-{number}"))
     step = ledger.step("train", loads=tuple(inputs))
     ledger.run([step])
     parents = ledger.odb.commit(step.commit).parents
