@@ -192,8 +192,7 @@ def _direction(table: _Table) -> str:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(Frozen):
     """A literal credential in a document of settings: at which key, what it is, what to do."""
 
     key: str
