@@ -6,6 +6,7 @@ records (``log``, ``status``, ``show``) should not wait for it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from gitml.config import Config
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId, check_name
 from gitml.entities.records import Output, RunStep, Saved, Source
-from gitml.errors import NameNotFound, NoRepository, UsageError
+from gitml.errors import GitmlError, NameNotFound, NoRepository, StorageError, UsageError
 from gitml.frozen import Frozen
 from gitml.git import locks
 from gitml.git.odb import Commit, Odb
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from gitml.pipelines.explain import Explanation
     from gitml.pipelines.run import Runner
     from gitml.promotion.promote import Move, Promoter
+    from gitml.store.gc import Act, Collection
     from gitml.store.store import Store
 
 
@@ -174,7 +176,15 @@ class Repo:
         from gitml.store.store import Store
 
         elsewhere = self.git.config("gitml.store")
-        return Store(Path(elsewhere) if elsewhere else self.git.common / "gitml" / "store")
+        if not elsewhere:
+            return Store(self.git.common / "gitml" / "store")
+        from gitml.history.clones import register
+
+        root = Path(elsewhere)
+        with contextlib.suppress(StorageError):  # where it may only be read
+            if root.is_dir():
+                register(root, self.git)
+        return Store(root, lambda: register(root, self.git))
 
     @cached_property
     def parts(self) -> Parts:
@@ -438,21 +448,22 @@ class Repo:
         recorder = Recorder(self.git, self.odb, self._person or Person())
         with self.store.writer() as writer:
             output = store_value(writer, value, name=name, artifact=name, rules=self._rules)
-        record = Saved(
-            name=name,
-            digest=output.digest,
-            kind=output.kind,
-            size=output.size,
-            materializer=output.materializer,
-            type=output.type,
-            at=timestamp(now),
-            metadata=output.metadata,
-        )
-        source, tag = recorder.saved(record, now)
-        ref = saved_ref(name, output.digest)
-        if not any(one.name == ref for one in self.index.refs_below(ref)):
-            recorder.publish_few([Change(ref, tag, None)], f"save {name}")
-            self.index.refresh()
+            record = Saved(
+                name=name,
+                digest=output.digest,
+                kind=output.kind,
+                size=output.size,
+                materializer=output.materializer,
+                type=output.type,
+                at=timestamp(now),
+                metadata=output.metadata,
+            )
+            writer.commit()
+            source, tag = recorder.saved(record, now)
+            ref = saved_ref(name, output.digest)
+            if not any(one.name == ref for one in self.index.refs_below(ref)):
+                recorder.publish_few([Change(ref, tag, None)], f"save {name}")
+                self.index.refresh()
         return StoredOutput(output, source, self.parts)
 
     # Models, versions, stages
@@ -647,6 +658,35 @@ class Repo:
 
         done = check_records(self.git, self.odb, self.store)
         return Report(tuple(done.problems), len(done.checked), len(done.blobs))
+
+    def gc(self, prune: str | None = None, *, dry_run: bool = False) -> Collection:
+        """Collect the bytes that nothing names any more, of all clones that share the store.
+
+        ``prune`` is a time in git's words (``now``, ``3.days.ago``; two weeks by default): what is
+        younger stays. Raises what `reachable_digests` raises, with nothing deleted.
+        """
+        import time
+
+        from gitml.history.clones import sharing
+        from gitml.history.reachable import reachable_digests
+        from gitml.store import gc
+
+        grace = gc.GRACE
+        if prune is not None:
+            try:
+                grace = max(0.0, time.time() - self.git.expiry(prune))
+            except GitmlError:
+                hint = "`gitml gc --prune=3.days.ago`"
+                raise UsageError(f"`{prune}` is no point in time", hint=hint) from None
+        store = self.store
+        marks = lambda: reachable_digests(sharing(store.root, self.git), store)  # noqa: E731
+        return gc.collect(store, marks, grace=grace, dry_run=dry_run)
+
+    def restore_condemned(self) -> Sequence[Act]:
+        """Put back what `gc` has condemned and not deleted yet."""
+        from gitml.store import gc
+
+        return gc.restore(self.store)
 
     def reindex(self) -> int:
         """Make what is derived again: the index from git, the packs' indexes; the refs read."""

@@ -39,8 +39,9 @@ TASKS = {
     ),
     "care": (
         Entry("fsck", "gitml.cli.fsck:fsck", "Check every record and every stored byte."),
-        Entry("hooks", "gitml.cli.hooks:hooks", "Install git's hooks, and run one by hand."),
+        Entry("gc", "gitml.cli.gc:gc", "Free the space of bytes that nothing names any more."),
         Entry("reindex", "gitml.cli.fsck:reindex", "Make the index again from git alone."),
+        Entry("hooks", "gitml.cli.hooks:hooks", "Install git's hooks, and run one by hand."),
     ),
 }
 """The commands by what one does with them, in the order in which a newcomer needs them."""

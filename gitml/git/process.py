@@ -130,14 +130,21 @@ class Git(Frozen):
         """The ended process, whatever its code: for commands whose code is the answer."""
         return _execute(arguments, cwd=self._cwd(), env=_environment(env or {}, self), stdin=stdin)
 
-    def start(self, *arguments: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        """A running git that is talked to through its pipes (``cat-file --batch``)."""
+    def start(
+        self,
+        *arguments: str,
+        stdin: int = subprocess.PIPE,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.DEVNULL,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """A running git that is talked to through its pipes (``cat-file --batch``), or files."""
         return subprocess.Popen(
             _command(arguments),
             cwd=self._cwd(),
-            env=_environment({}, self),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            env=_environment(env or {}, self),
+            stdin=stdin,
+            stdout=stdout,
             stderr=stderr,
         )
 
@@ -159,6 +166,14 @@ class Git(Frozen):
         else:
             self.run("config", "--replace-all", key, value)
         self.__dict__.pop("settings", None)
+
+    def expiry(self, words: str) -> float:
+        """The point in time (seconds) that git's words for one mean, like ``2.weeks.ago``.
+
+        ``never`` is 0, ``now`` lies far ahead. Raises GitFailed for what git does not understand.
+        """
+        question = ["config", "--type=expiry-date", "--get", "gitml.expiry"]
+        return float(self.run("-c", f"gitml.expiry={words}", *question))
 
     def has_remote(self) -> bool:
         """Whether the repository has any git remote."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gitml import materializers
-from gitml.entities.ids import ObjectId
+from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.records import Code, CodeFile, Input, Log, Output, RunStep, Step
 from gitml.errors import (
     CorruptData,
@@ -127,7 +127,7 @@ class Execution:
         inputs = self._inputs(planned)
         key = self._key(planned, inputs)
         hit = self._hit(planned, key, inputs) if key is not None else None
-        if hit is not None:
+        if hit is not None and all(map(self._keep_bytes, hit.record.outputs)):
             self._finish(self._adopt(planned, hit, inputs), began)
             return
         self._warn(planned)
@@ -275,13 +275,19 @@ class Execution:
 
     def _is_held(self, output: Output) -> bool:
         """Whether all bytes of an output are here: of a folder every file."""
-        if not self.store.has(output.digest):
+        return self._holds(output, self.store.has)
+
+    def _keep_bytes(self, output: Output) -> bool:
+        """Whether the bytes of an output are here, and will be when the run names them."""
+        return self._holds(output, self.writer.rely_on)
+
+    def _holds(self, output: Output, has: Callable[[Digest], bool]) -> bool:
+        if not has(output.digest):
             return False
         if output.kind != "tree":
             return True
         with contextlib.suppress(CorruptData, MissingBytes):
-            entries = self.store.read_tree(output.digest).entries
-            return all(self.store.has(entry.digest) for entry in entries)
+            return all(has(entry.digest) for entry in self.store.read_tree(output.digest).entries)
         return False
 
     def _still_means(self, load: Input) -> bool:

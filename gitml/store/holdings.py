@@ -1,17 +1,19 @@
 """What a store holds and where: packs and loose files, as copies that a reader can verify.
 
 Packs are listed at the first question and again when something seems missing, for any process
-may publish one at any time.
+may publish one at any time. What gc has condemned is still read, after everything else, but a
+writer does not take it for held.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from gitml.entities.ids import Digest
+from gitml.errors import CorruptData
 from gitml.store import parts
 from gitml.store.digest import PIECE
 from gitml.store.layout import Layout
@@ -19,14 +21,17 @@ from gitml.store.pack import NO_INDEX, TREE, ObjectRow, Pack
 from gitml.store.reader import Copy, Reader, StoredObject, fault_of
 
 _RACY_SECONDS = 2
+Others = Callable[[], Iterable[Pack]]
 
 
 class Holdings(Reader):
     """Every copy below one root; reading one changes nothing there."""
 
-    def __init__(self, root: Path) -> None:
-        self.layout = Layout(root)
+    def __init__(self, root: Path, introduce: Callable[[], None] | None = None) -> None:
+        """``introduce`` is called when the root is made, to say there who shares it."""
+        self.layout = Layout(root, introduce)
         self._packs: dict[str, Pack] = {}
+        self._condemned: dict[str, Pack] = {}
         self._latest: Pack | None = None
         self._scanned: tuple[int, float] | None = None
         self._proved: set[bytes] = set()
@@ -45,55 +50,101 @@ class Holdings(Reader):
         """Every copy of an object, unverified: for who checks or repairs."""
         return self._found(digest)
 
-    def pack_copy(self, pack: Pack, digest: Digest, row: ObjectRow) -> Copy:
-        """The copy of an object in one pack; its chunks may be in other packs as well."""
+    def pack_copy(
+        self, pack: Pack, digest: Digest, row: ObjectRow, others: Others | None = None
+    ) -> Copy:
+        """The copy of an object in one pack; its chunks may be in ``others`` as well.
+
+        By default those are all packs, condemned ones last.
+        """
+        everywhere = others or self._everywhere
         return Copy(
             described(digest, row),
             pack.path,
-            lambda: parts.pieces(pack, digest.raw, row, lambda: list(self._packs.values())),
+            lambda: parts.pieces(pack, digest.raw, row, everywhere),
+            lambda: parts.files(pack, digest.raw, row, everywhere),
         )
 
     def loose_copy(self, digest: Digest, path: Path) -> Copy:
         """The copy of a blob in one loose file; raises OSError."""
         size = path.stat().st_size
-        return Copy(StoredObject(digest, "blob", size, size), path, lambda: _file_pieces(path))
+        stored = StoredObject(digest, "blob", size, size)
+        return Copy(stored, path, lambda: _file_pieces(path), lambda: [path])
 
-    def proven_copy(self, digest: Digest) -> Path | None:
-        """The file of a whole copy, if there is one; each digest is read once in a process."""
-        for copy in self._copies(digest):
+    def proven_copy(self, digest: Digest) -> Iterable[Path] | None:
+        """The files of a whole copy that is not condemned, if there is one.
+
+        Each digest is read once in a process.
+        """
+        for copy in self._standing(digest):
             if digest.raw in self._proved or fault_of(copy) is None:
                 self._proved.add(digest.raw)
-                return copy.path
+                with suppress(CorruptData, OSError):  # gone since it was listed
+                    return copy.files()
         return None
 
-    def proven_chunk(self, digest: bytes) -> Path | None:
-        """The pack that holds a whole copy of a chunk, if there is one.
+    def proven_chunk(self, digest: bytes) -> Iterable[Path] | None:
+        """The packs of a whole copy of a chunk that is not condemned, if there is one.
 
         In a pack of our own the check of its entry is proof: these are the bytes that we wrote. In
         anybody else's the plain bytes must have the digest.
         """
         if self._scanned is None:
             self._refresh()
-        for pack in list(self._packs.values()):
+        for pack in self._in_place():
             row = pack.find_chunk(digest)
-            if row is not None and parts.is_proven(pack, digest, row, self._packs.values):
-                return pack.path
+            if row is not None and parts.is_proven(pack, digest, row, self._in_place):
+                with suppress(CorruptData, OSError):  # gone since it was listed
+                    return parts.files_of_chunk(digest, [pack, *self._in_place()])
         return None
+
+    def is_sound(self, digest: Digest) -> bool:
+        """Whether a copy that is not condemned is whole, read now."""
+        return any(fault_of(copy) is None for copy in self._standing(digest))
+
+    def condemned_packs(self) -> list[Pack]:
+        """The packs that gc has condemned and not deleted yet, the newest first."""
+        packs: dict[str, Pack] = {}
+        for one in self.layout.condemned_files():
+            if one.name.endswith(".pack"):
+                name = one.path.name
+                packs[name] = self._condemned.get(name) or Pack(one.path)
+        self._condemned = packs
+        return list(packs.values())
 
     def forget_listing(self) -> None:
         """Look at the folders again at the next question: something was published."""
         self._scanned = None
 
     def _copies(self, digest: Digest) -> Iterator[Copy]:
+        yield from self._standing(digest, self._everywhere)
+        for pack in self.condemned_packs():
+            if row := pack.find_object(digest.raw):
+                yield self.pack_copy(pack, digest, row)
+        for one in self.layout.condemned_files():
+            if one.name == digest.hex:
+                with suppress(OSError):
+                    yield self.loose_copy(digest, one.path)
+
+    def _everywhere(self) -> Iterator[Pack]:
+        """Every pack that may hold a chunk, those first that are in their places."""
+        yield from self._in_place()
+        yield from self.condemned_packs()
+
+    def _in_place(self) -> list[Pack]:
+        return list(self._packs.values())
+
+    def _standing(self, digest: Digest, others: Others | None = None) -> Iterator[Copy]:
+        """The copies that are in their places."""
         if self._scanned is None:
             self._refresh()
-        raw, latest = digest.raw, self._latest
+        raw, latest, others = digest.raw, self._latest, others or self._in_place
         if latest is not None and (row := latest.find_object(raw)):
-            yield self.pack_copy(latest, digest, row)
-        for pack in list(self._packs.values()):
+            yield self.pack_copy(latest, digest, row, others)
+        for pack in self._in_place():
             if pack is not latest and (row := pack.find_object(raw)):
                 self._latest = pack
-                yield self.pack_copy(pack, digest, row)
+                yield self.pack_copy(pack, digest, row, others)
         with suppress(OSError):
             copy = self.loose_copy(digest, self.layout.loose(digest))
             if copy.stored.size:

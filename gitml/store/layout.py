@@ -3,6 +3,8 @@
 <root>/format          ``gitml-store 1``
 <root>/packs/          <digest of the index>.pack and .idx, immutable
 <root>/loose/ab/cdef…  large files that do not compress, whole and raw
+<root>/condemned/      what nothing named when gc looked, as <seconds>+<name>: deleted in time
+<root>/clones/         the clones that share the store, each a line of JSON
 <root>/tmp/            what is being written, named by its process
 """
 
@@ -12,8 +14,9 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from gitml.entities.ids import Digest
@@ -30,19 +33,40 @@ from gitml.store.digest import hash_bytes
 
 FORMAT = "gitml-store 1"
 
+WRITER = ".writer"
+"""The suffix of the file in ``tmp/`` that says since when a writer is at work."""
+
 ABANDONED_AFTER = 7 * 24 * 3600
 """Seconds without a write after which a temporary file of an unknown process is nobody's."""
 
-_OWN_NAMES = frozenset({"format", "packs", "loose", "tmp"})
+_FOLDERS = ("packs", "loose", "condemned", "tmp")
+_OWN_NAMES = frozenset({"format", "clones", *_FOLDERS})
 _HEX62 = re.compile(r"[0-9a-f]{62}\Z")
+_CONDEMNED = re.compile(r"([0-9]{1,12})\+([0-9a-f]{64}(?:\.pack|\.idx)?)\Z")
+_USED = ".used"
+_SECOND = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Condemned:
+    """A file that gc took out of its place: where it is now, and since when (seconds).
+
+    ``name`` is ``<digest>.pack``, ``<digest>.idx``, or the digest of a loose file.
+    """
+
+    path: Path
+    since: int
+    name: str
 
 
 class Layout:
     """The folders below one root. Nothing is created before `prepare`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, introduce: Callable[[], None] | None = None) -> None:
         self.root = root
+        self._introduce = introduce
         self.packs = root / "packs"
+        self.condemned = root / "condemned"
         self._is_prepared = False
 
     def prepare(self) -> None:
@@ -60,10 +84,12 @@ class Layout:
                 hint="choose an empty folder with `git config gitml.store <folder>`",
             )
         self.check_format()
-        for name in ("packs", "loose", "tmp"):
+        for name in _FOLDERS:
             make_directories(self.root / name)
         if "format" not in present:
             self.write_new(self.root / "format", f"{FORMAT}\n".encode())
+        if self._introduce is not None:
+            self._introduce()
         self._is_prepared = True
 
     def check_format(self) -> None:
@@ -157,6 +183,97 @@ class Layout:
         path = self.loose(digest)
         make_directories(path.parent)
         self._rename(temporary, path)
+
+    def freshen(self, path: Path) -> bool:
+        """Note that a file is relied upon from now on; False if it is not in its place any more.
+
+        gc looks at the time of a file after it has taken it out of its place. So either it sees
+        that somebody relies on the file, and puts it back, or who relies on it sees it gone.
+        The parts of a second stay: a loose file that is linked is known by them.
+        """
+        with storage_errors(path, "rely on"):
+            try:
+                known = path.stat()
+                later = (time.time_ns() // _SECOND + 1) * _SECOND + known.st_mtime_ns % _SECOND
+                os.utime(path, ns=(known.st_atime_ns, later))
+            except FileNotFoundError:
+                return False
+            except PermissionError:  # another user's file: the times are not ours to set
+                beside = Path(f"{path}{_USED}")
+                beside.unlink(missing_ok=True)
+                beside.touch()
+                return path.exists()
+        return True
+
+    def used_at(self, path: Path) -> float:
+        """When a file was last written or relied upon, in seconds; raises FileNotFoundError."""
+        at = path.stat().st_mtime
+        with suppress(OSError):
+            at = max(at, Path(f"{path}{_USED}").stat().st_mtime)
+        return at
+
+    def condemn(self, path: Path, since: int) -> Path:
+        """Take a pack or loose file out of its place; where it is now. Not durable by itself.
+
+        A pack's index goes first, so that no index is ever without its pack.
+        """
+        name = path.name if path.parent == self.packs else f"{path.parent.name}{path.name}"
+        target = self.condemned / f"{since}+{name}"
+        with storage_errors(target):
+            if path.suffix == ".pack":
+                with suppress(FileNotFoundError):
+                    path.with_suffix(".idx").rename(target.with_suffix(".idx"))
+            path.rename(target)
+        return target
+
+    def place_of(self, name: str) -> Path:
+        """Where a condemned file of this name stood."""
+        return self.packs / name if "." in name else self.loose(Digest(name))
+
+    def bring_back(self, condemned: Path) -> None:
+        """Put a condemned pack or loose file back in its place, a pack before its index.
+
+        It may be gone: another process brings back what it relies on.
+        """
+        name = condemned.name.partition("+")[2]
+        place = self.place_of(name)
+        with storage_errors(place), suppress(FileNotFoundError):
+            place.parent.mkdir(exist_ok=True)
+            condemned.rename(place)
+            if place.suffix == ".pack":
+                condemned.with_suffix(".idx").rename(place.with_suffix(".idx"))
+        sync_directory(place.parent)
+
+    def returned(self, files: Iterable[Path]) -> list[Path]:
+        """The files in their places: those that are condemned are brought back."""
+        places = []
+        for path in files:
+            if path.parent == self.condemned:
+                self.bring_back(path)
+                path = self.place_of(path.name.partition("+")[2])
+            places.append(path)
+        return places
+
+    def condemned_files(self) -> list[Condemned]:
+        """Every condemned file, indexes too, the newest first."""
+        with storage_errors(self.condemned, "read"):
+            try:
+                names = os.listdir(self.condemned)  # noqa: PTH208 - asked at every miss
+            except FileNotFoundError:
+                return []
+        matches = (_CONDEMNED.match(name) for name in names)
+        found = [Condemned(self.condemned / m[0], int(m[1]), m[2]) for m in matches if m]
+        return sorted(found, key=lambda one: (-one.since, one.name))
+
+    def writers(self) -> list[float]:
+        """When each writer began that may still be at work, in seconds."""
+        gone = set(self.abandoned())
+        began = []
+        for path in listed(self.root / "tmp"):
+            if path.suffix == WRITER and path not in gone:
+                with suppress(FileNotFoundError):
+                    began.append(path.stat().st_mtime)
+        return began
 
     def _rename(self, temporary: Path, path: Path) -> None:
         """Put a finished file in its place; nothing is left if that fails."""

@@ -71,6 +71,15 @@ class ObjectRow(NamedTuple):
     kind: int
 
 
+class Span(NamedTuple):
+    """Where an entry begins and ends in its pack, and what it is."""
+
+    start: int
+    end: int
+    digest: bytes
+    is_chunk: bool
+
+
 class Tables:
     """The two tables of a pack that is being written or walked through, in memory.
 
@@ -132,7 +141,7 @@ class Index:
 
     def __init__(self, data: bytes | mmap.mmap, path: Path) -> None:
         """Take the bytes of the index at ``path``; raises CorruptData if they are not its own."""
-        if hash_bytes(memoryview(data)).hex != path.stem:
+        if hash_bytes(memoryview(data)).hex != path.stem.rpartition("+")[2]:  # of a condemned one
             raise CorruptData(f"{path} is not what its name says")
         self._data = data
         try:
@@ -266,6 +275,54 @@ class Pack:
         """
         with self.opened() as descriptor:
             return self.read_parts(descriptor, digest, row)
+
+    def spans(self) -> list[Span]:
+        """Every entry that the tables name, in the order of the file.
+
+        Raises CorruptData where these are not the whole file: it holds damage, an entry twice, or
+        one of a type that a later version wrote. OSError passes through.
+        """
+        found = [
+            Span(row.offset, row.offset + ENTRY_HEADER + row.stored, raw, is_chunk=True)
+            for raw, row in self.tables.chunks()
+        ]
+        with self.opened() as descriptor:
+            length = os.fstat(descriptor).st_size
+            for raw, one in self.tables.objects():
+                entry = _read_entry(descriptor, one.offset)
+                if entry is not None and (entry.kind, entry.digest) == (one.kind, raw):
+                    found.append(Span(one.offset, entry.end, raw, is_chunk=False))
+        found.sort()
+        ends = [_PACK_HEADER.size, *(span.end for span in found)]
+        if [*(span.start for span in found), length] != ends:
+            raise CorruptData(f"{self.path} is not what its index says", hint="`gitml fsck`")
+        return found
+
+    def has_bases(self) -> bool:
+        """Whether any chunk is stored against another one."""
+        return any(row.codec == codecs.DELTA for _, row in self.tables.chunks())
+
+    def holds_whole(self, digest: bytes) -> bool:
+        """Whether the entry of a chunk is here and as it was written."""
+        row = self.find_chunk(digest)
+        if row is None:
+            return False
+        try:
+            with self.opened() as descriptor:
+                entry = _read_entry(descriptor, row.offset)
+                length = os.fstat(descriptor).st_size
+                return entry is not None and _is_whole(descriptor, entry, length)
+        except OSError:
+            return False
+
+    def base_of(self, digest: bytes) -> bytes | None:
+        """The chunk against which one of this pack is stored, if any; raises OSError."""
+        row = self.find_chunk(digest)
+        if row is None or row.codec != codecs.DELTA:
+            return None
+        with self.opened() as descriptor:
+            entry = _read_entry(descriptor, row.offset)
+        return entry.base if entry is not None and entry.base != NO_BASE else None
 
     def read_parts(self, descriptor: int, digest: bytes, row: ObjectRow) -> list[tuple[bytes, int]]:
         """`parts`, from the descriptor that `opened` gives."""
@@ -482,7 +539,12 @@ def walk(descriptor: int, *, resync: bool) -> tuple[Tables, int]:
 
 def has_header(descriptor: int) -> bool:
     """Whether the file begins as a pack of the version that we write."""
-    return os.pread(descriptor, _PACK_HEADER.size, 0) == _PACK_HEADER.pack(PACK_MAGIC, VERSION, 0)
+    return os.pread(descriptor, _PACK_HEADER.size, 0) == header_bytes()
+
+
+def header_bytes() -> bytes:
+    """What a pack of the version that we write begins with."""
+    return _PACK_HEADER.pack(PACK_MAGIC, VERSION, 0)
 
 
 def _tables_of(descriptor: int, path: Path) -> Tables:

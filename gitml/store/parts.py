@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from threading import Lock
 from types import TracebackType
 
 from gitml.errors import CorruptData
 from gitml.store import codec as codecs
 from gitml.store.digest import hash_bytes, new_hasher
-from gitml.store.pack import ChunkRow, ObjectRow, Pack
+from gitml.store.pack import BLOB, ChunkRow, ObjectRow, Pack
 
 Part = tuple[bytes, int]
 
@@ -55,6 +56,40 @@ def pieces(
                 yield from source.stream(part, length)
         else:
             yield from _in_threads(source, parts)
+
+
+def files(
+    pack: Pack, digest: bytes, row: ObjectRow, others: Callable[[], Iterable[Pack]]
+) -> set[Path]:
+    """The packs that an object's parts are read from; raises CorruptData or OSError."""
+    found = {pack.path}
+    packs: list[Pack] = []
+    for part in names(pack, digest, row):
+        if not pack.find_chunk(part) and not packs:
+            packs = list(others())
+        found |= files_of_chunk(part, [pack, *packs])
+    return found
+
+
+def files_of_chunk(digest: bytes, packs: Iterable[Pack]) -> set[Path]:
+    """The first of the packs that has a chunk, and the one with its base; raises OSError."""
+    listed = list(packs)
+    holder = next((pack for pack in listed if pack.find_chunk(digest)), None)
+    if holder is None:
+        return set()
+    base = holder.base_of(digest)
+    return {holder.path} | (files_of_chunk(base, listed) if base is not None else set())
+
+
+def names(pack: Pack, digest: bytes, row: ObjectRow) -> list[bytes]:
+    """The chunks that an object of a pack is made of; raises CorruptData or OSError.
+
+    What is one chunk is told by its name, without a look: both are the digest of the same bytes.
+    """
+    chunk = pack.find_chunk(digest)
+    if chunk is not None and (row.kind, row.size) == (BLOB, chunk.plain):
+        return [digest]
+    return [part for part, _ in pack.parts(digest, row)]
 
 
 def is_proven(

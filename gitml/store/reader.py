@@ -7,7 +7,7 @@ noticed only by who checks; only when none is good does reading fail.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -44,12 +44,14 @@ class StoredObject:
 class Copy:
     """One copy of an object: what is said of it, its file, and its bytes, unverified.
 
-    The pieces of a blob are its bytes, those of a tree its Arrow form.
+    The pieces of a blob are its bytes, those of a tree its Arrow form. ``files`` are all those
+    that hold some of them.
     """
 
     stored: StoredObject
     path: Path
     pieces: Callable[[], Iterator[bytes]]
+    files: Callable[[], Iterable[Path]]
 
 
 class Reader:

@@ -30,6 +30,7 @@ from gitml.store.directory import (
 from gitml.store.holdings import Holdings, described
 from gitml.store.large import is_worth_cutting, put_chunks
 from gitml.store.layout import discard
+from gitml.store.lease import Lease
 from gitml.store.pack import BLOB, TREE, PackBuilder, PreparedChunk
 from gitml.store.parts import Part
 from gitml.store.reader import Copy, Reader, StoredObject
@@ -95,7 +96,8 @@ class Store(Holdings):
 class Writer(Reader):
     """Stores bytes; nothing of it is visible in the store before `commit`.
 
-    A context manager: commits at its end, aborts if the block raises. New blobs go to one pack
+    A context manager: commits at its end, aborts if the block raises. Until its end gc leaves alone
+    what it committed and what it found held: name that in git before. New blobs go to one pack
     file, made at the first of them; large files that do not compress are kept apart. What was
     put can be read through the writer at once. After `commit` it can be used again.
     """
@@ -104,16 +106,19 @@ class Writer(Reader):
         self._store = store
         self._builder: PackBuilder | None = None
         self._loose: dict[Digest, Path] = {}
-        self._relied_on: set[Path] = set()
+        self._lease = Lease(store.layout)
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.commit()
-        else:
-            self.abort()
+        try:
+            if kind is None:
+                self.commit()
+            else:
+                self.abort()
+        finally:
+            self._lease.end()
 
     def put_bytes(self, data: bytes) -> Digest:
         """Store a blob and give its digest; raises StorageError."""
@@ -186,13 +191,14 @@ class Writer(Reader):
         """
         layout = self._store.layout
         try:
+            relied_on = self._lease.confirm()
             index = self._builder.finish() if self._builder is not None else b""
             for digest, temporary in self._loose.items():
                 layout.publish_loose(temporary, digest)
             if self._builder is not None:
                 layout.publish_pack(self._builder.pack.path, index)
                 self._store.forget_listing()
-            for folder in self._relied_on:
+            for folder in relied_on:
                 sync_directory(folder)
         finally:
             self.abort()
@@ -219,7 +225,6 @@ class Writer(Reader):
             discard(temporary)
         self._builder = None
         self._loose = {}
-        self._relied_on = set()
 
     def _copies(self, digest: Digest) -> Iterator[Copy]:
         if self._builder is not None:
@@ -235,21 +240,39 @@ class Writer(Reader):
     def _refresh(self) -> bool:
         return self._store._refresh()
 
+    def _is_own(self, digest: Digest) -> bool:
+        """Whether this writer is about to store it."""
+        packed = self._builder is not None and self._builder.pack.find_object(digest.raw)
+        return digest in self._loose or bool(packed)
+
     def _is_held(self, digest: Digest) -> bool:
         """Whether a whole copy is here already; a damaged one does not count."""
-        if digest in self._loose:
+        if self._is_own(digest):
             return True
-        if self._builder is not None and self._builder.pack.find_object(digest.raw):
+        files = self._store.proven_copy(digest)
+        if files is not None and self._lease.keep(files):
             return True
-        path = self._store.proven_copy(digest)
-        if path is not None:
-            self._relied_on.add(path.parent)
-        return path is not None
+        if files is not None:  # gc has just taken it
+            self._store.forget_listing()
+        return False
+
+    def rely_on(self, digest: Digest) -> bool:
+        """Whether a copy is in the store or this writer, and stays until the writer's block ends.
+
+        By name and size alone, as with `has`. What gc has condemned is put back in its place.
+        """
+        if self._is_own(digest):
+            return True
+        for copy in self._store.copies(digest):
+            with suppress(CorruptData, OSError):
+                if self._lease.keep(self._store.layout.returned(copy.files())):
+                    return True
+        return False
 
     def _building(self) -> PackBuilder:
         """The pack of this writer, begun if need be."""
         if self._builder is None:
-            self._store.layout.prepare()
+            self._lease.begin()
             self._builder = PackBuilder(self._store.layout.temporary(".pack"))
         return self._builder
 
@@ -298,7 +321,7 @@ class Writer(Reader):
         """Store an open file as a loose one, in two passes."""
         digest = source.digest()
         if not self._is_held(digest):
-            self._store.layout.prepare()
+            self._lease.begin()
             suffix = f"+{digest.hex}.loose"
             pieces = source.pieces_of(digest)
             self._loose[digest] = self._store.layout.write_temporary(suffix, pieces)
@@ -309,10 +332,8 @@ class Writer(Reader):
         """Whether a whole copy of a chunk is here already; many threads may ask."""
         if self._builder is not None and self._builder.pack.find_chunk(digest):
             return True
-        path = self._store.proven_chunk(digest)
-        if path is not None:
-            self._relied_on.add(path.parent)
-        return path is not None
+        files = self._store.proven_chunk(digest)
+        return files is not None and self._lease.keep(files)
 
     def _add_chunk(self, chunk: PreparedChunk) -> None:
         self._building().add_prepared(chunk)
@@ -320,12 +341,13 @@ class Writer(Reader):
     def _has_parts(self, digest: Digest, parts: list[Part]) -> bool:
         """Whether a pack lists just these parts, all of which are held, as this object."""
         packs = self._store.packs()
-        if self._builder is not None:
+        own = self._builder.pack if self._builder is not None else None
+        if self._builder is not None and own is not None:
             self._builder.write_out()
-            packs.append(self._builder.pack)
+            packs.append(own)
         for pack in packs:
             row = pack.find_object(digest.raw)
             with suppress(CorruptData, OSError):
                 if row is not None and pack.parts(digest.raw, row) == parts:
-                    return True
+                    return pack is own or self._lease.keep([pack.path])
         return False
