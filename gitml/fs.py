@@ -260,6 +260,16 @@ class ProcessIdentity(Frozen):
             return True
         return state not in "ZX" and start == self.start
 
+    def is_of_another_boot(self) -> bool:
+        """Whether it ran on a host of this name, under another boot than the present one.
+
+        Then it is dead, unless it is another machine that has the same name.
+        """
+        here = _boot().partition(".")[0]
+        there = self.boot.partition(".")[0]
+        is_this_host = self.host == _tame(os.uname().nodename)
+        return is_this_host and "-" not in (here, there) and here != there
+
     def to_text(self) -> str:
         """The identity as one line that can stand in a file's name: ``pid+start+host+boot``."""
         return f"{self.pid}+{self.start}+{self.host}+{self.boot}"
@@ -295,6 +305,15 @@ def _boot() -> str:
     except OSError:
         return "-"
     return _tame(f"{boot}.{namespace}")
+
+
+def boot_time() -> float:
+    """When this machine was started, in seconds since the epoch; 0 where the system says not."""
+    try:
+        lines = Path("/proc/stat").read_text("ascii").splitlines()
+        return float(next(line.split()[1] for line in lines if line.startswith("btime ")))
+    except (OSError, StopIteration):
+        return 0.0
 
 
 def _tame(text: str) -> str:

@@ -15,7 +15,15 @@ from pathlib import Path
 
 from gitml.entities import codec
 from gitml.errors import CorruptData
-from gitml.fs import ProcessIdentity, make_directories, storage_errors
+from gitml.fs import (
+    ProcessIdentity,
+    boot_time,
+    flush_to_disk,
+    make_directories,
+    storage_errors,
+    sync_directory,
+    write_fully,
+)
 from gitml.git.process import Git
 
 _PACKED = "packed-refs"
@@ -29,14 +37,20 @@ def announced(git: Git, pid: int, moves: Mapping[str, str]) -> Iterator[None]:
     """Say for the length of a block that a process moves refs: name → new object id.
 
     Enter it before the process takes its locks. The file of packed refs is named too: git locks it
-    to delete a ref.
+    to delete a ref. It is durable, for git's locks are: they outlive a power cut.
     """
     folder = _folder(git)
     make_directories(folder)
     path = folder / f"{ProcessIdentity.of(pid).to_text()}+{os.urandom(4).hex()}"
     try:
         with storage_errors(path):
-            path.write_text(codec.dump_line({_PACKED: "", **moves}), encoding="ascii")
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            try:
+                write_fully(descriptor, codec.dump_line({_PACKED: "", **moves}).encode("ascii"))
+                flush_to_disk(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_directory(folder)
         yield
     finally:
         path.unlink(missing_ok=True)
@@ -47,15 +61,19 @@ def break_abandoned(git: Git) -> None:
 
     Somebody else may hold a lock by now on a ref that the dead process never came to: a lock is
     its own when it holds what it was going to write there; the lock of the packed refs, which
-    cannot be told apart, when it has been there for longer than git takes.
+    cannot be told apart, when it has been there for longer than git takes. Processes of an earlier
+    boot are dead, but another machine may have the same name: their locks have to be older than
+    this boot as well.
     """
     folder = _folder(git)
     for path in folder.iterdir() if folder.is_dir() else ():
         with suppress(CorruptData, FileNotFoundError):
-            if ProcessIdentity.parse(path.name.rpartition("+")[0]).is_alive():
+            owner = ProcessIdentity.parse(path.name.rpartition("+")[0])
+            if owner.is_alive() and not owner.is_of_another_boot():
                 continue
+            until = time.time() if not owner.is_alive() else boot_time()
             moves = _announcement(path)
-            for name in (one for one, new in moves.items() if _is_left(git, one, new)):
+            for name in (one for one, new in moves.items() if _is_left(git, one, new, until)):
                 (git.common / f"{name}.lock").unlink(missing_ok=True)
             if not any((git.common / f"{name}.lock").exists() for name in moves):
                 path.unlink()
@@ -69,11 +87,14 @@ def _announcement(path: Path) -> Mapping[str, object]:
         return {}
 
 
-def _is_left(git: Git, name: str, new: object) -> bool:
-    """Whether the lock of a ref was written by a process that was going to put ``new`` there."""
+def _is_left(git: Git, name: str, new: object, until: float) -> bool:
+    """Whether the lock of a ref is of a process that was going to put ``new`` there.
+
+    It was taken before ``until``, in seconds since the epoch.
+    """
     lock = git.common / f"{name}.lock"
     with suppress(FileNotFoundError):
-        age = time.time() - lock.stat().st_mtime
+        age = until - lock.stat().st_mtime
         if name == _PACKED:
             return age > _PACKED_SECONDS
         return age > _SETTLED and f"{new}\n".encode().startswith(lock.read_bytes())

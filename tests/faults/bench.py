@@ -14,8 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.faults.injection import KILL, Fault, Injector, Missed, Point
+from tests.faults.injection import KILL, STOP, Fault, Injector, Missed, Point
 from tests.faults.oracle import World, expect_same, judge, leftovers
+from tests.faults.power import Cutter, Disk
 from tests.faults.scenarios import Scenario
 from tests.faults.tracing import Call
 from tests.faults.warm import Ended, Warm
@@ -162,6 +163,25 @@ class Bench:
             finally:
                 filler.unlink()
             _check_words(ended)
+            self.check_after(scenario, workshop, known)
+
+    def cut_power(self, scenario: Scenario, disk: Disk, point: Point, flags: int) -> None:
+        """Cut the power behind a call of a scenario; raises AssertionError, Missed."""
+        known = self.undisturbed(scenario)
+        cutters: list[Cutter] = []
+
+        def watch(session: int) -> None:
+            cutters.append(Cutter(disk, session, flags))
+            cutters[0].start()
+
+        with self.copy(scenario, disk.path) as workshop:
+            os.sync()
+            fault = Fault(point, STOP)
+            try:
+                self._injector.disturb(scenario.command, workshop.path, fault, watch=watch)
+            finally:
+                cutters[0].join()
+                disk.restart()
             self.check_after(scenario, workshop, known)
 
     def check_after(self, scenario: Scenario, workshop: Workshop, known: Undisturbed) -> None:

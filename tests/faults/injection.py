@@ -12,7 +12,7 @@ import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tests.faults.warm import Ended, Warm
 
 PYTHON = "python"
 KILL = "KILL"
+STOP = "STOP"
 
 _GIT = """\
 #!/bin/sh
@@ -53,7 +54,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens at a point: ``KILL``, or the name of the errno with which the call fails."""
+    """What happens at a point: ``KILL``, ``STOP``, or the errno with which the call fails."""
 
     point: Point
     what: str = KILL
@@ -64,7 +65,7 @@ class Fault:
     @property
     def injection(self) -> str:
         """The fault in the words of strace."""
-        what = "signal=KILL" if self.what == KILL else f"error={self.what}"
+        what = f"{'signal' if self.what in (KILL, STOP) else 'error'}={self.what}"
         return f"{self.point.call}:{what}:when={self.point.nth}"
 
 
@@ -96,15 +97,26 @@ class Injector:
             calls += read_trace(path.name, path, folder)
         return ended, sorted(calls, key=lambda call: call.at)
 
-    def disturb(self, command: Sequence[str], folder: Path, fault: Fault) -> Ended:
-        """The command with a fault; raises Missed when it did not happen."""
+    def disturb(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        fault: Fault,
+        *,
+        watch: Callable[[int], None] = lambda session: None,
+    ) -> Ended:
+        """The command with a fault; raises Missed when it did not happen.
+
+        ``watch`` is called with the id of the command's session when it begins; who stops a
+        command has to end it there.
+        """
         self._forget()
         process = fault.point.process
         log = self._folder / process
         options = ["-e", f"inject={fault.injection}"] if process == PYTHON else []
         own = log if process == PYTHON else Path(os.devnull)
-        ended = self._run(command, folder, process, own, options, fault.injection)
-        if fault.what == KILL:
+        ended = self._run(command, folder, process, own, options, fault.injection, watch)
+        if fault.what in (KILL, STOP):
             happened = ended.code == -9
         else:
             happened = log.exists() and "(INJECTED)" in log.read_text(errors="replace")
@@ -125,10 +137,14 @@ class Injector:
         log: Path,
         options: Sequence[str],
         injected: str,
+        watch: Callable[[int], None] = lambda session: None,
     ) -> Ended:
         tracers: list[subprocess.Popen[bytes]] = []
 
         def attach(pid: int) -> None:
+            watch(pid)
+            if process not in ("all", PYTHON):
+                return
             argv = [*OPTIONS, *options, "-o", str(log), "-p", str(pid)]
             tracers.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL))
 
@@ -140,7 +156,12 @@ class Injector:
         }
         is_traced = process in ("all", PYTHON)
         ended = self._warm.run(
-            command, folder, variables=variables, attach=attach if is_traced else None
+            command,
+            folder,
+            variables=variables,
+            attach=attach,
+            traced=is_traced,
+            log=self._folder / "said",
         )
         for tracer in tracers:
             tracer.wait(timeout=60)

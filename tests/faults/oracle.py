@@ -90,7 +90,8 @@ def _files_below(root: Path) -> Iterator[tuple[str, str]]:
 def leftovers(workshop: Workshop) -> list[str]:
     """Files that only a process in the middle of something should have.
 
-    A ``.keep`` without a pack keeps nothing: git was killed between the two. Temporary files of
+    A ``.keep`` without a pack keeps nothing: git was killed between the two. An empty one has lost
+    its owner in a power cut, since git does not flush it, and may be the user's own. Temporary files of
     git's own (``tmp_obj_…``) are left to git's gc, which knows when they are nobody's.
     """
     git = workshop.path / ".git"
@@ -99,7 +100,7 @@ def leftovers(workshop: Workshop) -> list[str]:
         for path in workshop.path.rglob("*")
         if (path.suffix == ".lock" and git in path.parents)
         or path.name.startswith((TEMPORARY, "gitml-"))
-        or (path.suffix == ".keep" and path.with_suffix(".pack").exists())
+        or (path.suffix == ".keep" and path.with_suffix(".pack").exists() and path.stat().st_size)
     ]
     folders = [git / "gitml/store/tmp", git / "gitml/journal", git / "gitml/moves"]
     return found + [f"{one.name}/{path.name}" for one in folders for path in one.glob("*")]

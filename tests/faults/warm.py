@@ -54,14 +54,16 @@ class Warm:
         folder: Path,
         *,
         variables: Mapping[str, str] | None = None,
-        attach: Callable[[int], Any] | None = None,
+        attach: Callable[[int], Any] = lambda pid: None,
+        traced: bool = False,
         largest: int | None = None,
         short: bool = False,
         log: Path | None = None,
     ) -> Ended:
         """Run ``gitml …`` or ``<script>.py …`` in the folder and wait for its end.
 
-        ``attach`` is called with the pid and must attach a tracer, for which the command waits.
+        ``attach`` is called with the pid, which is its session's id too; if it is ``traced``, the
+        command waits until a tracer has hold of it.
         ``largest`` limits the size of the files that it writes; ``short`` lets every write of
         Python's take only half of the bytes, as the system may at any time. What the command
         prints goes to ``log``, which is a file beside the folder unless it is given.
@@ -72,7 +74,7 @@ class Warm:
             "folder": str(folder),
             "log": str(log),
             "variables": {**os.environ, **(variables or {})},
-            "traced": attach is not None,
+            "traced": traced,
             "largest": largest,
             "short": short,
         }
@@ -81,8 +83,7 @@ class Warm:
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         pid = int(self._process.stdout.readline())
-        if attach is not None:
-            attach(pid)
+        attach(pid)
         status = int(self._process.stdout.readline())
         return Ended(os.waitstatus_to_exitcode(status), log.read_text(errors="replace"))
 

@@ -1,0 +1,81 @@
+"""Locks that a dead git left are broken; those that may be held by a living one are not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from gitml.fs import ProcessIdentity, boot_time
+from gitml.git import locks
+from gitml.git.process import Git
+from gitml.testing.sealed import GitRepository
+
+REF = "refs/gitml/runs/x"
+NEW = "1" * 40
+ME = ProcessIdentity.current()
+DEAD = dataclasses.replace(ME, pid=4_194_303)
+BEFORE = dataclasses.replace(ME, boot="00000000-0000-0000-0000-000000000000.1")
+ELSEWHERE = dataclasses.replace(BEFORE, host="elsewhere")
+
+
+@pytest.fixture
+def git(git_repository: GitRepository) -> Git:
+    return Git.discover(git_repository.path)
+
+
+def left_by(git: Git, owner: ProcessIdentity, text: str, age: float) -> tuple[Path, Path]:
+    """An announcement of a process, and a lock with this text and age in seconds."""
+    announcement = git.common / "gitml/moves" / f"{owner.to_text()}+00000000"
+    announcement.parent.mkdir(parents=True)
+    announcement.write_text(json.dumps({"packed-refs": "", REF: NEW}))
+    lock = git.common / f"{REF}.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(text)
+    os.utime(lock, (time.time() - age,) * 2)
+    return announcement, lock
+
+
+@pytest.mark.parametrize(
+    ("owner", "text", "age", "broken"),
+    [
+        (DEAD, f"{NEW}\n", 1, True),
+        (DEAD, NEW[:7], 1, True),
+        (DEAD, "", 1, True),
+        (DEAD, "", 0, False),  # another git may have made it this very moment
+        (DEAD, f"{'2' * 40}\n", 1, False),
+        (ME, f"{NEW}\n", 1, False),
+        (BEFORE, f"{NEW}\n", time.time() - boot_time() + 60, True),
+        (BEFORE, f"{NEW}\n", 1, False),  # taken since: by another machine of this name
+        (ELSEWHERE, f"{NEW}\n", time.time() - boot_time() + 60, False),
+    ],
+)
+def test_whose_lock_is_broken(
+    git: Git, owner: ProcessIdentity, text: str, age: float, broken: bool
+) -> None:
+    announcement, lock = left_by(git, owner, text, age)
+    locks.break_abandoned(git)
+    assert lock.exists() is not broken
+    assert announcement.exists() is not broken
+
+
+def test_an_announcement_lives_as_long_as_its_block(git: Git) -> None:
+    folder = git.common / "gitml/moves"
+    with locks.announced(git, os.getpid(), {REF: NEW}):
+        (path,) = folder.iterdir()
+        assert json.loads(path.read_bytes()) == {"packed-refs": "", REF: NEW}
+        locks.break_abandoned(git)
+        assert path.exists()
+    assert list(folder.iterdir()) == []
+
+
+def test_what_was_cut_off_is_forgotten(git: Git) -> None:
+    announcement, lock = left_by(git, DEAD, f"{NEW}\n", 1)
+    announcement.write_bytes(b'{"refs/')
+    locks.break_abandoned(git)
+    assert not announcement.exists()
+    assert lock.exists(), "nobody knows whose it is"
