@@ -82,7 +82,7 @@ def read(path: Path) -> Config:
         raise NoRepository(
             f"there is no {FILE} at {path.parent}", hint="`gitml init` writes it"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{FILE} cannot be read", hint="`git diff gitml.toml`") from error
     for secret in secrets_in(document):
         raise ConfigError(f"{FILE}: {secret.key} {secret.what}", hint=secret.hint)
@@ -131,7 +131,7 @@ def adopted(path: Path, project: str) -> str | None:
     try:
         text = path.read_text("utf-8")
         table = tomllib.loads(text).get("project", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{FILE} cannot be read", hint="`git diff gitml.toml`") from error
     if not isinstance(table, dict) or "id" in table:
         return None

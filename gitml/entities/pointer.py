@@ -63,7 +63,7 @@ class Pointer(Frozen):
                     f"{where}: line {number} is a merge conflict marker",
                     hint=f"`git checkout --ours {where}` or `--theirs` takes one side",
                 )
-            if not space or not key or key in fields:
+            if not space or not key or key in fields or "\r" in line:
                 raise CorruptData(f"{where}: line {number} is not `key value` with a new key")
             fields[key] = value
         return cls._from_fields(fields, where)

@@ -38,8 +38,11 @@ class Commit(Frozen):
 
     @property
     def time(self) -> int:
-        """Seconds since the epoch at which it was committed."""
-        return int(self.committer.rsplit(" ", 2)[1])
+        """Seconds since the epoch at which it was committed; raises CorruptData."""
+        try:
+            return int(self.committer.rsplit(" ", 2)[1])
+        except (IndexError, ValueError) as error:
+            raise CorruptData(f"the commit {self.id.short} has no date") from error
 
     @property
     def subject(self) -> str:

@@ -91,8 +91,8 @@ def leftovers(workshop: Workshop) -> list[str]:
     """Files that only a process in the middle of something should have.
 
     A ``.keep`` without a pack keeps nothing: git was killed between the two. An empty one has lost
-    its owner in a power cut, since git does not flush it, and may be the user's own. Temporary files of
-    git's own (``tmp_obj_…``) are left to git's gc, which knows when they are nobody's.
+    its owner in a power cut, since git does not flush it, and may be the user's own. git's own
+    temporary files (``tmp_obj_…``) are left to its gc, which knows when they are nobody's.
     """
     git = workshop.path / ".git"
     found = [

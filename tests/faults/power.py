@@ -27,7 +27,7 @@ WITHOUT_JOURNAL = 2
 
 
 class NoDisk(Exception):
-    """This machine or this user cannot mount a disk of their own."""
+    """No disk can be mounted by this user on this machine."""
 
 
 class Disk:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import time
@@ -18,9 +17,9 @@ from gitml.testing.sealed import GitRepository
 REF = "refs/gitml/runs/x"
 NEW = "1" * 40
 ME = ProcessIdentity.current()
-DEAD = dataclasses.replace(ME, pid=4_194_303)
-BEFORE = dataclasses.replace(ME, boot="00000000-0000-0000-0000-000000000000.1")
-ELSEWHERE = dataclasses.replace(BEFORE, host="elsewhere")
+DEAD = ProcessIdentity(4_194_303, ME.start, ME.host, ME.boot)
+BEFORE = ProcessIdentity(ME.pid, ME.start, ME.host, "00000000-0000-0000-0000-000000000000.1")
+ELSEWHERE = ProcessIdentity(ME.pid, ME.start, "elsewhere", BEFORE.boot)
 
 
 @pytest.fixture

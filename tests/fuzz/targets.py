@@ -1,0 +1,380 @@
+"""Every parser of bytes from outside, as a function of bytes, with examples of what it reads.
+
+The law for all of them: whatever the bytes, either a value comes out or an error of gitml.errors,
+soon and in little memory. Some check more: what was read is written the same, no path leads out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gitml import config, materializers
+from gitml.entities import codec, records
+from gitml.entities.ids import Digest, ObjectId
+from gitml.entities.pointer import Pointer
+from gitml.errors import GitmlError
+from gitml.fs import ProcessIdentity, judge_relative_paths
+from gitml.git.odb import parse_commit, parse_tag, parse_tree
+from gitml.history import journal, notes, revs
+from gitml.history.index import line_of
+from gitml.materializers import Rules
+from gitml.store import arrow
+from gitml.store import tree as trees
+from gitml.store.digest import hash_bytes
+from gitml.store.store import Store
+from gitml.store.tree import Tree, TreeEntry
+
+_OID = ObjectId("a" * 40)
+_KINDS = (
+    *(records.Source, records.Step, records.Run, records.Version, records.Fold),
+    *(records.Promotion, records.Tombstone, records.Saved, records.Note),
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parser: ``read`` takes any bytes, ``seeds`` gives some that it likes.
+
+    ``allowed`` are errors besides ours that its callers are written for.
+    """
+
+    name: str
+    read: Callable[[bytes], Any]
+    seeds: Callable[[], list[bytes]]
+    allowed: tuple[type[Exception], ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+    def try_out(self, data: bytes) -> bool:
+        """Whether the bytes were read; an error that nobody foresaw comes out."""
+        try:
+            self.read(data)
+        except (GitmlError, *self.allowed):
+            return False
+        return True
+
+
+@dataclass
+class _Content:
+    """Bytes as a stored artifact."""
+
+    data: bytes
+    kind: str = "blob"
+
+    @property
+    def metadata(self) -> dict[str, object]:
+        return {}
+
+    def read(self) -> bytes:
+        return self.data
+
+    def path(self) -> Path:
+        raise AssertionError("no parser asks for the file")
+
+
+# The store
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="gitml-fuzz-", dir=where))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@cache
+def _store_files() -> tuple[bytes, bytes]:
+    """A pack with a blob of each codec, an empty one and a tree, and its index."""
+    with _scratch() as folder:
+        store = Store(folder)
+        with store.writer() as writer:
+            blobs = [b"", b"short", b"long and dull, " * 300, bytes(range(256)) * 3]
+            held = [(writer.put_bytes(blob), len(blob)) for blob in blobs]
+            entries = [
+                TreeEntry(f"in/{n}", trees.REGULAR, size, digest)
+                for n, (digest, size) in enumerate(held)
+            ]
+            writer.put_tree(Tree.of(entries))
+        (pack,) = folder.glob("packs/*.pack")
+        return pack.read_bytes(), pack.with_suffix(".idx").read_bytes()
+
+
+def _use(store: Store) -> None:
+    """Do all that reads a store, damage or not: whatever is read has the digest it is read by."""
+    for one in list(store.objects()):
+        with contextlib.suppress(GitmlError):
+            if one.kind == "tree":
+                assert store.read_tree(one.digest).digest == one.digest
+            else:
+                assert hash_bytes(store.read(one.digest)) == one.digest
+    list(store.check())
+
+
+def _pack(data: bytes) -> None:
+    with _scratch() as folder:
+        store = Store(folder)
+        store.layout.prepare()
+        (folder / "packs" / f"{hash_bytes(data).hex}.pack").write_bytes(data)
+        _use(store)
+        store.recover()
+        _use(Store(folder))
+
+
+def _index(data: bytes) -> None:
+    with _scratch() as folder:
+        store = Store(folder)
+        store.layout.prepare()
+        stem = folder / "packs" / hash_bytes(data).hex
+        stem.with_suffix(".pack").write_bytes(_store_files()[0])
+        stem.with_suffix(".idx").write_bytes(data)
+        _use(store)
+
+
+def _abandoned(data: bytes) -> None:
+    """What a killed writer left is salvaged as far as it is whole."""
+    mine = ProcessIdentity.current()
+    dead = ProcessIdentity(4_194_303, "1", mine.host, mine.boot).to_text()
+    with _scratch() as folder:
+        store = Store(folder)
+        store.layout.prepare()
+        (folder / f"tmp/{dead}+00000000.pack").write_bytes(data)
+        store.recover()
+        assert os.listdir(folder / "tmp") == []
+        assert list(Store(folder).check()) == []
+
+
+def _arrow_tree(data: bytes) -> None:
+    tree = arrow.decode(data, _example_tree().digest)
+    assert tree == _example_tree() or tree.digest == _example_tree().digest
+
+
+@cache
+def _example_tree() -> Tree:
+    digest = Digest("ab" * 32)
+    names = ("a", "b/c.txt", "b/d/e", "é/ü")
+    return Tree.of(TreeEntry(name, trees.REGULAR, 3, digest) for name in names)
+
+
+def _paths(data: bytes) -> None:
+    """A list of paths that is judged safe stays below any folder and out of .git."""
+    for text in judge_relative_paths(data.split(b"\n")):
+        parts = text.replace("\\", "/").split("/")
+        assert posixpath.normpath(text) == text
+        assert not text.startswith("/")
+        assert not {"", ".", "..", ".git", ".GIT", "git~1"}.intersection(parts)
+        assert "\0" not in text
+
+
+def _link(data: bytes) -> None:
+    """A link that is judged safe leads to a place in its tree."""
+    path, _, target = data.partition(b"\n")
+    (text,) = judge_relative_paths([path])
+    trees.judge_link_target(text, target)
+    led = posixpath.normpath(posixpath.join(posixpath.dirname(text), os.fsdecode(target)))
+    assert not led.startswith(("/", "../"))
+    assert led != ".."
+
+
+def _pointer(data: bytes) -> None:
+    pointer = Pointer.decode(data, "data.gitml")
+    assert Pointer.decode(pointer.encode(), "data.gitml") == pointer
+
+
+# Records
+
+
+def _record(data: bytes) -> None:
+    """Every kind of record from the same bytes; what can be read is written the same."""
+    document = codec.parse(data, "x.json")
+    for kind in _KINDS:
+        with contextlib.suppress(GitmlError):
+            record = codec.from_document(kind, document, "x.json")
+            written = codec.to_json(record)
+            assert codec.from_json(kind, written, "x.json") == record
+
+
+def _record_seeds() -> list[bytes]:
+    code = records.Code(_OID, _OID, snapshot=True)
+    digest = Digest("cd" * 32)
+    at = "2026-01-02T03:04:05.000006Z"
+    output = records.Output("out", "table", digest, "blob", 5, "json/1", "list", {"rows": 3})
+    step = records.Step(
+        name="train",
+        pipeline="training",
+        source="train.py:3",
+        code=code,
+        code_id="x",
+        files=(records.CodeFile("train.py", _OID),),
+        parameters={"rate": 0.5, "names": ["a", None]},
+        inputs=(records.Input("data", digest, "blob", _OID, "raw"),),
+        outputs=(output,),
+        started=at,
+        duration=0.5,
+        log=records.Log(digest, 3),
+    )
+    values = [
+        records.Source(digest, "blob", 5),
+        step,
+        records.Fold((_OID, ObjectId("b" * 40))),
+        records.Promotion("p", "clf", "production", 1, "why", at, version=_OID),
+        records.Tombstone("p", "clf", 1, _OID, "why", at),
+        records.Saved("labels", digest, "blob", 5, "blob/1", "bytes", at),
+        records.Note("01J0", at, "Ada", {"a": 1}),
+    ]
+    return [codec.to_json(value) for value in values]
+
+
+def _metrics(data: bytes) -> None:
+    metrics = codec.metrics_from_json(data, "metrics.json")
+    again = codec.metrics_from_json(codec.metrics_to_json(metrics), "metrics.json")
+    assert repr(again) == repr(dict(sorted(metrics.items())))
+
+
+def _commit(data: bytes) -> None:
+    commit = parse_commit(_OID, data)
+    commit.trailers()
+    assert "\n" not in commit.subject
+    assert isinstance(commit.time, int)
+
+
+def _tag(data: bytes) -> None:
+    tag = parse_tag(_OID, data)
+    line_of(tag)
+    with contextlib.suppress(GitmlError):
+        revs.read_promotion(tag, "clf", "production", 1)
+    revs.read_tombstone(tag, "clf@deleted/1")
+
+
+def _tag_seed() -> bytes:
+    at = "2026-01-02T03:04:05.000006Z"
+    promotion = records.Promotion("p", "clf", "production", 1, "why", at, version=_OID)
+    line = codec.dump_line(codec.to_document(promotion))
+    head = f"object {_OID}\ntype commit\ntag clf@production/1\ntagger A <a@b> 1 +0000"
+    return f"{head}\n\nPromote\n\n{line}\n".encode()
+
+
+def _note(data: bytes) -> None:
+    for line in data.decode("utf-8", "replace").splitlines():
+        notes._decode(line, _OID)
+
+
+def _journal(data: bytes) -> None:
+    with _scratch() as folder:
+        path = folder / "x.jsonl"
+        path.write_bytes(data)
+        journal._read(path)
+
+
+def _journal_seed() -> bytes:
+    header: dict[str, Any] = dict.fromkeys(journal.HEADER, "x")
+    header["format"] = codec.FORMAT
+    step = {"step": {"name": "a", "state": "completed", "commit": str(_OID)}, "at": 1.5}
+    return f"{codec.dump_line(header)}\n{codec.dump_line(step)}\n".encode()
+
+
+def _settings(data: bytes) -> None:
+    with _scratch() as folder:
+        path = folder / "gitml.toml"
+        path.write_bytes(data)
+        config.read(path)
+
+
+def _identity(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    identity = ProcessIdentity.parse(text)
+    assert ProcessIdentity.parse(identity.to_text()) == identity
+
+
+# Values
+
+
+def _value(name: str) -> Callable[[bytes], None]:
+    def read(data: bytes) -> None:
+        materializers.load_value(_Content(data), name, None, Rules())
+
+    return read
+
+
+def _saved(name: str, *make: Callable[[], object]) -> Callable[[], list[bytes]]:
+    def seeds() -> list[bytes]:
+        return [bytes(materializers.named(name).save(one(), Rules())) for one in make]  # type: ignore[arg-type]
+
+    return seeds
+
+
+def _table() -> object:
+    import pyarrow as pa
+
+    return pa.table({"a": [1, 2, None], "b": ["x", "y", "z"], "c": [[1], [], None]})
+
+
+def _frame() -> object:
+    import pandas as pd
+
+    return pd.DataFrame({"a": [1, 2], "b": ["x", None], "c": pd.Categorical(["u", "v"])})
+
+
+def _array() -> object:
+    import numpy as np
+
+    return np.arange(6, dtype="<f4").reshape(2, 3)
+
+
+_COMMIT = (
+    f"tree {_OID}\nparent {_OID}\nauthor A <a@b> 1700000000 +0100\n"
+    "committer A <a@b> 1700000000 +0100\n\nSubject\n\nGitml-Kind: step\nGitml-Code: x\n"
+).encode()
+_SETTINGS = (
+    b'[project]\nid = "01J0"\n[pipelines]\npaths = ["pipelines"]\n[stacks.local]\n'
+    b'orchestrator = "local"\n[metrics]\naccuracy = { direction = "max" }\n'
+    b"[policy.production]\nmin = 1\n"
+)
+
+TARGETS = (
+    Target("pack", _pack, lambda: [_store_files()[0]]),
+    Target("index", _index, lambda: [_store_files()[1]]),
+    Target("abandoned", _abandoned, lambda: [_store_files()[0]]),
+    Target("tree", _arrow_tree, lambda: [arrow.encode(_example_tree())]),
+    Target("paths", _paths, lambda: [b"a/b\nc.txt\na/d", b"x\nX", b".git/config", "é\n".encode()]),
+    Target("link", _link, lambda: [b"a/b\n../c", b"a\n..", b"a/b\n/etc", b"a/b/c\n../../d/e"]),
+    Target(
+        "pointer",
+        _pointer,
+        lambda: [Pointer(Digest("ab" * 32), "tree", 12, {"note": "x"}).encode()],
+    ),
+    Target("record", _record, _record_seeds),
+    Target(
+        "metrics",
+        _metrics,
+        lambda: [codec.metrics_to_json({"a": 0.5, "b": float("nan"), "c": 1e300})],
+    ),
+    Target("commit", _commit, lambda: [_COMMIT]),
+    Target("tag", _tag, lambda: [_tag_seed()]),
+    Target(
+        "git tree",
+        parse_tree,
+        lambda: [b"100644 a\0" + b"x" * 20 + b"40000 b\0" + b"y" * 20],
+        (ValueError,),
+    ),
+    Target("note", _note, lambda: [_record_seeds()[-1].replace(b"\n", b"")]),
+    Target("journal", _journal, lambda: [_journal_seed()]),
+    Target("settings", _settings, lambda: [_SETTINGS]),
+    Target("identity", _identity, lambda: [b"12+345+host+boot.1"]),
+    Target("json value", _value("json"), _saved("json", lambda: {"a": [1, 2.5, None, b"x"]})),
+    Target("npy value", _value("npy"), _saved("npy", _array)),
+    Target("arrow value", _value("arrow"), _saved("arrow", _table)),
+    Target("pandas value", _value("pandas"), _saved("pandas", _frame)),
+)
