@@ -6,9 +6,7 @@ the chunks, which is most of the work. All of it happens outside the interpreter
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 from gitml.entities.ids import Digest
@@ -16,8 +14,9 @@ from gitml.store import codec as codecs
 from gitml.store.chunking import cuts
 from gitml.store.digest import hash_bytes, new_hasher
 from gitml.store.pack import PreparedChunk
-from gitml.store.parts import Part, threads
+from gitml.store.parts import Part
 from gitml.store.tensors import Region, regions_of
+from gitml.store.threads import in_order, workers
 
 ReadAt = Callable[[int, int], bytes]
 
@@ -66,27 +65,20 @@ def put_chunks(
     """
     hasher = new_hasher()
     parts: list[Part] = []
-    count = threads()
-    ahead: deque[Future[list[Part | PreparedChunk]]] = deque()
 
-    def take() -> None:
-        for done in ahead.popleft().result():
-            if isinstance(done, PreparedChunk):
-                add(done)
-                done = (done.digest, done.plain)
-            parts.append(done)
+    def hashed() -> Iterator[_Run]:
+        for run in _runs(read_at, size):
+            hasher.update(run.data)
+            yield run
 
-    with ThreadPoolExecutor(count) as pool:
-        try:
-            for run in _runs(read_at, size):
-                ahead.append(pool.submit(_encoded, run, is_held))
-                hasher.update(run.data)
-                if len(ahead) > count + 1:
-                    take()
-            while ahead:
-                take()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with workers() as pool:
+        for chunks in in_order(pool, lambda run: _encoded(run, is_held), hashed()):
+            for chunk in chunks:
+                if isinstance(chunk, PreparedChunk):
+                    add(chunk)
+                    parts.append((chunk.digest, chunk.plain))
+                else:
+                    parts.append(chunk)
     return Chunked(Digest(hasher.hexdigest()), parts)
 
 

@@ -8,9 +8,7 @@ object is the caller's to verify.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Lock
@@ -20,6 +18,7 @@ from gitml.errors import CorruptData
 from gitml.store import codec as codecs
 from gitml.store.digest import hash_bytes, new_hasher
 from gitml.store.pack import BLOB, ChunkRow, ObjectRow, Pack
+from gitml.store.threads import in_order, workers
 
 Part = tuple[bytes, int]
 
@@ -28,15 +27,6 @@ _AT_ONCE = 1024 * 1024
 
 _FEW = 4
 """Up to this many times _AT_ONCE, threads are not worth their start."""
-
-
-def threads() -> int:
-    """How many threads decode or encode: one a processor that we may use, and no crowd."""
-    try:
-        usable = len(os.sched_getaffinity(0))
-    except AttributeError:
-        usable = os.cpu_count() or 1
-    return max(1, min(8, usable))
 
 
 def pieces(
@@ -233,27 +223,16 @@ def _bounded(row: ChunkRow, length: int) -> ChunkRow:
 
 def _in_threads(source: ChunkSource, parts: list[Part]) -> Iterator[bytes]:
     """The bytes of the parts in order, some of them decoded ahead."""
-    count = threads()
-    ahead: deque[Future[list[bytes]]] = deque()
-    with ThreadPoolExecutor(count) as pool:
-        try:
-            for group in _groups(parts):
-                if len(group) == 1 and group[0][1] > _AT_ONCE:
-                    while ahead:
-                        yield from ahead.popleft().result()
-                    yield from source.stream(*group[0])
-                    continue
-                ahead.append(pool.submit(_load_all, source, group))
-                if len(ahead) > count + 1:
-                    yield from ahead.popleft().result()
-            while ahead:
-                yield from ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
+    def load(group: list[Part]) -> list[bytes] | None:
+        if group[0][1] > _AT_ONCE:
+            return None
+        return [source.load(part, length) for part, length in group]
 
-def _load_all(source: ChunkSource, parts: list[Part]) -> list[bytes]:
-    return [source.load(part, length) for part, length in parts]
+    groups = list(_groups(parts))
+    with workers() as pool:
+        for group, loaded in zip(groups, in_order(pool, load, groups), strict=True):
+            yield from source.stream(*group[0]) if loaded is None else loaded
 
 
 def _groups(parts: list[Part]) -> Iterator[list[Part]]:
