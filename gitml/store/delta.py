@@ -29,6 +29,9 @@ _EDGE = 64
 _MOST_EDGES = 1 << 20
 """Cuts that are kept in memory; of larger versions only some are looked for."""
 
+_RELUCTANCE = 50
+"""So many bytes of the older version are read at most for each stored byte that could be saved."""
+
 _TOGETHER = 16
 """Chunks that a thread has in hand at a time."""
 
@@ -63,39 +66,36 @@ def differences(
     older: list[Part],
     newer: list[Part],
     load: Load,
-    pays: Callable[[bytes, int], bool],
+    worth: Callable[[bytes], int],
     root_of: Callable[[Part], Part | None],
 ) -> Iterator[Difference]:
     """The chunks of the newer version as differences from the older one, where that pays.
 
     ``load`` gives a chunk's plain bytes by digest and length; threads call it, and CorruptData
-    that it raises passes through. ``pays`` says whether so many stored bytes are worth it for a
-    chunk. ``root_of`` gives what to store against in place of an older chunk, which may be a
-    difference itself; None for nothing.
+    that it raises passes through. ``worth`` says how many stored bytes of a difference from
+    anything are worth it for a chunk; 0 for none. ``root_of`` gives what to store against in place
+    of an older chunk, which may be a difference itself; None for nothing. Where too little is
+    wanted for what has to be read, as after the first time, there are none.
     """
-    known = {digest for digest, _ in older}
-    wanted: list[tuple[int, Part]] = []
-    at = 0
-    for part in newer:
-        if part[0] not in known and is_fit(part):
-            known.add(part[0])
-            wanted.append((at, part))
-        at += part[1]
-    if not wanted or not older:
+    shared = {digest for digest, _ in older} & {digest for digest, _ in newer}
+    wanted = _wanted(newer, shared, worth)
+    gone = [part for part in older if part[0] not in shared and is_fit(part)]
+    to_win = sum(worth(digest) for _, (digest, _) in wanted)
+    if not gone or to_win * _RELUCTANCE < sum(length for _, length in gone):
         return
 
     def encode(found: list[tuple[_Wanted, Part]]) -> list[Difference]:
         done = []
         for (_, (digest, plain), data, _), base in found:
             stored = codecs.encode_delta(data, load(*base))
-            if pays(digest, len(stored)):
+            if len(stored) <= worth(digest):
                 done.append(Difference(digest, plain, base[0], stored))
         return done
 
     with workers() as pool:
         edges = _Edges(older)
-        for heads in in_order(pool, lambda some: _edges_of(some, load), _groups(older)):
-            edges.add(heads)
+        for found in in_order(pool, lambda some: _edges_of(some, load), _groups(gone)):
+            edges.add(found)
         aligned = _Alignment(older, newer)
 
         def look(some: list[tuple[int, Part]]) -> list[_Wanted]:
@@ -111,22 +111,37 @@ def differences(
             yield from some
 
 
+def _wanted(
+    newer: list[Part], shared: set[bytes], worth: Callable[[bytes], int]
+) -> list[tuple[int, Part]]:
+    """The chunks that may become differences, each once, and where they begin."""
+    found: list[tuple[int, Part]] = []
+    known = set(shared)
+    at = 0
+    for part in newer:
+        if part[0] not in known and is_fit(part) and worth(part[0]):
+            known.add(part[0])
+            found.append((at, part))
+        at += part[1]
+    return found
+
+
 class _Edges:
     """Which chunk of the older version begins or ends with some bytes."""
 
     def __init__(self, older: list[Part]) -> None:
         self._lengths = [length for _, length in older]
+        self._places = {digest: index for index, (digest, _) in enumerate(older)}
         self._step = 2 * len(older) // _MOST_EDGES + 1
         self._found: dict[bytes, int] = {}
-        self._count = 0
 
-    def add(self, some: list[tuple[bytes, bytes]]) -> None:
-        """The next chunks, in order, by their first and last bytes."""
-        for edges in some:
-            if self._count % self._step == 0:
+    def add(self, some: list[tuple[bytes, tuple[bytes, bytes]]]) -> None:
+        """Chunks by digest, with their first and last bytes."""
+        for digest, edges in some:
+            place = self._places[digest]
+            if place % self._step == 0:
                 for edge in edges:
-                    self._found.setdefault(edge, self._count)
-            self._count += 1
+                    self._found.setdefault(edge, place)
 
     def find(self, data: bytes) -> int | None:
         """The longer of the chunks that begin or end as ``data`` does, or None."""
@@ -154,22 +169,22 @@ class _Alignment:
 
         Without an edge in common it is the chunk as far behind the last pair, or shared chunk.
         """
-        at, (_, length), _, index = one
-        if index is None:
+        at, (_, length), _, like = one
+        if like is None:
             number = bisect_right(self._anchors, (at, 0)) - 1
             shared = self._anchors[number] if number >= 0 else (0, 0)
             _, shift = max(shared, self._last)
             index = bisect_right(self._ends, max(0, at + length // 2 + shift))
             return min(index, len(self._ends) - 1)
-        self._last = (at, self._start(index) - at)
-        return index
+        self._last = (at, self._start(like) - at)
+        return like
 
     def _start(self, index: int) -> int:
         return self._ends[index] - self._lengths[index]
 
 
-def _edges_of(some: list[Part], load: Load) -> list[tuple[bytes, bytes]]:
-    return [_edges(load(*part)) if is_fit(part) else (b"", b"") for part in some]
+def _edges_of(some: list[Part], load: Load) -> list[tuple[bytes, tuple[bytes, bytes]]]:
+    return [(part[0], _edges(load(*part))) for part in some]
 
 
 def _edges(data: bytes) -> tuple[bytes, bytes]:

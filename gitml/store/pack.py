@@ -315,6 +315,15 @@ class Pack:
         except OSError:
             return False
 
+    def bases(self) -> set[bytes]:
+        """Every chunk, of any pack, against which one of this pack is stored; raises OSError."""
+        rows = [row for _, row in self.tables.chunks() if row.codec == codecs.DELTA]
+        if not rows:
+            return set()
+        with self.opened() as descriptor:
+            entries = [_read_entry(descriptor, row.offset) for row in rows]
+        return {entry.base for entry in entries if entry is not None}
+
     def base_of(self, digest: bytes) -> bytes | None:
         """The chunk against which one of this pack is stored, if any; raises OSError."""
         row = self.find_chunk(digest)

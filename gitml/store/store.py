@@ -8,14 +8,14 @@ write at once without locks, since everything visible is immutable and named by 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, StorageError, UsageError
 from gitml.fs import judge_relative_paths, storage_errors, sync_directory
-from gitml.store import arrow, repair
+from gitml.store import arrow, maintenance, repair
 from gitml.store import codec as codecs
 from gitml.store import tree as trees
 from gitml.store.digest import hash_bytes
@@ -31,6 +31,7 @@ from gitml.store.holdings import Holdings, described
 from gitml.store.large import is_worth_cutting, put_chunks
 from gitml.store.layout import discard
 from gitml.store.lease import Lease
+from gitml.store.maintenance import Maintenance, Succession
 from gitml.store.pack import BLOB, TREE, PackBuilder, PreparedChunk
 from gitml.store.parts import Part
 from gitml.store.reader import Copy, Reader, StoredObject
@@ -83,6 +84,16 @@ class Store(Holdings):
         Changes nothing: `recover` and storing the same data again are the repairs.
         """
         return repair.check(self, digests)
+
+    def maintain(
+        self,
+        successions: Iterable[Succession],
+        *,
+        in_use: Collection[Digest] = (),
+        dry_run: bool = False,
+    ) -> Maintenance:
+        """Store the same in less room and fewer files: see `maintenance.maintain`."""
+        return maintenance.maintain(self, successions, in_use=in_use, dry_run=dry_run)
 
     def recover(self) -> list[Digest]:
         """Publish what dead writers left, make missing indexes again, drop other leftovers.

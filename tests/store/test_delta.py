@@ -38,11 +38,11 @@ class Chunks:
         assert len(self.data[digest]) == length
         return self.data[digest]
 
-    def pays(self, digest: bytes, stored: int) -> bool:
-        return stored * 2 <= len(self.data[digest])
+    def worth(self, digest: bytes) -> int:
+        return len(self.data[digest]) // 2
 
     def between(self, older: list[Part], newer: list[Part]) -> list[Difference]:
-        found = list(differences(older, newer, self.load, self.pays, lambda part: part))
+        found = list(differences(older, newer, self.load, self.worth, lambda part: part))
         for one in found:
             base = self.data[one.base]
             data = codec.decode_whole(codec.DELTA, one.stored, one.plain, base)
@@ -93,6 +93,23 @@ def test_shared_chunks_and_repeated_ones_are_left_alone() -> None:
     assert len({one.digest for one in found}) == len(found)
 
 
+def test_little_to_win_is_not_worth_reading_much() -> None:
+    chunks = Chunks()
+    older, newer = chunks.cut(TABLE), chunks.cut(edited_evenly(LINES))
+    last = next(digest for digest, _ in reversed(newer) if (digest, 0) not in older)
+    read: list[bytes] = []
+
+    def load(digest: bytes, length: int) -> bytes:
+        read.append(digest)
+        return chunks.load(digest, length)
+
+    def worth(digest: bytes) -> int:
+        return 1000 if digest == last else 0
+
+    assert list(differences(older, newer, load, worth, lambda part: part)) == []
+    assert read == []
+
+
 def test_what_does_not_pay_is_not_stored() -> None:
     chunks = Chunks()
     older, newer = chunks.cut(TABLE), chunks.cut(os.urandom(1_000_000))
@@ -102,12 +119,13 @@ def test_what_does_not_pay_is_not_stored() -> None:
 def test_the_root_decides_what_is_stored_against() -> None:
     chunks = Chunks()
     older, newer = chunks.cut(TABLE), chunks.cut(edited_evenly(LINES))
-    (root,) = chunks.cut(TABLE[:200_000])[:1]
+    root = (hash_bytes(TABLE[:250_000]).raw, 250_000)
+    chunks.data[root[0]] = TABLE[:250_000]
 
     def root_of(part: Part) -> Part | None:
         return root if part == older[0] else None
 
-    found = list(differences(older, newer, chunks.load, lambda *_: True, root_of))
+    found = list(differences(older, newer, chunks.load, chunks.worth, root_of))
     assert found
     assert {one.base for one in found} == {root[0]}
 
