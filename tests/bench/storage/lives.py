@@ -119,7 +119,7 @@ class Life:
                 limit=self.limit,
             )
         except RuntimeError as error:
-            self._abandon(work, str(error))
+            self._abandon(work, f"{error}: {self._last_words()}")
 
     def _record(self, work: str, seconds: float, peak: int, grown: int | None) -> None:
         self.results.record(work, self.tool.name, seconds, peak, grown)
@@ -128,7 +128,7 @@ class Life:
 
     def _abandon(self, work: str, reason: str) -> NoReturn:
         self.results.gap(work, self.tool.name, f"failed: {reason}")
-        self.tell(f"{self.tool.name}: {work}: failed: {reason} (see {self.log})")
+        self.tell(f"{self.tool.name}: {work}: failed: {reason}")
         raise Abandoned(f"{work} failed")
 
     def _quietly(self, command: str, name: str) -> None:
@@ -144,12 +144,18 @@ class Life:
                 check=False,
             )
         if done.returncode:
-            self.tell(f"{self.tool.name}: {shlex.join(argv)} failed (see {self.log})")
-            raise Abandoned(f"`{shlex.join(argv)}` failed")
+            reason = f"`{shlex.join(argv)}` failed: {self._last_words()}"
+            self.tell(f"{self.tool.name}: {reason}")
+            raise Abandoned(reason)
 
     def _argv(self, command: str, name: str) -> list[str]:
         words = self.words | {"name": name, "stamp": f"s{self._adds}", "look": f"l{self._looks}"}
         return [word.format(**words) for word in shlex.split(command)]
+
+    def _last_words(self) -> str:
+        """What the log ends with: mostly why a command failed."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
     def _stored(self) -> int:
         return disk_bytes(self.place.work / name for name in self.tool.store)

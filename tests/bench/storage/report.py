@@ -46,7 +46,7 @@ class _Report:
                 ["work", "goal", "floor", *names, "result"],
                 [self._row(scenario, work) for scenario, work in self._works],
             ),
-            "Peak memory of the largest process, MiB (files that are mapped count too):",
+            "Peak memory of the largest process, MiB (mapped files count; the least is 10):",
             _table(
                 ["work", *names],
                 [[self._title(work), *self._each(work, _peak)] for _, work in self._works],

@@ -75,9 +75,26 @@ class Results:
         return cls(**document, figures=figures)
 
     def join(self, other: Results) -> None:
-        """Take over the rows of another run at the same scale that this one does not have."""
+        """Take over what another run at the same scale has and this one has not.
+
+        That may be rows, or cells of tools that were missing here; the conditions tell which.
+        """
         if other.scale != self.scale:
             raise ValueError(f"scale {other.scale:g} beside {self.scale:g} makes no table")
-        for name in ("versions", "missing", "figures", "gaps", "sizes"):
-            mine, theirs = getattr(self, name), getattr(other, name)
-            mine.update({key: value for key, value in theirs.items() if key not in mine})
+        taken: set[str] = set()
+        for mine, theirs in ((self.figures, other.figures), (self.gaps, other.gaps)):
+            for work, row in theirs.items():
+                new = {tool: cell for tool, cell in row.items() if not self._has(work, tool)}
+                mine.setdefault(work, {}).update(new)  # type: ignore[arg-type]
+                taken |= {f"{work} ({tool})" for tool in new}
+        self.versions = other.versions | self.versions
+        self.missing = {
+            tool: reason
+            for tool, reason in (other.missing | self.missing).items()
+            if tool not in self.versions
+        }
+        self.sizes = other.sizes | self.sizes
+        self.conditions += f"; but for {', '.join(sorted(taken))}: {other.conditions}"
+
+    def _has(self, work: str, tool: str) -> bool:
+        return tool in self.figures.get(work, {}) or tool in self.gaps.get(work, {})

@@ -87,5 +87,20 @@ def test_results_are_kept_and_joined(tmp_path: Path) -> None:
     other.record("status million", "gitml", 3.0, MIB, None)
     kept.join(other)
     assert "status, nothing changed" in report(kept)
+
+
+def test_a_column_can_come_from_another_disk() -> None:
+    here, there = results(), Results(1, conditions="On another disk")
+    there.versions = {"gitml reflink": "1.0", "gitml": "1.0"}
+    there.record("add blob", "gitml reflink", 0.2, MIB, MIB)
+    there.record("add blob", "gitml", 9.0, MIB, MIB)
+    here.join(there)
+    cells = row(report(here), "add 1 GiB incompressible")
+    assert cells["gitml reflink"] == "**0.20**¹ (**1.0**)"
+    assert cells["gitml"] == "0.80 (1,024)"
+    assert "but for add blob (gitml reflink): On another disk" in report(here)
+
+
+def test_other_scales_make_no_table() -> None:
     with pytest.raises(ValueError, match=r"scale 0\.5 beside 1"):
-        kept.join(results(0.5))
+        results().join(results(0.5))

@@ -38,13 +38,15 @@ def test_a_session_measures_and_leaves_inputs_and_log(tmp_path: Path) -> None:
 def test_a_tool_that_fails_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "bin" / "b3sum"
     broken.parent.mkdir()
-    broken.write_text('#!/bin/sh\n[ "$1" = --version ] && echo 1.2.3 || exit 7\n')
+    broken.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo 1.2.3 && exit\necho broken\nexit 7\n'
+    )
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{broken.parent}{os.pathsep}{os.environ['PATH']}")
     settings = _settings(tmp_path, scenarios=("blob",), tools=("b3sum",))
     with measured(settings, lambda _: None) as results:
         assert results.versions == {"b3sum": "1.2.3"}
-        assert results.gaps["add blob"] == {"b3sum": "failed: sh ended with status 123"}
+        assert results.gaps["add blob"] == {"b3sum": "failed: sh ended with status 123: broken"}
         assert "failed" in results.gaps["checkout blob"]["b3sum"]
 
 
