@@ -30,8 +30,18 @@ begin = time.perf_counter()
 pid = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ, file_actions=files)
 _, status, usage = os.wait4(pid, 0)
 seconds = time.perf_counter() - begin
-print(json.dumps([seconds, usage.ru_maxrss, os.waitstatus_to_exitcode(status)]))
+cpu = usage.ru_utime + usage.ru_stime
+print(json.dumps([seconds, cpu, usage.ru_maxrss, os.waitstatus_to_exitcode(status)]))
 """
+
+
+@dataclass(frozen=True)
+class Usage:
+    """One run: wall time, CPU time of all its processes, the largest one's peak RSS."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
 
 
 @dataclass(frozen=True)
@@ -86,11 +96,11 @@ def compare(
     peaks = dict.fromkeys(commands, 0)
     for round_number in range(warmup + runs):
         for name, command in commands.items():
-            taken, peak = once(name, command, cwd=cwd, env=env)
+            used = once(name, command, cwd=cwd, env=env)
             if round_number >= warmup:
-                seconds[name].append(taken)
-                peaks[name] = max(peaks[name], peak)
-    floor = once("true", ["true"], cwd=cwd, env=env)[1]
+                seconds[name].append(used.seconds)
+                peaks[name] = max(peaks[name], used.peak_bytes)
+    floor = once("true", ["true"], cwd=cwd, env=env).peak_bytes
     rows = tuple(Measurement(name, tuple(seconds[name]), peaks[name]) for name in commands)
     return Table(rows, _conditions(runs, warmup, floor))
 
@@ -103,8 +113,8 @@ def once(
     env: Mapping[str, str] | None = None,
     log: Path = Path(os.devnull),
     limit: float | None = None,
-) -> tuple[float, int]:
-    """Seconds of wall time and the peak RSS in bytes of the largest process of one run.
+) -> Usage:
+    """What one run of a command took.
 
     ``log`` gets what the command writes. After ``limit`` seconds it is killed with all that it
     started. Raises RuntimeError, with ``name`` in it, unless it ends in time and with status 0.
@@ -128,11 +138,11 @@ def once(
             raise
     if process.returncode:
         raise RuntimeError(f"{name} cannot be started: {err.strip().splitlines()[-1]}")
-    seconds, peak, status = json.loads(out)
+    seconds, cpu, peak, status = json.loads(out)
     if status:
         raise RuntimeError(f"{name} ended with status {status}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return float(seconds), int(peak) * unit
+    return Usage(seconds, cpu, peak * unit)
 
 
 def _duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results.join(Results.load(other))
         print(report(results))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # cleans up, as ^C does
     settings = Settings(
         scale=given.scale,
         minutes=given.minutes,

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from tests.bench.measure import once
-from tests.bench.storage.inputs import Inputs
+from tests.bench.measure import Usage, once
+from tests.bench.storage.inputs import MIB, Inputs
 from tests.bench.storage.place import Place, disk_bytes
 from tests.bench.storage.results import Results
 from tests.bench.storage.tools import Tool
@@ -63,39 +63,39 @@ class Life:
         self._store_before = self._stored()
         if self.tool.add is not None:
             self._adds += 1
-            seconds, peak = self._timed(work, self.tool.add, name)
+            used = self._timed(work, self.tool.add, name)
             grown = self._stored() - self._store_before if self.tool.store else None
-            self._record(work, seconds, peak, grown)
+            self._record(work, used, grown)
         if self.tool.keep is not None:
             self._quietly(self.tool.keep, name)
 
     def maintain(self, work: str) -> None:
         """Time the tool's maintenance; its figure of bytes is what is left of the add's growth."""
         if self.tool.maintain is not None:
-            seconds, peak = self._timed(work, self.tool.maintain, "")
-            self._record(work, seconds, peak, self._stored() - self._store_before)
+            used = self._timed(work, self.tool.maintain, "")
+            self._record(work, used, self._stored() - self._store_before)
 
     def status(self, work: str, name: str) -> None:
         """Time the command that tells whether anything changed."""
         for _ in range(self.looks if self.tool.status is not None else 0):
             self._looks += 1
-            self._record(work, *self._timed(work, self.tool.status or "", name), None)
+            self._record(work, self._timed(work, self.tool.status or "", name))
 
     def diff(self, work: str) -> None:
         """Time the comparison of the last two commits."""
         for _ in range(self.looks if self.tool.diff is not None else 0):
-            self._record(work, *self._timed(work, self.tool.diff or "", ""), None)
+            self._record(work, self._timed(work, self.tool.diff or "", ""))
 
     def checkout(self, work: str, name: str, source: Path) -> None:
         """Take the data away and time how it comes back; it must be what it was."""
         if self.tool.checkout is None:
             return
         self.place.away(name, "out")
-        measured = self._timed(work, self.tool.checkout, name)
+        used = self._timed(work, self.tool.checkout, name)
         restored = self.place.work / self.tool.restored.format(name=name)
         if not _same(source, restored):
             self._abandon(work, "brought other bytes back")
-        self._record(work, *measured, None)
+        self._record(work, used)
 
     def too_slow(self, work: str, next_works: tuple[str, ...]) -> bool:
         """Whether the tool took so long for ``work`` that the next ones are left out, visibly."""
@@ -106,7 +106,7 @@ class Life:
             self.results.gap(later, self.tool.name, f"not run: {figure.median:.0f} s for the first")
         return True
 
-    def _timed(self, work: str, command: str, name: str) -> tuple[float, int]:
+    def _timed(self, work: str, command: str, name: str) -> Usage:
         self.place.settle()
         argv = self._argv(command, name)
         try:
@@ -121,10 +121,13 @@ class Life:
         except RuntimeError as error:
             self._abandon(work, f"{error}: {self._last_words()}")
 
-    def _record(self, work: str, seconds: float, peak: int, grown: int | None) -> None:
-        self.results.record(work, self.tool.name, seconds, peak, grown)
-        size = "" if grown is None else f", {grown / 2**20:.1f} MiB"
-        self.tell(f"{self.tool.name}: {work}: {seconds:.2f} s, peak {peak / 2**20:.0f} MiB{size}")
+    def _record(self, work: str, used: Usage, grown: int | None = None) -> None:
+        self.results.record(work, self.tool.name, used, grown)
+        size = "" if grown is None else f", {grown / MIB:.1f} MiB"
+        self.tell(
+            f"{self.tool.name}: {work}: {used.seconds:.2f} s, CPU {used.cpu_seconds:.2f} s, "
+            f"peak {used.peak_bytes / MIB:.0f} MiB{size}"
+        )
 
     def _abandon(self, work: str, reason: str) -> NoReturn:
         self.results.gap(work, self.tool.name, f"failed: {reason}")

@@ -5,6 +5,7 @@ Times are medians. The floors are what the machine needs for a part of the work;
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 
 from tests.bench.storage.inputs import MIB
@@ -51,7 +52,8 @@ class _Report:
                 ["work", *names],
                 [[self._title(work), *self._each(work, _peak)] for _, work in self._works],
             ),
-            "Runs, and the fastest and the slowest of them in seconds:",
+            "Runs, the fastest and the slowest of them in seconds, and CPU seconds of all "
+            "processes (median; hardly longer on a busy machine):",
             _table(
                 ["work", *names],
                 [[self._title(work), *self._each(work, _spread)] for _, work in self._works],
@@ -229,7 +231,9 @@ def _peak(figure: Figure) -> str:
 
 def _spread(figure: Figure) -> str:
     low, high = _seconds(min(figure.seconds)), _seconds(max(figure.seconds))
-    return f"{len(figure.seconds)}: {low} to {high}" if len(figure.seconds) > 1 else f"1: {low}"
+    count = len(figure.seconds)
+    runs = f"{count}: {low} to {high}" if count > 1 else f"1: {low}"
+    return f"{runs}; {_seconds(statistics.median(figure.cpu_seconds))}"
 
 
 def _limits(goal: Goal) -> Iterable[str]:

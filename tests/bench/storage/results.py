@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.bench.measure import Usage
+
 
 @dataclass
 class Figure:
-    """All runs of one command of one tool: seconds, the largest peak, what the store grew by."""
+    """All runs of one command of one tool; the largest peak; what the store grew by each time."""
 
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
     grown_bytes: list[int] = field(default_factory=list)
 
@@ -44,11 +47,12 @@ class Results:
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes that a work reads, where a rate is worth telling."""
 
-    def record(self, work: str, tool: str, seconds: float, peak: int, grown: int | None) -> None:
+    def record(self, work: str, tool: str, used: Usage, grown: int | None) -> None:
         """Add one run."""
         figure = self.figures.setdefault(work, {}).setdefault(tool, Figure())
-        figure.seconds.append(seconds)
-        figure.peak_bytes = max(figure.peak_bytes, peak)
+        figure.seconds.append(used.seconds)
+        figure.cpu_seconds.append(used.cpu_seconds)
+        figure.peak_bytes = max(figure.peak_bytes, used.peak_bytes)
         if grown is not None:
             figure.grown_bytes.append(grown)
 

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.measure import Usage
 from tests.bench.storage.inputs import MIB
 from tests.bench.storage.report import report
 from tests.bench.storage.results import Results
+
+
+def used(seconds: float, peak: int = MIB) -> Usage:
+    return Usage(seconds, 0.5, peak)
 
 
 def results(scale: float = 1) -> Results:
@@ -16,12 +21,12 @@ def results(scale: float = 1) -> Results:
     made.versions = dict.fromkeys(("cp + sync", "gitml", "git-lfs", "borg"), "1.0")
     made.missing = {"DVC": "not installed", "gitml reflink": "no reflinks on this file system"}
     for seconds in (0.7, 0.8, 0.9):
-        made.record("add blob", "gitml", seconds, 100 * MIB, 1024 * MIB)
-    made.record("add blob", "borg", 2.4, 73 * MIB, 1024 * MIB)
-    made.record("add blob", "cp + sync", 2.0, 10 * MIB, None)
+        made.record("add blob", "gitml", used(seconds, 100 * MIB), 1024 * MIB)
+    made.record("add blob", "borg", used(2.4, 73 * MIB), 1024 * MIB)
+    made.record("add blob", "cp + sync", used(2.0, 10 * MIB), None)
     made.gap("add blob", "git-lfs", "failed: git was stopped after 300 s")
     for tool, seconds, stored in (("gitml", 2.0, 20), ("borg", 1.6, 51)):
-        made.record("add table in places", tool, seconds, 73 * MIB, stored * MIB)
+        made.record("add table in places", tool, used(seconds, 73 * MIB), stored * MIB)
     return made
 
 
@@ -70,8 +75,8 @@ def test_rates_and_floors_are_goals_too() -> None:
     made = results()
     made.versions["zstd -3"] = "1.5"
     made.sizes["add float32"] = 90_000_000
-    made.record("add float32", "gitml", 0.5, MIB, 80 * MIB)
-    made.record("add float32", "zstd -3", 0.3, MIB, 79 * MIB)
+    made.record("add float32", "gitml", used(0.5), 80 * MIB)
+    made.record("add float32", "zstd -3", used(0.3), 79 * MIB)
     told = row(report(made), "add a model of 85.8 MiB")
     assert told["result"] == (
         "180 MB/s; **goal missed by gitml: 180 MB/s, not smaller than `zstd -3`**"
@@ -84,7 +89,7 @@ def test_results_are_kept_and_joined(tmp_path: Path) -> None:
     kept = Results.load(path)
     assert report(kept) == report(results())
     other = Results(1)
-    other.record("status million", "gitml", 3.0, MIB, None)
+    other.record("status million", "gitml", used(3.0), None)
     kept.join(other)
     assert "status, nothing changed" in report(kept)
 
@@ -92,8 +97,8 @@ def test_results_are_kept_and_joined(tmp_path: Path) -> None:
 def test_a_column_can_come_from_another_disk() -> None:
     here, there = results(), Results(1, conditions="On another disk")
     there.versions = {"gitml reflink": "1.0", "gitml": "1.0"}
-    there.record("add blob", "gitml reflink", 0.2, MIB, MIB)
-    there.record("add blob", "gitml", 9.0, MIB, MIB)
+    there.record("add blob", "gitml reflink", used(0.2), MIB)
+    there.record("add blob", "gitml", used(9.0), MIB)
     here.join(there)
     cells = row(report(here), "add 1 GiB incompressible")
     assert cells["gitml reflink"] == "**0.20**¹ (**1.0**)"
