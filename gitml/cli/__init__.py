@@ -16,6 +16,13 @@ TASKS = {
         Entry("init", "gitml.cli.init:init", "Prepare this repository for gitml."),
         Entry("demo", "gitml.cli.demo:demo", "Make an example project and run it."),
     ),
+    "data": (
+        Entry("add", "gitml.cli.add:add", "Store data and put a pointer in its place into git."),
+        Entry("checkout", "gitml.cli.checkout:checkout", "Make data follow the pointers."),
+        Entry("diff", "gitml.cli.diff:diff", "Compare data, file by file."),
+        Entry("rm", "gitml.cli.rm:rm", "Remove data with its pointer."),
+        Entry("mv", "gitml.cli.mv:mv", "Move data with its pointer."),
+    ),
     "work": (
         Entry("run", "gitml.cli.run:run", "Run a pipeline and record it."),
         Entry("pipeline", "gitml.cli.pipeline:pipeline", "List and describe pipelines."),
@@ -46,6 +53,12 @@ TASKS = {
 }
 """The commands by what one does with them, in the order in which a newcomer needs them."""
 
+PLUMBING = (
+    Entry("merge-driver", "gitml.cli.plumbing:merge_driver", "Merge two pointers, called by git."),
+    Entry("textconv", "gitml.cli.plumbing:textconv", "Print a pointer, called by `git diff`."),
+)
+"""Commands that git calls; they are in no list."""
+
 
 def _version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
     if asked and not context.resilient_parsing:
@@ -56,7 +69,7 @@ def _version(context: click.Context, parameter: click.Parameter, asked: bool) ->
         context.exit()
 
 
-@click.command(cls=Program, tasks=TASKS)
+@click.command(cls=Program, tasks=TASKS, plumbing=PLUMBING)
 @click.option(
     "-C",
     "folders",

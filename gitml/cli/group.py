@@ -82,19 +82,24 @@ class Program(Noun):
     """The program: its commands come from a table, and its errors are printed in one style."""
 
     def __init__(
-        self, *args: Any, tasks: Mapping[str, Sequence[Entry]] | None = None, **settings: Any
+        self,
+        *args: Any,
+        tasks: Mapping[str, Sequence[Entry]] | None = None,
+        plumbing: Sequence[Entry] = (),
+        **settings: Any,
     ) -> None:
         super().__init__(*args, **settings)
         self.tasks = tasks or {}
         self._entries = {entry.name: entry for task in self.tasks.values() for entry in task}
+        self._plumbing = {entry.name: entry for entry in plumbing}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of the commands, in the order of the table."""
         return list(self._entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, imported now."""
-        entry = self._entries.get(cmd_name)
+        """The command of this name, imported now; those that only programs call are in no list."""
+        entry = self._entries.get(cmd_name) or self._plumbing.get(cmd_name)
         return entry.load() if entry is not None else None
 
     def introduce(self, ctx: click.Context) -> None:

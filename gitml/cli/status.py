@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gitml.git.snapshot import WorkTree
     from gitml.history.revs import ModelState
     from gitml.repo import Repo, Status
+    from gitml.workspace.status import DataState
 
 _PATHS = 10
 
@@ -26,8 +27,9 @@ _PATHS = 10
 def status(repo: Repo, as_json: bool) -> None:
     """Show how the repository stands.
 
-    The newest run, what a run that starts now would take as its code, and the models with their
-    stages. No code of yours is imported or run.
+    The newest run, what a run that starts now would take as its code, the data that is not what its
+    pointers say, and the models with their stages. No code of yours is imported or run, and no data
+    is read that its time stamps vouch for.
 
     \b
     gitml status
@@ -54,6 +56,7 @@ def _lines(repo: Repo, now: Status) -> Iterator[str]:
         words = "  ".join(part for part in parts if part)
         yield f"Last run  {run_glyph(run)} {paint('run', repo.short(run.id))} {words}"
     yield from _tree(now.tree)
+    yield from _data(now.data)
     if now.models:
         yield ""
         yield from render.table([_model(one) for one in now.models], ["model", "latest", "stages"])
@@ -73,6 +76,62 @@ def _tree(tree: WorkTree) -> Iterator[str]:
             yield from (f"  {paint(label, mark)} {one}" for one in paths[:_PATHS])
             if len(paths) > _PATHS:
                 yield paint("dim", f"    and {len(paths) - _PATHS} more")
+
+
+def _data(states: Sequence[DataState]) -> Iterator[str]:
+    shown = [one for one in states if one.state != "clean"]
+    if not shown:
+        return
+    yield ""
+    yield "Data that is not what its pointers say"
+    for one in shown:
+        yield from _data_lines(one)
+
+
+def _data_lines(one: DataState) -> Iterator[str]:
+    """The state of one pointer's data, then the files that differ."""
+    import shlex
+
+    path = shlex.quote(one.path)
+    words = {
+        "absent": f"not checked out: `gitml checkout {path}`",
+        "behind": f"the pointer has moved on: `gitml checkout {path}`",
+        "conflict": "the pointer is in conflict: take a side, then `gitml checkout`",
+        "unreadable": f"the pointer cannot be read: `git restore {path}.gitml`",
+        "nested": f"inside other data: `gitml rm --keep {path}` takes the pointer away",
+        "left": "the pointer is gone: `gitml checkout` removes the data",
+    }
+    if one.state in words:
+        label = "failed" if one.state in ("conflict", "unreadable", "nested") else "change"
+        mark = {"absent": "-", "behind": ">", "left": "<"}.get(one.state, "U")
+        yield f"  {paint(label, mark)} {one.path}  {words[one.state]}"
+    for mark, label, names in (
+        ("M", "change", one.changed),
+        ("A", "add", (*one.added, *one.repositories)),
+        ("D", "failed", one.deleted),
+    ):
+        yield from (f"  {paint(label, mark)} {one.full(name)}" for name in names[:_PATHS])
+        if len(names) > _PATHS:
+            yield paint("dim", f"    and {len(names) - _PATHS} more in {one.path}")
+
+
+def data_document(one: DataState) -> dict[str, Any]:
+    """The state of one pointer's data as JSON has it."""
+    pointer = one.pointer
+    return {
+        "path": one.path,
+        "state": one.state,
+        "kind": pointer.kind if pointer else None,
+        "digest": str(pointer.digest) if pointer else None,
+        "size": pointer.size if pointer else None,
+        "changed": list(one.changed),
+        "added": list(one.added),
+        "deleted": list(one.deleted),
+        "repositories": list(one.repositories),
+        "include": list(one.view.include) if one.view else [],
+        "exclude": list(one.view.exclude) if one.view else [],
+        "problem": one.problem.message if one.problem else None,
+    }
 
 
 def _model(state: ModelState) -> Sequence[str]:
@@ -98,5 +157,6 @@ def _document(now: Status) -> dict[str, Any]:
         "unmerged": list(tree.unmerged),
         "runs": [documents.run_summary(run) for run in now.runs],
         "models": [documents.model_document(one) for one in now.models],
+        "data": [data_document(one) for one in now.data],
         "warnings": list(now.warnings),
     }

@@ -211,7 +211,7 @@ def _snapshot(
     pointers: Mapping[str, bytes],
     left_out: tuple[str, ...],
 ) -> CodeState:
-    with _durable_objects(git):
+    with durable_objects(git):
         try:
             tree = _written_tree(git, wanted, pointers)
             entries = check_root(odb, tree)
@@ -264,7 +264,7 @@ def _id_in(answer: bytes) -> ObjectId:
 
 
 @contextlib.contextmanager
-def _durable_objects(git: Git) -> Iterator[None]:
+def durable_objects(git: Git) -> Iterator[None]:
     """Flush the folders in which git put loose objects: it flushes the files, not their names."""
     objects = git.common / "objects"
     before = _times(objects)

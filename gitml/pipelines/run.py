@@ -51,6 +51,7 @@ from gitml.pipelines.plan import Pinned, Plan, Planner
 from gitml.pipelines.sources import take
 from gitml.stack.stack import Stack
 from gitml.store.store import Store, Writer
+from gitml.workspace.workingtree import WorkingTree
 
 _TRIES = 20
 
@@ -137,7 +138,7 @@ class Runner:
         self.index.refresh()
         names = Names.now(self.index, self.odb)
         recorder = Recorder(self.git, self.odb, self.person)
-        data = _DataFiles(root, writer, recorder)
+        data = _DataFiles(WorkingTree(self.git, lambda: self.store), writer, recorder)
         code = partial(self._code, data)
         plan = Planner(root, names, stack, data.take, code).plan(pipeline, parameters)
         started = time.time()
@@ -425,7 +426,7 @@ class Runner:
 class _DataFiles:
     """Takes files of the repository into the store, each once in a run."""
 
-    root: Path
+    tree: WorkingTree
     writer: Writer
     recorder: Recorder
     _taken: dict[str, Pinned] = field(default_factory=dict)
@@ -442,7 +443,7 @@ class _DataFiles:
     def take(self, path: str) -> Pinned:
         """A file or folder as a pinned input; its bytes are in the run's writer."""
         if path not in self._taken:
-            self._taken[path] = take(self.root, path, self.writer, self.recorder)
+            self._taken[path] = take(self.tree, path, self.writer, self.recorder)
         return self._taken[path]
 
 

@@ -1,0 +1,86 @@
+"""``gitml checkout``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gitml.cli import render
+from gitml.cli.invocation import dry_run_option, with_repo
+from gitml.cli.render import paint
+
+if TYPE_CHECKING:
+    from gitml.repo import Repo
+    from gitml.workspace.checkout import Move
+
+_NAMED = 10
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH…]", type=click.Path(path_type=Path))
+@click.option(
+    "--include", multiple=True, metavar="GLOB", help="Check out only the files that match."
+)
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave the files out that match.")
+@click.option("--force", is_flag=True, help="Throw away local changes that are in the way.")
+@dry_run_option
+@with_repo
+def checkout(
+    repo: Repo,
+    paths: tuple[Path, ...],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Make data follow the pointers.
+
+    Only what differs is written, each file whole and checked against its digest; what the pointers
+    no longer name is removed. Changes of yours that are not in the store are never overwritten
+    without `--force`. It does not switch branches: that is `git switch`, and then this.
+
+    A part of a folder that is chosen with `--include` and `--exclude` stays the part that is
+    checked out; `--include '*'` brings the rest. A pattern without a slash means names in any
+    folder, one with a slash is relative to the data's folder.
+
+    \b
+    gitml checkout
+    gitml checkout data/images --include '*.png'
+    """
+    view = None
+    if include or exclude:
+        from gitml.workspace.statcache import View
+
+        view = View(include, exclude)
+    moves = repo.checkout(paths, view=view, force=force, dry_run=dry_run)
+    lines = [line for move in moves for line in _lines(move, dry_run=dry_run)]
+    render.answer(*(lines or ["Nothing to do: all data is what its pointers say"]))
+
+
+def _lines(move: Move, *, dry_run: bool) -> Iterator[str]:
+    would = "would be " if dry_run else ""
+    parts = []
+    if move.written:
+        parts.append(
+            f"{render.count(len(move.written), 'file')} {would}written, {render.size(move.size)}"
+        )
+    if move.removed:
+        parts.append(f"{render.count(len(move.removed), 'file')} {would}removed")
+    if move.view is not None and parts:
+        parts.append("a part of it")
+    if parts:
+        word = "Would check out" if dry_run else "Checked out"
+        if move.is_left:
+            word = "Would remove" if dry_run else "Removed"
+        yield f"{word} {paint('artifact', move.path)} ({', '.join(parts)})"
+    for title, label, paths in (
+        ("Lost for good:" if not dry_run else "Would be lost for good:", "failed", move.lost),
+        ("Kept with your changes:", "change", move.kept),
+    ):
+        for path in paths[:_NAMED]:
+            yield f"{paint(label, title)} {path}"
+        if len(paths) > _NAMED:
+            yield f"{paint(label, title)} {len(paths) - _NAMED} more"

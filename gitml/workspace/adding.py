@@ -1,0 +1,344 @@
+"""``gitml add``: data into the store, its pointer beside it and into git's index.
+
+The bytes are durable in the store before the pointer is written, and nothing of the data itself is
+ever touched. What the stat cache proves to be unchanged is not read again.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitml.entities.pointer import SUFFIX, Pointer
+from gitml.errors import CorruptData, MissingBytes, NameNotFound, UsageError
+from gitml.frozen import Frozen
+from gitml.fs import judge_relative_path, judge_relative_paths, storage_errors, write_durably
+from gitml.workspace import statcache
+from gitml.workspace.globs import Globs, escaped
+from gitml.workspace.ignores import Edits
+from gitml.workspace.pointerfiles import Tracked
+from gitml.workspace.statcache import Block, Held, StatCache, View, packed_stat
+from gitml.workspace.survey import compare, files_below
+from gitml.workspace.workingtree import WorkingTree
+
+if TYPE_CHECKING:
+    from gitml.store.store import Member, Writer
+    from gitml.store.tree import TreeEntry
+
+_MODE = "mode"
+"""The line of a pointer that says that its file can be executed."""
+
+
+class Added(Frozen):
+    """Data that was added: its path, its pointer now and before, and how many files it has.
+
+    ``read`` is how many of them had to be read.
+    """
+
+    path: str
+    pointer: Pointer
+    before: Pointer | None
+    files: int
+    read: int
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the pointer is another than before."""
+        return self.before is None or self.before.encode() != self.pointer.encode()
+
+
+class Taken(Frozen):
+    """Data whose bytes are in a writer: its pointer, its entries, the number of files read."""
+
+    pointer: Pointer
+    block: Block
+    read: int
+
+
+def add(
+    tree: WorkingTree, paths: Sequence[str], *, rehash: bool = False, dry_run: bool = False
+) -> list[Added]:
+    """Store data and give it pointers; paths from the root, each once.
+
+    With ``rehash`` every byte is read, whatever the stat cache says, which also heals a store that
+    has lost some. With ``dry_run`` everything is judged and read, and nothing is kept. Raises
+    UsageError for what is no data, NameNotFound, StorageError.
+    """
+    wanted = list(dict.fromkeys(paths))
+    tracked = tree.pointers()
+    for path in wanted:
+        _refuse(tree, path, tracked)
+    _refuse_twins(wanted, tracked)
+    cache = tree.cache()
+    before = {one.path: one.pointer for one in tracked}
+    writer = tree.store.writer()
+    try:
+        taken = {path: take(tree, path, writer, cache, rehash=rehash) for path in wanted}
+        if not dry_run:
+            writer.commit()
+    finally:
+        writer.abort()
+    if not dry_run:
+        with tree.locked():
+            _note(tree, taken)
+    return [
+        Added(path, one.pointer, before.get(path), one.block.count, one.read)
+        for path, one in taken.items()
+    ]
+
+
+def take(
+    tree: WorkingTree, path: str, writer: Writer, cache: StatCache, *, rehash: bool = False
+) -> Taken:
+    """Put the bytes of a file or folder into a writer; only what the cache does not vouch for.
+
+    Raises UsageError for what no tree can hold, StorageError.
+    """
+    full = tree.root / path
+    with storage_errors(full, "read"):
+        is_folder = stat.S_ISDIR(full.lstat().st_mode)
+    looked = tree.clock()
+    held = cache.held.get(path)
+    if not rehash and held is not None and (held.pointer.kind == "tree") == is_folder:
+        found = _take_changes(tree, path, writer, cache, looked)
+        if found is not None:
+            return found
+    if not is_folder:
+        return _take_file(tree, path, writer, looked)
+    names, repositories = files_below(tree, path)
+    _refuse_members(full, repositories)
+    members = writer.put_members(full, list(_with_modes(full, names)))
+    return _taken_folder(path, writer, {}, {}, members, looked)
+
+
+def _take_file(tree: WorkingTree, path: str, writer: Writer, looked: int) -> Taken:
+    full = tree.root / path
+    with storage_errors(full, "read"):
+        mode = statcache.mode_of(full.lstat())
+    if mode not in (statcache.REGULAR, statcache.EXECUTABLE):
+        raise UsageError(f"cannot store {path}: it is no regular file")
+    (member,) = writer.put_members(full.parent, [(full.name, mode)])
+    entry = member.entry
+    extra = {_MODE: "100755"} if entry.mode == statcache.EXECUTABLE else {}
+    pointer = Pointer(entry.digest, "blob", entry.size, extra)
+    packed = packed_stat(member.stat, looked, looked)
+    block = Block.of([(os.fsencode(path), entry.mode, entry.digest.raw, packed)])
+    return Taken(pointer, block, 1)
+
+
+def _take_changes(
+    tree: WorkingTree, path: str, writer: Writer, cache: StatCache, looked: int
+) -> Taken | None:
+    """Only what differs from the held state; None where that state cannot be built upon."""
+    held = cache.held[path]
+    local = compare(tree, cache, [path])[path]
+    if held.pointer.kind == "blob":
+        if local.is_clean and writer.has(held.pointer.digest):
+            return Taken(held.pointer, cache.block(path), 0)
+        return None
+    try:
+        base = tree.store.read_tree(held.pointer.digest)
+    except (MissingBytes, CorruptData):
+        return None
+    full, view = tree.root / path, _view(tree, path)
+    _refuse_members(full, local.repositories)
+    unsure = [one.path for one in base.entries if not writer.has(one.digest)]
+    if local.is_clean and not unsure:
+        return Taken(held.pointer, cache.block(path), 0)
+    gone = set(local.deleted)
+    lost = [one for one in unsure if one not in gone and (view is None or view.match(one))]
+    names = sorted({*local.changed, *local.added, *lost}, key=os.fsencode)
+    members = writer.put_members(full, list(_with_modes(full, names)))
+    kept = {one.path: one for one in base.entries if one.path not in gone}
+    newest = tree.cache()
+    stats = {one.path[len(path) + 1 :]: one.stat for one in newest.entries(path)}
+    return _taken_folder(path, writer, kept, stats, members, looked)
+
+
+def _taken_folder(
+    path: str,
+    writer: Writer,
+    kept: dict[str, TreeEntry],
+    stats: dict[str, bytes],
+    members: Sequence[Member],
+    looked: int,
+) -> Taken:
+    """The tree of the entries that are ``kept`` and of new members, and the block of those here.
+
+    What is kept without a stat is not in the working tree: a view leaves it out.
+    """
+    from gitml.store.tree import Tree
+
+    for member in members:
+        kept[member.entry.path] = member.entry
+        stats[member.entry.path] = packed_stat(member.stat, looked, looked)
+    try:
+        made = Tree.of(kept.values())
+    except CorruptData as error:
+        raise UsageError(f"cannot store the folder {path}") from error
+    prefix = os.fsencode(path) + b"/"
+    block = Block.of(
+        (prefix + one.raw_path, one.mode, one.digest.raw, stats[one.path])
+        for one in made.entries
+        if one.path in stats
+    )
+    return Taken(Pointer(writer.put_tree(made), "tree", made.size), block, len(members))
+
+
+def _note(tree: WorkingTree, taken: Mapping[str, Taken]) -> None:
+    """Write pointers, ignore lines and the stat cache; the caller holds the lock."""
+    edits = Edits(tree.git)
+    views = {}
+    for path, one in taken.items():
+        _write_pointer(tree.root / (path + SUFFIX), one.pointer)
+        if (view := tree.views().get(path)) is not None:
+            views[path] = _widened(view, path, one.block)
+    tree.keep_views(views)
+    edits.attributes()
+    edits.ignore(taken)
+    edits.apply(staged=[path + SUFFIX for path in taken])
+    held = {path: (Held(path, one.pointer), one.block) for path, one in taken.items()}
+    tree.cache().saved(held)
+
+
+def _write_pointer(file: Path, pointer: Pointer) -> None:
+    data = pointer.encode()
+    with suppress(OSError):
+        if not file.is_symlink() and file.read_bytes() == data:
+            return
+    write_durably(file, data, mode=0o666)
+
+
+def _view(tree: WorkingTree, path: str) -> Globs | None:
+    view = tree.views().get(path)
+    return Globs.of(view) if view is not None else None
+
+
+def _widened(view: View, path: str, block: Block) -> View:
+    """A view that has what was just added, so that a checkout does not take it away again."""
+    globs = Globs.of(view)
+    names = (one.path[len(path) + 1 :] for one in block.rows())
+    new = [f"/{escaped(name)}" for name in names if not globs.match(name)]
+    return View((*view.include, *new), view.exclude) if view.include and new else view
+
+
+def _with_modes(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Names with the modes that a tree has for them; raises UsageError for what it cannot hold."""
+    for name in names:
+        path = folder / name
+        with storage_errors(path, "read"):
+            found = path.lstat()
+        mode = statcache.mode_of(found)
+        if not mode:
+            raise _not_storable(path, found.st_mode)
+        yield name, mode
+
+
+def _refuse_members(folder: Path, repositories: Sequence[str]) -> None:
+    """Raise UsageError for what lies in a folder and can be no data: pipes, repositories."""
+    if repositories:
+        inner = folder / repositories[0].rstrip("/")
+        raise UsageError(
+            f"{inner} is a git repository of its own, and no data of this one",
+            hint=f"`mv {shlex.quote(str(inner / '.git'))} …` makes it plain files, "
+            f"or a line in {folder.name}/.gitmlignore leaves it out",
+        )
+    pending = [str(folder)]
+    while pending:
+        where = pending.pop()
+        with storage_errors(Path(where), "read"), os.scandir(where) as listing:
+            for one in listing:
+                if one.is_dir(follow_symlinks=False):
+                    pending.append(one.path)
+                elif not one.is_file(follow_symlinks=False) and not one.is_symlink():
+                    raise _not_storable(Path(one.path), one.stat(follow_symlinks=False).st_mode)
+
+
+def _not_storable(path: Path, mode: int) -> UsageError:
+    kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
+    kind = kinds.get(stat.S_IFMT(mode), "a device")
+    return UsageError(
+        f"cannot store {path}: it is {kind}", hint=f"`rm {shlex.quote(str(path))}` or move it away"
+    )
+
+
+def _refuse(tree: WorkingTree, path: str, tracked: Sequence[Tracked]) -> None:
+    """Raise for a path that can be no data with a pointer of its own."""
+    shown = shlex.quote(path)
+    if not path:
+        raise UsageError("the whole repository cannot be data", hint="`gitml add FOLDER`")
+    try:
+        judge_relative_path(os.fsencode(path))
+    except CorruptData as error:
+        raise UsageError(f"{path!r} cannot be data: its name is not safe everywhere") from error
+    if path.endswith(SUFFIX):
+        data = path.removesuffix(SUFFIX)
+        raise UsageError(f"{path} is a pointer", hint=f"`gitml add {shlex.quote(data)}`")
+    full = tree.root / path
+    if full.is_symlink():
+        raise UsageError(
+            f"{path} is a symbolic link, and gitml stores what it finds, not where it leads",
+            hint=f"`cp -r --remove-destination $(readlink -f {shown}) {shown}` puts the data there",
+        )
+    known = {one.path: one for one in tracked}
+    if not full.exists():
+        hint = f"`gitml checkout {shown}` brings it" if path in known else None
+        raise NameNotFound(f"there is no data at {path}", hint=hint)
+    mode = full.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise _not_storable(full, mode)
+    _refuse_nesting(tree, path, known)
+    if (tree.root / (path + SUFFIX)).is_dir():
+        raise UsageError(
+            f"{path}{SUFFIX} is a folder, where the pointer has to be",
+            hint=f"`mv {shown}{SUFFIX} …` gives it another name",
+        )
+    listed = os.fsdecode(tree.git.run("ls-files", "-z", "--", path)).split("\0")[0]
+    if listed:
+        is_folder = stat.S_ISDIR(mode)
+        what = f"{path} is" if listed == path else f"{path} holds {listed}, which is"
+        raise UsageError(
+            f"{what} tracked by git already",
+            hint=f"`git rm --cached {'-r ' if is_folder else ''}{shown}` takes it out of git's "
+            "index, then add it again",
+        )
+
+
+def _refuse_nesting(tree: WorkingTree, path: str, known: Mapping[str, Tracked]) -> None:
+    """Raise for data within other data, around other data, or around gitml's own files."""
+    above = path.rpartition("/")[0]
+    while above:
+        if above in known:
+            raise UsageError(
+                f"{path} is inside {above}, which has a pointer already",
+                hint=f"`gitml add {shlex.quote(above)}` adds it with its folder",
+            )
+        above = above.rpartition("/")[0]
+    inner = next((one for one in known if one.startswith(f"{path}/")), None)
+    if inner is not None:
+        raise UsageError(
+            f"{inner} inside {path} has a pointer of its own",
+            hint=f"`gitml rm --keep {shlex.quote(inner)}` takes that pointer away",
+        )
+    full = Path(os.path.realpath(tree.root / path))
+    for place in (tree.git.common, tree.git.directory, tree.store.layout.root):
+        real = Path(os.path.realpath(place))
+        if full == real or full in real.parents or real in full.parents:
+            raise UsageError(f"{path} holds gitml's own files, or is one of them")
+
+
+def _refuse_twins(wanted: Sequence[str], tracked: Sequence[Tracked]) -> None:
+    """Raise for two pointers that some file systems would take for one."""
+    paths = sorted({*wanted, *(one.path for one in tracked)})
+    try:
+        judge_relative_paths(os.fsencode(path) for path in paths)
+    except CorruptData as error:
+        raise UsageError(
+            "there is other data of that name on some systems",
+            hint="give one of the two another name with `gitml mv`",
+        ) from error

@@ -1,0 +1,485 @@
+"""``gitml checkout``: data follows its pointers.
+
+Everything is planned before anything is changed: what has to be written, what left, what the user
+changed and has nowhere else. Then only what differs is written, each file whole and verified, and
+only what left is removed. So a checkout that was interrupted is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gitml.entities.ids import Digest
+from gitml.entities.pointer import SUFFIX, Pointer
+from gitml.errors import GitmlError, MissingBytes, NameNotFound, UsageError
+from gitml.frozen import Frozen
+from gitml.fs import storage_errors
+from gitml.workspace import statcache
+from gitml.workspace.globs import Globs, escaped
+from gitml.workspace.pointerfiles import Tracked
+from gitml.workspace.removal import Remover
+from gitml.workspace.statcache import Block, Held, StatCache, View, packed_stat
+from gitml.workspace.survey import Local, compare, files_below, hash_member
+from gitml.workspace.workingtree import WorkingTree
+
+if TYPE_CHECKING:
+    from gitml.store.tree import TreeEntry
+
+_NAMED = 5
+_Found = tuple[Digest | None, os.stat_result]
+
+
+class LocalChanges(GitmlError):
+    """Files that a command would overwrite or delete hold what the store does not."""
+
+
+@dataclass
+class Move:
+    """What a checkout does, or would do, with the data of one pointer; paths from the root.
+
+    ``written`` and ``removed`` are files, ``kept`` local changes that were not in the way, ``lost``
+    those that are gone for good, ``size`` the bytes written. ``view`` is the part that is checked
+    out, where it is not all. ``is_left`` tells that the pointer is gone.
+    """
+
+    path: str
+    written: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    size: int = 0
+    files: int = 0
+    view: View | None = None
+    is_left: bool = False
+
+
+@dataclass
+class _Plan:
+    move: Move
+    held: Held | None
+    write: list[TreeEntry] = field(default_factory=list)
+    remove: list[str] = field(default_factory=list)
+    clear: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    rows: list[tuple[bytes, int, bytes, bytes]] = field(default_factory=list)
+    changes_cache: bool = True
+
+
+class Wish(Frozen):
+    """What somebody wants checked out: the pointers' data, and of some only paths within."""
+
+    paths: tuple[str, ...]
+    within: dict[str, tuple[str, ...]]
+    explicit: bool
+
+
+def checkout(
+    tree: WorkingTree,
+    paths: Sequence[str] = (),
+    *,
+    view: View | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+) -> list[Move]:
+    """Make data follow the pointers: all of them, or those that the paths name.
+
+    A path is data, its pointer, a folder above, or a path within data. ``view`` says which files of
+    folders are wanted from now on; without it that stays as it was. Local changes that are not in
+    the store are kept where they are not in the way, else refused with LocalChanges; ``force``
+    throws them away. Raises MissingBytes before anything is changed, NameNotFound, UsageError.
+    """
+    with tree.locked():
+        tracked = {one.path: one for one in tree.pointers()}
+        cache = tree.cache()
+        wish = _wish(tree, paths, tracked, cache)
+        views = tree.views()
+        wanted = _views(views, wish, tracked, view)
+        plans = list(_plans(tree, wish, tracked, cache, {**views, **wanted}, force=force))
+        _refuse_losses(plans)
+        _refuse_missing(tree, plans)
+        if not dry_run:
+            tree.keep_views(wanted)
+            _carry_out(tree, plans)
+    return [one.move for one in plans]
+
+
+def _wish(
+    tree: WorkingTree, paths: Sequence[str], tracked: dict[str, Tracked], cache: StatCache
+) -> Wish:
+    known = sorted({*tracked, *cache.held})
+    if not paths:
+        return Wish(tuple(known), {}, False)
+    chosen: set[str] = set()
+    within: dict[str, list[str]] = {}
+    for given in paths:
+        path = given.removesuffix(SUFFIX) if given.endswith(SUFFIX) else given
+        below = [one for one in known if not path or one == path or one.startswith(f"{path}/")]
+        owner = next((one for one in known if path.startswith(f"{one}/")), None)
+        if not below and owner is None:
+            raise _unknown_path(tree, given, known)
+        chosen.update(below)
+        if owner is not None and not below:
+            chosen.add(owner)
+            within.setdefault(owner, []).append(path)
+    whole = {one for one in chosen if one not in within}
+    return Wish(
+        tuple(sorted(chosen)), {k: tuple(v) for k, v in within.items() if k not in whole}, True
+    )
+
+
+def _unknown_path(tree: WorkingTree, given: str, known: Sequence[str]) -> GitmlError:
+    """What to say of a path at which there is no data: it may be meant for ``git switch``."""
+    if (
+        given
+        and tree.git.process(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{given}^{{commit}}"
+        ).returncode
+        == 0
+    ):
+        return UsageError(
+            f"{given} is a revision of git's, and gitml checkout moves data only",
+            hint=f"`git switch {shlex.quote(given)} && gitml checkout`",
+        )
+    if (tree.root / given).exists():
+        return NameNotFound(
+            f"{given} has no pointer", hint=f"`gitml add {shlex.quote(given)}` gives it one"
+        )
+    return NameNotFound.among("data", given, known)
+
+
+def _views(
+    views: dict[str, View], wish: Wish, tracked: dict[str, Tracked], view: View | None
+) -> dict[str, View | None]:
+    """The views that change: what was asked for, and wider ones where a path was named."""
+    changes: dict[str, View | None] = {}
+    if view is not None:
+        whole = not view.exclude and set(view.include) <= {"*", "**"}
+        for path in wish.paths:
+            one = tracked.get(path)
+            if one is not None and one.pointer is not None and one.pointer.kind == "tree":
+                changes[path] = None if whole else view
+    for path, inner in wish.within.items():
+        before = views.get(path)
+        if before is None or view is not None:
+            continue
+        new = [f"/{escaped(one[len(path) + 1 :])}" for one in inner]
+        missing = [one for one in new if one not in before.include]
+        if before.include and missing:
+            changes[path] = View((*before.include, *missing), before.exclude)
+    return changes
+
+
+def _plans(
+    tree: WorkingTree,
+    wish: Wish,
+    tracked: dict[str, Tracked],
+    cache: StatCache,
+    views: dict[str, View | None],
+    *,
+    force: bool,
+) -> Iterator[_Plan]:
+    """A plan for each pointer that is wished for and for each that is gone."""
+    looked = tree.clock()
+    locals_ = compare(tree, cache, wish.paths, locked=True)
+    cache = tree.cache()
+    gone = [path for path in wish.paths if path not in tracked]
+    staged = set(os.fsdecode(tree.git.run("ls-files", "-z")).split("\0")) if gone else set()
+    for path in wish.paths:
+        refuse_links_above(tree, path)
+        if path in tracked:
+            pointer = tracked[path].read()
+            local = locals_.get(path) or Local(None, os.path.lexists(tree.root / path))
+            maker = _Planner(
+                tree, cache, path, pointer, local, views.get(path), wish, force, looked
+            )
+            yield maker.plan()
+        elif path + SUFFIX not in staged:
+            yield _leave(tree, cache, locals_[path], staged, force=force)
+
+
+@dataclass
+class _Planner:
+    """Plans the checkout of one pointer's data; all paths are from the root."""
+
+    tree: WorkingTree
+    cache: StatCache
+    path: str
+    pointer: Pointer
+    local: Local
+    view: View | None
+    wish: Wish
+    force: bool
+    looked: int
+
+    def plan(self) -> _Plan:
+        """What is to be done."""
+        held, path = self.local.held, self.path
+        plan = _Plan(Move(path, view=self.view), Held(path, self.pointer))
+        within = self.wish.within.get(path)
+        same = held is not None and held.pointer.encode() == self.pointer.encode()
+        if within is not None and not same:
+            raise UsageError(
+                f"{path} is not checked out as its pointer says, so no part of it can be",
+                hint=f"`gitml checkout {shlex.quote(path)} --include …` gets a part of it",
+            )
+        if same and self.local.is_clean and self._has_view():
+            plan.move.files = held.count if held else 0
+            plan.changes_cache = False
+            return plan
+        self._compare(plan, self._target(), within)
+        plan.move.files = len(plan.rows) + len(plan.write)
+        return plan
+
+    def _has_view(self) -> bool:
+        return self.tree.views().get(self.path) == self.view and self.local.exists
+
+    def _target(self) -> dict[str, TreeEntry]:
+        """The entries that have to be there, by path."""
+        from gitml.store.tree import EXECUTABLE, REGULAR, TreeEntry
+
+        pointer = self.pointer
+        if pointer.kind == "blob":
+            mode = EXECUTABLE if pointer.extra.get("mode") == "100755" else REGULAR
+            return {self.path: TreeEntry(self.path, mode, pointer.size, pointer.digest)}
+        entries = self.tree.store.read_tree(pointer.digest).entries
+        globs = Globs.of(self.view) if self.view is not None else None
+        prefix = self.path + "/"
+        return {
+            prefix + path: TreeEntry(prefix + path, mode, size, digest)
+            for path, mode, size, digest in entries
+            if globs is None or globs.match(path)
+        }
+
+    def _compare(
+        self, plan: _Plan, target: dict[str, TreeEntry], within: tuple[str, ...] | None
+    ) -> None:
+        have = {one.path: one for one in self.cache.entries(self.path)}
+        changed = {self._full(path): digest for path, digest in self.local.changed.items()}
+        missing = {self._full(path) for path in self.local.deleted}
+        others = self._others()
+        root = self.tree.root
+        for path, entry in target.items():
+            old = have.get(path)
+            same = old is not None and old.id == entry.digest.raw[:20] and old.mode == entry.mode
+            if within is not None and not _is_within(path, within):
+                self._leave_as_is(plan, path, old)
+            elif path in changed:
+                self._replace_local(plan, entry, hash_member(root / path), same=same)
+            elif path in others:
+                self._replace_local(plan, entry, others[path], same=same)
+            elif same and path not in missing and old is not None:
+                plan.rows.append((entry.raw_path, entry.mode, entry.digest.raw, old.stat))
+            else:
+                self._write(plan, entry)
+        for path in have:
+            if path not in target and path not in missing and within is None:
+                self._remove(plan, path, changed)
+        self._make_way(plan, target, others)
+
+    def _others(self) -> dict[str, _Found]:
+        """Files of which the cache knows nothing, hashed: only those are."""
+        root, local = self.tree.root, self.local
+        full = root / self.path
+        is_folder = full.is_dir() and not full.is_symlink()
+        if is_folder and (local.held is None or self.pointer.kind == "blob"):
+            names = files_below(self.tree, self.path)[0]
+            found = [f"{self.path}/{name}" for name in names]
+            known = {one.path for one in self.cache.entries(self.path)}
+            found = [one for one in found if one not in known]
+        elif local.held is None and local.exists:
+            found = [self.path]
+        else:
+            found = [self._full(name) for name in local.added]
+        return {path: hash_member(root / path) for path in found}
+
+    def _full(self, name: str) -> str:
+        return f"{self.path}/{name}" if name else self.path
+
+    def _leave_as_is(self, plan: _Plan, path: str, old: statcache.Entry | None) -> None:
+        if old is not None:
+            plan.rows.append((os.fsencode(path), old.mode, old.id, old.stat))
+
+    def _write(self, plan: _Plan, entry: TreeEntry) -> None:
+        plan.write.append(entry)
+        plan.move.written.append(entry.path)
+        plan.move.size += entry.size
+
+    def _replace_local(self, plan: _Plan, entry: TreeEntry, found: _Found, *, same: bool) -> None:
+        """A file that is not what the cache says stands where an entry has to be."""
+        digest, status = found
+        if digest == entry.digest and statcache.mode_of(status) == entry.mode:
+            packed = packed_stat(status, self.looked, self.looked)
+            plan.rows.append((entry.raw_path, entry.mode, entry.digest.raw, packed))
+        elif digest is not None and self.tree.store.has(digest):
+            self._write(plan, entry)
+        elif self.force:
+            plan.move.lost.append(entry.path)
+            self._write(plan, entry)
+        elif same and not self.wish.explicit:
+            plan.move.kept.append(entry.path)
+            plan.rows.append((entry.raw_path, entry.mode, entry.digest.raw, statcache.HOT))
+        else:
+            plan.refused.append(entry.path)
+
+    def _remove(self, plan: _Plan, path: str, changed: dict[str, Digest | None]) -> None:
+        """A file that was checked out has no place any more."""
+        if path in changed:
+            digest = changed[path]
+            if digest is None or not self.tree.store.has(digest):
+                if not self.force:
+                    plan.refused.append(path)
+                    return
+                plan.move.lost.append(path)
+        plan.remove.append(path)
+        plan.move.removed.append(path)
+
+    def _make_way(
+        self, plan: _Plan, target: dict[str, TreeEntry], others: dict[str, _Found]
+    ) -> None:
+        """Clear what stands where a folder or a file has to come and is of the other kind."""
+        folders = {folder for path in target for folder in _above(path, self.path)}
+        going = set(plan.remove)
+        for path, (digest, _) in others.items():
+            if path in target:
+                continue
+            blocks = path in folders or any(one in target for one in _above(path, ""))
+            if not blocks:
+                continue
+            if digest is None or not self.tree.store.has(digest):
+                if not self.force:
+                    plan.refused.append(path)
+                    continue
+                plan.move.lost.append(path)
+            plan.clear.append(path)
+            plan.move.removed.append(path)
+        first = {
+            path
+            for path in going
+            if path in folders or any(one in target for one in _above(path, ""))
+        }
+        plan.clear += sorted(first)
+        plan.remove = [path for path in plan.remove if path not in first]
+
+
+def _leave(
+    tree: WorkingTree, cache: StatCache, local: Local, staged: set[str], *, force: bool
+) -> _Plan:
+    """The plan for data whose pointer is gone: what was checked out goes, what is new stays."""
+    assert local.held is not None  # noqa: S101 - only held data can be left
+    path = local.held.path
+    plan = _Plan(Move(path, is_left=True), None)
+    if path in staged or any(one.startswith(f"{path}/") for one in staged):
+        return plan
+    absent = set(local.deleted)
+    for entry in cache.entries(path):
+        name = entry.path[len(path) + 1 :]
+        if name in absent:
+            continue
+        if name in local.changed:
+            digest = local.changed[name]
+            if digest is None or not tree.store.has(digest):
+                if not force:
+                    plan.refused.append(entry.path)
+                    continue
+                plan.move.lost.append(entry.path)
+        plan.remove.append(entry.path)
+        plan.move.removed.append(entry.path)
+    return plan
+
+
+def _above(path: str, stop: str) -> Iterator[str]:
+    """The folders above a path, down to but without those above ``stop``."""
+    folder = path.rpartition("/")[0]
+    while folder and len(folder) >= len(stop):
+        yield folder
+        folder = folder.rpartition("/")[0]
+
+
+def _is_within(path: str, within: Iterable[str]) -> bool:
+    return any(path == one or path.startswith(f"{one}/") for one in within)
+
+
+def refuse_links_above(tree: WorkingTree, path: str) -> None:
+    """Raise UsageError where a folder above data is a link: writes would land elsewhere."""
+    for folder in _above(path, ""):
+        if (tree.root / folder).is_symlink():
+            raise UsageError(
+                f"{folder} is a symbolic link, and nothing is written through one",
+                hint=f"`rm {shlex.quote(folder)}`, then run the same command again",
+            )
+
+
+def _refuse_losses(plans: Sequence[_Plan]) -> None:
+    refused = [path for plan in plans for path in plan.refused]
+    if not refused:
+        return
+    names = ", ".join(refused[:_NAMED])
+    more = f" and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
+    paths = " ".join(shlex.quote(one.move.path) for one in plans if one.refused)
+    raise LocalChanges(
+        f"these have changes that are nowhere else: {names}{more}",
+        hint=f"`gitml add {paths}` keeps them, `gitml checkout --force {paths}` throws them away",
+    )
+
+
+def _refuse_missing(tree: WorkingTree, plans: Sequence[_Plan]) -> None:
+    """Raise MissingBytes unless everything that has to be written is in the store."""
+    has = tree.store.has
+    absent = [one for plan in plans for one in plan.write if not has(one.digest)]
+    if not absent:
+        return
+    more = f" and of {len(absent) - 1} more" if len(absent) > 1 else ""
+    raise MissingBytes(
+        f"the bytes of {absent[0].path}{more} are not in this store; nothing was changed",
+        hint="`gitml pull` brings what a remote has",
+    )
+
+
+def _carry_out(tree: WorkingTree, plans: Sequence[_Plan]) -> None:
+    """Clear the way, write, remove, note: in this order, and nothing is removed before its turn."""
+    changes: dict[str, tuple[Held, Block] | None] = {}
+    looked = tree.clock()
+    with Remover(tree.root) as remover:
+        for plan in plans:
+            for path in plan.clear:
+                remover.remove(path)
+            remover.prune(plan.clear, stop="")
+    for plan in plans:
+        _judge_links(tree, plan)
+    entries = [one for plan in plans for one in plan.write]
+    stats = tree.store.restore(tree.root, entries) if entries else []
+    written = iter(zip(entries, stats, strict=True))
+    for plan in plans:
+        for _ in plan.write:
+            entry, found = next(written)
+            packed = packed_stat(found, looked, None)
+            plan.rows.append((entry.raw_path, entry.mode, entry.digest.raw, packed))
+        if plan.changes_cache:
+            path = plan.move.path
+            held = plan.held
+            changes[path] = (held, Block.of(plan.rows)) if held is not None else None
+            if held is not None and held.pointer.kind == "tree" and not plan.rows:
+                with storage_errors(tree.root / path):
+                    (tree.root / path).mkdir(parents=True, exist_ok=True)
+    with Remover(tree.root) as remover:
+        for plan in plans:
+            for path in plan.remove:
+                remover.remove(path)
+            keep = plan.move.path if plan.held is not None else ""
+            remover.prune(plan.remove, stop=keep)
+    if changes:
+        tree.cache().saved(changes)
+
+
+def _judge_links(tree: WorkingTree, plan: _Plan) -> None:
+    """Raise CorruptData for a link that would lead out of its own tree, if not of the root."""
+    from gitml.store.tree import SYMLINK, judge_link_target
+
+    for entry in plan.write:
+        if entry.mode == SYMLINK:
+            inside = entry.path[len(plan.move.path) + 1 :]
+            judge_link_target(inside, tree.store.read(entry.digest))

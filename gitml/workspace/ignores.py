@@ -1,0 +1,166 @@
+"""The lines in ``.gitignore`` that keep data out of git, and the one in ``.gitattributes``.
+
+A line stands in the ``.gitignore`` beside the data, anchored, and only where no other line of the
+project ignores the data already. The lines of gitml are sorted where they stand together.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gitml.errors import UsageError
+from gitml.fs import storage_errors, write_durably
+from gitml.git.process import Git
+from gitml.git.staging import stage
+
+ATTRIBUTES = b"*.gitml -text merge=gitml diff=gitml"
+_GLOB = re.compile(rb"[\\*?\[]")
+_ATTRIBUTED = re.compile(rb"(?m)^[ \t]*\*\.gitml[ \t]")
+
+
+def line_for(path: str) -> bytes:
+    """The line that ignores exactly the file or folder of this path, in the file beside it."""
+    name = os.fsencode(path.rpartition("/")[2])
+    line = _GLOB.sub(rb"\\\g<0>", name)
+    # No line can hold a line break, and git drops blanks and carriage returns at the end of one.
+    line = line.replace(b"\n", b"?")
+    if line.endswith(b"\r"):
+        line = line[:-1] + b"?"
+    stripped = line.rstrip(b" \t")
+    blanks = line[len(stripped) :]
+    return b"/" + stripped + b"".join(b"\\" + bytes([one]) for one in blanks)
+
+
+def with_line(text: bytes, line: bytes) -> bytes:
+    """The text of a ``.gitignore`` with a line, sorted into the lines of its kind at the end."""
+    end = b"\r\n" if b"\r\n" in text else b"\n"
+    lines = text.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n") if text else []
+    if line in lines:
+        return text
+    start = len(lines)
+    while start and lines[start - 1].startswith(b"/"):
+        start -= 1
+    at = next((n for n in range(start, len(lines)) if lines[n] > line), len(lines))
+    lines.insert(at, line)
+    return end.join(lines) + end
+
+
+def without_line(text: bytes, line: bytes) -> bytes:
+    """The text of a ``.gitignore`` without a line, wherever it stands."""
+    kept = [one for one in text.splitlines(keepends=True) if one.rstrip(b"\r\n") != line]
+    return b"".join(kept)
+
+
+@dataclass
+class Edits:
+    """Changes of ``.gitignore`` and ``.gitattributes``, collected and then made and staged at once.
+
+    A file in which the user has changes of their own that are not staged keeps them unstaged: only
+    our lines enter the index.
+    """
+
+    git: Git
+    _lines: dict[str, list[tuple[bytes, bool]]] = field(default_factory=dict)
+
+    def ignore(self, paths: Iterable[str]) -> None:
+        """Have git ignore data, where it does not by a line that everybody has."""
+        wanted = list(paths)
+        ignored = _ignored_by_project(self.git, wanted)
+        for path in wanted:
+            if path not in ignored:
+                self._lines.setdefault(_beside(path), []).append((line_for(path), True))
+
+    def unignore(self, paths: Iterable[str]) -> None:
+        """Take the lines of data out again."""
+        for path in paths:
+            self._lines.setdefault(_beside(path), []).append((line_for(path), False))
+
+    def attributes(self) -> None:
+        """Have git treat pointers as such: no change of line ends, our merge and diff."""
+        self._lines.setdefault(".gitattributes", []).append((ATTRIBUTES, True))
+
+    def apply(self, staged: Iterable[str] = (), removed: Iterable[str] = ()) -> None:
+        """Write the files; stage them together with the ``staged`` and the ``removed``."""
+        files, contents, gone = set(staged), dict[str, bytes](), set(removed)
+        for name, lines in self._lines.items():
+            before = self._read(name)
+            after = _edited(name, before, lines)
+            if after == before:
+                continue
+            own_changes = self._has_changes(name)
+            path = self.git.work_tree() / name
+            if after:
+                write_durably(path, after, mode=0o666)
+            else:
+                with storage_errors(path):
+                    path.unlink()
+            if not own_changes:
+                (files if after else gone).add(name)
+            elif staged_text := _edited(name, self._in_index(name), lines):
+                contents[name] = staged_text
+            else:
+                gone.add(name)
+        stage(self.git, files, contents=contents, removed=gone)
+
+    def _read(self, name: str) -> bytes:
+        path = self.git.work_tree() / name
+        if path.is_symlink():
+            raise UsageError(
+                f"{name} is a symbolic link, and git does not follow it",
+                hint=f"`rm {name}`, then write a file in its place",
+            )
+        try:
+            with storage_errors(path, "read"):
+                return path.read_bytes()
+        except Exception as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return b""
+            raise
+
+    def _has_changes(self, name: str) -> bool:
+        """Whether a file differs from what is staged of it; an untracked one counts as staged."""
+        if not self.git.run("ls-files", "-z", "--", name):
+            return False
+        done = self.git.process("diff-files", "--quiet", "--no-ext-diff", "--", name)
+        return done.returncode != 0 and bool(self.git.run("diff", "--name-only", "--", name))
+
+    def _in_index(self, name: str) -> bytes:
+        return self.git.run("cat-file", "blob", f":{name}", accept=(0, 128))
+
+
+def _beside(path: str) -> str:
+    folder = path.rpartition("/")[0]
+    return f"{folder}/.gitignore" if folder else ".gitignore"
+
+
+def _edited(name: str, text: bytes, lines: Iterable[tuple[bytes, bool]]) -> bytes:
+    for line, wanted in lines:
+        if name == ".gitattributes":
+            if not _ATTRIBUTED.search(text):
+                gap = b"" if not text or text.endswith(b"\n") else b"\n"
+                text += gap + line + b"\n"
+        else:
+            text = with_line(text, line) if wanted else without_line(text, line)
+    return text
+
+
+def _ignored_by_project(git: Git, paths: Iterable[str]) -> set[str]:
+    """Those of the paths that a ``.gitignore`` of the project ignores already."""
+    # check-ignore refuses to be told that paths are literal; behind `./` nothing in them is magic.
+    names = b"".join(b"./" + os.fsencode(path) + b"\0" for path in paths)
+    if not names:
+        return set()
+    flags = ["--stdin", "-z", "--verbose", "--no-index"]
+    env = {"GIT_LITERAL_PATHSPECS": "0"}
+    answer = git.run("check-ignore", *flags, stdin=names, env=env, accept=(0, 1, 128))
+    fields = os.fsdecode(answer).split("\0")
+    found = set()
+    for at in range(0, len(fields) - 3, 4):
+        source, _, pattern, path = fields[at : at + 4]
+        shared = source.rpartition("/")[2] == ".gitignore" and not source.startswith(("/", ".git/"))
+        if shared and not pattern.startswith("!"):
+            found.add(path.removeprefix("./"))
+    return found

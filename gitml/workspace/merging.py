@@ -1,0 +1,157 @@
+"""Merging pointers, and showing what one says: what git calls where it merges and compares them.
+
+Two people who change different files of one folder have no conflict: the trees behind the two
+pointers are merged file by file, as git merges trees. Without our settings git merges the lines of
+a pointer, which is a conflict then, and never a wrong one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gitml.entities.pointer import Pointer
+from gitml.errors import CorruptData, GitmlError, MissingBytes
+from gitml.frozen import Frozen
+from gitml.git.process import Git
+
+if TYPE_CHECKING:
+    from gitml.store.store import Store
+    from gitml.store.tree import Tree, TreeEntry
+
+_SETTINGS = {
+    # The command comes first: a driver with a name and no command makes git give up.
+    "merge.gitml.driver": (
+        "gitml merge-driver %O %A %B %P || { test $? = 1 && exit 1; "
+        "git merge-file -L ours -L base -L theirs %A %O %B; }"
+    ),
+    "merge.gitml.name": "gitml: the files behind two pointers",
+    "diff.gitml.textconv": 'f() { gitml textconv "$1" 2>/dev/null || cat "$1"; }; f',
+}
+"""What git is told. Where gitml is not installed any more, both fall back to the plain lines."""
+
+_LISTED = 100_000
+"""Files of a folder that are listed for ``git diff``; beyond, the pointer has to do."""
+
+
+def install_drivers(git: Git) -> bool:
+    """Have this clone's git merge and show pointers by gitml; whether anything had to be set."""
+    missing = {key: value for key, value in _SETTINGS.items() if git.config(key) != value}
+    for key, value in missing.items():
+        git.set_config(key, value)
+    return bool(missing)
+
+
+class Merged(Frozen):
+    """The outcome of a merge: the bytes of the pointer, and what is in conflict, for people.
+
+    With conflicts the bytes have conflict markers, as a merge of lines would leave them.
+    """
+
+    data: bytes
+    conflicts: tuple[str, ...] = ()
+
+
+def merge(store: Store, base: bytes, ours: bytes, theirs: bytes, path: str) -> Merged:
+    """The pointer at ``path`` after a merge of two sides that come from ``base``.
+
+    ``base`` is empty where both sides added it. New trees are in the store when this returns.
+    """
+    if ours == theirs or base == theirs:
+        return Merged(ours)
+    if base == ours:
+        return Merged(theirs)
+    try:
+        our = Pointer.decode(ours, path)
+        their = Pointer.decode(theirs, path)
+        old = Pointer.decode(base, path) if base else None
+    except CorruptData as error:
+        return _conflict(ours, theirs, (error.message,))
+    if (our.digest, our.kind) == (their.digest, their.kind):
+        return Merged(ours)
+    if our.kind != their.kind:
+        return _conflict(ours, theirs, (f"{path}: a file on one side, a folder on the other",))
+    if our.kind == "blob" or (old is not None and old.kind == "blob"):
+        return _conflict(ours, theirs, (f"{path}: both sides changed the bytes",))
+    try:
+        return _merge_trees(store, old, our, their, path)
+    except MissingBytes as error:
+        return _conflict(ours, theirs, (f"{path}: {error.message}; `gitml pull` brings it",))
+    except GitmlError as error:
+        return _conflict(ours, theirs, (f"{path}: {error.message}", *error.causes()))
+
+
+def _merge_trees(
+    store: Store, old: Pointer | None, our: Pointer, their: Pointer, path: str
+) -> Merged:
+    from gitml.store.tree import Tree
+
+    base = store.read_tree(old.digest) if old is not None else Tree.of([])
+    ours, theirs = store.read_tree(our.digest), store.read_tree(their.digest)
+    mine, yours = changes(base, ours), changes(base, theirs)
+    clashes = sorted(name for name, entry in yours.items() if name in mine and mine[name] != entry)
+    if clashes:
+        told = tuple(f"{path}: both sides changed {name} in another way" for name in clashes)
+        return _conflict(our.encode(), their.encode(), told)
+    entries = {one.path: one for one in ours.entries}
+    for name, entry in yours.items():
+        if entry is None:
+            entries.pop(name, None)
+        else:
+            entries[name] = entry
+    merged = Tree.of(entries.values())
+    with store.writer() as writer:
+        digest = writer.put_tree(merged)
+    return Merged(Pointer(digest, "tree", merged.size, {**their.extra, **our.extra}).encode())
+
+
+def changes(old: Tree, new: Tree) -> dict[str, TreeEntry | None]:
+    """What one has to put at which path of ``old`` to have ``new``; None takes the path away."""
+    from gitml.store.tree import diff_trees
+
+    found = diff_trees(old, new)
+    put: dict[str, TreeEntry | None] = {one.path: None for one in found.removed}
+    put |= {before.path: None for before, _ in found.renamed}
+    put |= {one.path: one for one in found.added}
+    put |= {after.path: after for _, after in (*found.changed, *found.renamed)}
+    return put
+
+
+def _conflict(ours: bytes, theirs: bytes, conflicts: tuple[str, ...]) -> Merged:
+    """Both sides with markers; lines that they share at the start and the end stand once."""
+    left, right = _lines(ours), _lines(theirs)
+    start = 0
+    while start < min(len(left), len(right)) and left[start] == right[start]:
+        start += 1
+    end = 0
+    while end < min(len(left), len(right)) - start and left[-1 - end] == right[-1 - end]:
+        end += 1
+    lines = [
+        *left[:start],
+        b"<<<<<<< ours\n",
+        *left[start : len(left) - end],
+        b"=======\n",
+        *right[start : len(right) - end],
+        b">>>>>>> theirs\n",
+        *left[len(left) - end :],
+    ]
+    return Merged(b"".join(lines), conflicts)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return [line + b"\n" for line in data.removesuffix(b"\n").split(b"\n")] if data else []
+
+
+def described(store: Store, data: bytes) -> Iterator[str]:
+    """A pointer for people who compare two of them: its lines, and the files of a folder."""
+    yield from data.decode("utf-8", "replace").splitlines()
+    try:
+        pointer = Pointer.decode(data, "the pointer")
+        if pointer.kind == "blob" or store.info(pointer.digest).entries > _LISTED:
+            return
+        tree = store.read_tree(pointer.digest)
+    except GitmlError:
+        return
+    yield ""
+    for one in tree.entries:
+        yield f"{one.mode:06o} {one.digest.short} {one.size:>12} {one.path}"

@@ -1,0 +1,162 @@
+"""A working tree with data in it: its root, its pointers, its stat cache, its lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitml.errors import Locked, UsageError
+from gitml.frozen import Frozen
+from gitml.fs import make_directories, storage_errors, write_durably
+from gitml.git.process import Git
+from gitml.git.scan import PrivateIndex
+from gitml.workspace import pointerfiles, statcache
+from gitml.workspace.pointerfiles import Tracked
+from gitml.workspace.statcache import StatCache, View
+
+if TYPE_CHECKING:
+    from gitml.store.store import Store
+
+_PATIENCE = 600.0
+"""Seconds to wait for another command that moves data in this working tree."""
+
+
+class WorkingTree(Frozen):
+    """One working tree of a repository; each linked one has its own cache and its own views.
+
+    ``open_store`` gives the store, and is called when bytes are needed.
+    """
+
+    git: Git
+    open_store: Callable[[], Store]
+
+    @property
+    def root(self) -> Path:
+        """The top of the working tree; raises NoRepository where there is none."""
+        return self.git.work_tree()
+
+    @cached_property
+    def store(self) -> Store:
+        """The bytes."""
+        return self.open_store()
+
+    @property
+    def folder(self) -> Path:
+        """The private git directory of the stat cache."""
+        return self.git.directory / "gitml" / "stat"
+
+    @cached_property
+    def index(self) -> PrivateIndex:
+        """What compares the stat cache with the file system."""
+        statcache.prepare(self.folder)
+        return PrivateIndex(self.folder, self.root)
+
+    def cache(self) -> StatCache:
+        """The stat cache as it is now."""
+        return StatCache.read(self.folder / "index")
+
+    def clock(self) -> int:
+        """The time now, for the stat cache."""
+        statcache.prepare(self.folder)
+        return statcache.clock(self.folder)
+
+    def pointers(self) -> list[Tracked]:
+        """Every pointer, sorted by path."""
+        return pointerfiles.find(self.git)
+
+    @contextmanager
+    def locked(self, *, wait: bool = True) -> Iterator[None]:
+        """Be the only command that moves data here; raises Locked when that does not come about.
+
+        The system lets go of the lock when the process ends, however it does.
+        """
+        statcache.prepare(self.folder)
+        path = self.folder / "lock"
+        with storage_errors(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            _acquire(descriptor, _PATIENCE if wait else 0.0)
+            _sweep(self.folder)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def views(self) -> dict[str, View]:
+        """Which folders are checked out in part, and which part, by path."""
+        if not self._views.exists():
+            return {}
+        import json
+
+        try:
+            document = json.loads(self._views.read_bytes())
+            return {
+                path: View(tuple(one["include"]), tuple(one["exclude"]))
+                for path, one in document["views"].items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def keep_views(self, changes: Mapping[str, View | None]) -> None:
+        """Remember that some folders are checked out in part, or as a whole again (None)."""
+        before = self.views()
+        views = {path: view for path, view in {**before, **changes}.items() if view is not None}
+        if views == before:
+            return
+        import json
+
+        documents = {
+            path: {"include": view.include, "exclude": view.exclude}
+            for path, view in sorted(views.items())
+        }
+        make_directories(self._views.parent)
+        text = json.dumps({"format": 1, "views": documents}, indent=2)
+        write_durably(self._views, text.encode() + b"\n")
+
+    @property
+    def _views(self) -> Path:
+        return self.git.directory / "gitml" / "views.json"
+
+    def relative(self, given: Path) -> str:
+        """A path as people give it, from the root; raises UsageError where it lies outside.
+
+        The folders above are resolved, the last name is not: it may be a link that is meant.
+        """
+        parent = Path(os.path.realpath(given.parent if given.name else given))
+        name = given.name if given.name not in ("", "..") else ""
+        if given.name == "..":
+            parent = Path(os.path.realpath(given))
+        root = Path(os.path.realpath(self.root))
+        full = parent / name if name else parent
+        if full != root and root not in full.parents:
+            raise UsageError(f"{given} is outside of the repository at {self.root}")
+        return "" if full == root else full.relative_to(root).as_posix()
+
+
+def _acquire(descriptor: int, patience: float) -> None:
+    until = time.monotonic() + patience
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if time.monotonic() >= until:
+            raise Locked(
+                "another gitml moves data in this working tree",
+                hint="wait for it to end; `ps -C gitml` shows it",
+            )
+        time.sleep(0.05)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed commands left here; whoever holds the lock is alone."""
+    with os.scandir(folder) as found:
+        stale = [one.path for one in found if one.name.startswith(("index-", "clock-"))]
+    for path in stale:
+        with suppress(OSError):
+            if time.time() - Path(path).stat().st_ctime > 60 or "index-" in path:
+                Path(path).unlink()

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gitml.entities.pointer import Pointer
+from gitml.errors import GitmlError, NameNotFound, UsageError
+from gitml.store.digest import hash_bytes
+from gitml.workspace.statcache import StatCache
+from tests.workspace.conftest import Clone
+
+
+def pointer(clone: Clone, path: str) -> Pointer:
+    return Pointer.decode((clone.path / f"{path}.gitml").read_bytes(), path)
+
+
+def test_a_file_gets_a_pointer_a_line_and_a_place_in_the_index(clone: Clone) -> None:
+    clone.write("data/raw.csv", "a,b\n1,2\n")
+    (added,) = clone.add("data/raw.csv")
+    assert added.pointer == pointer(clone, "data/raw.csv")
+    assert added.pointer.digest == hash_bytes(b"a,b\n1,2\n")
+    assert added.pointer.kind == "blob"
+    assert (clone.path / "data/raw.csv").read_bytes() == b"a,b\n1,2\n"
+    assert (clone.path / "data/.gitignore").read_text() == "/raw.csv\n"
+    assert (clone.path / ".gitattributes").read_text() == "*.gitml -text merge=gitml diff=gitml\n"
+    assert clone.staged() == [".gitattributes", "data/.gitignore", "data/raw.csv.gitml"]
+    assert clone.git("status", "--porcelain").count("\n") == 2
+    assert clone.differing() == {}
+
+
+def test_a_folder_is_one_pointer_to_a_tree(clone: Clone) -> None:
+    for name in ("a.png", "b/c.png", "b/d.txt"):
+        clone.write(f"data/images/{name}", name)
+    (clone.path / "data/images/link").symlink_to("b/c.png")
+    (clone.path / "data/images/b/d.txt").chmod(0o755)
+    (added,) = clone.add("data/images")
+    assert (added.pointer.kind, added.files, added.read) == ("tree", 4, 4)
+    tree = clone.repo.store.read_tree(added.pointer.digest)
+    assert [(one.path, oct(one.mode)) for one in tree.entries] == [
+        ("a.png", "0o100644"),
+        ("b/c.png", "0o100644"),
+        ("b/d.txt", "0o100755"),
+        ("link", "0o120000"),
+    ]
+    assert clone.differing() == {}
+
+
+def test_only_what_changed_is_read_again(clone: Clone) -> None:
+    for n in range(6):
+        clone.write(f"data/{n}", f"{n}")
+    clone.add("data")
+    clone.write("data/1", "other")
+    clone.write("data/new", "new")
+    (clone.path / "data/2").unlink()
+    (clone.path / "data/3").chmod(0o755)
+    assert clone.differing() == {"data/1": "M", "data/3": "M", "data/2": "D", "data/new": "A"}
+    (added,) = clone.add("data")
+    assert (added.files, added.read) == (6, 3)
+    again = clone.repo.store.read_tree(added.pointer.digest)
+    assert again.get("1").digest == hash_bytes(b"other")
+    assert again.get("3").mode == 0o100755
+    assert clone.differing() == {}
+    (same,) = clone.add("data")
+    assert (same.read, same.is_new) == (0, False)
+
+
+def test_a_store_that_lost_bytes_is_healed_by_adding_again(clone: Clone) -> None:
+    import shutil
+
+    clone.write("data/a", "a" * 5000)
+    clone.add("data")
+    shutil.rmtree(clone.path / ".git/gitml/store")
+    clone.add("data")
+    (clone.path / "data/a").unlink()
+    clone.checkout()
+    assert clone.files() == {"data/a": b"a" * 5000}
+
+
+def test_rehash_reads_everything(clone: Clone) -> None:
+    clone.write("data/a", "a")
+    clone.add("data")
+    (added,) = clone.add("data", rehash=True)
+    assert added.read == 1
+
+
+def test_all_adds_what_differs_and_nothing_else(clone: Clone) -> None:
+    clone.write("a.csv", "a")
+    clone.write("b.csv", "b")
+    clone.add("a.csv", "b.csv")
+    clone.write("b.csv", "bb")
+    assert [one.path for one in clone.repo.add(everything=True)] == ["b.csv"]
+    assert clone.repo.add(everything=True) == []
+
+
+def test_other_staged_things_stay_as_they_are(clone: Clone) -> None:
+    clone.write("code.py", "x = 1\n")
+    clone.git("add", "code.py")
+    clone.write("code.py", "x = 2\n")
+    clone.write("data/.gitignore", "*.tmp\n")
+    clone.git("add", "data/.gitignore")
+    clone.write("data/.gitignore", "*.tmp\n*.mine\n")
+    clone.write("data/a", "a")
+    clone.add("data/a")
+    assert clone.git("show", ":code.py") == "x = 1"
+    assert clone.git("show", ":data/.gitignore") == "*.tmp\n/a"
+    assert (clone.path / "data/.gitignore").read_text() == "*.tmp\n*.mine\n/a\n"
+
+
+def test_a_dry_run_keeps_nothing(clone: Clone) -> None:
+    clone.write("data/a", "a")
+    (added,) = clone.add("data/a", dry_run=True)
+    assert added.pointer.digest == hash_bytes(b"a")
+    assert clone.git("status", "--porcelain").strip() == "?? data/"
+    assert not clone.repo.store.has(added.pointer.digest)
+
+
+def fifo(clone: Clone) -> None:
+    os.mkfifo(clone.write("data/a", "").with_name("pipe"))
+
+
+def unix_socket(clone: Clone) -> None:
+    clone.write("data/a", "")
+    os.chdir(clone.path / "data")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind("socket")
+
+
+def repository(clone: Clone) -> None:
+    clone.write("data/a", "")
+    clone.git("init", "--quiet", "data/inner")
+
+
+def twins(clone: Clone) -> None:
+    clone.write("data/Readme", "")
+    clone.write("data/README", "")
+
+
+def link(clone: Clone) -> None:
+    clone.write("there/a", "")
+    (clone.path / "data").symlink_to("there")
+
+
+def escaping_link(clone: Clone) -> None:
+    clone.write("data/a", "")
+    (clone.path / "data/out").symlink_to("../../etc")
+
+
+def tracked(clone: Clone) -> None:
+    clone.write("data/a", "")
+    clone.git("add", "data/a")
+
+
+def inner_pointer(clone: Clone) -> None:
+    clone.write("data/a", "")
+    clone.add("data/a")
+    clone.git("rm", "--quiet", "--cached", "-r", "data")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (fifo, "it is a named pipe"),
+        (unix_socket, "it is a socket"),
+        (repository, "is a git repository of its own"),
+        (twins, "cannot store the folder"),
+        (link, "is a symbolic link"),
+        (escaping_link, "cannot store"),
+        (tracked, "is tracked by git already"),
+        (inner_pointer, "has a pointer of its own"),
+    ],
+)
+def test_what_can_be_no_data_is_refused_and_leaves_nothing(clone: Clone, make, words) -> None:  # type: ignore[no-untyped-def]
+    make(clone)
+    before = clone.git("status", "--porcelain")
+    with pytest.raises(UsageError, match=words):
+        clone.add("data")
+    assert clone.git("status", "--porcelain") == before
+    assert not (clone.path / "data.gitml").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("", "the whole repository"),
+        (".git", "is not safe"),
+        (".git/config", "is not safe"),
+        ("../elsewhere", "outside of the repository"),
+        ("data/raw.csv.gitml", "is a pointer"),
+        ("data/images/a.png", "inside data/images, which has a pointer"),
+        ("data", "has a pointer of its own"),
+    ],
+)
+def test_places_that_can_be_no_data(clone: Clone, path: str, words: str) -> None:
+    clone.write("data/raw.csv", "x")
+    clone.write("data/images/a.png", "x")
+    clone.add("data/raw.csv", "data/images")
+    with pytest.raises(UsageError, match=words):
+        clone.add(path)
+
+
+def test_what_is_not_there_is_named(clone: Clone) -> None:
+    with pytest.raises(NameNotFound, match="there is no data at nothing"):
+        clone.add("nothing")
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", b" blank ", b"[a]*?", b"!x", b"#x\r"])
+def test_any_name_that_a_file_can_have(clone: Clone, name: bytes) -> None:
+    path = os.fsdecode(name)
+    clone.write(path, "content")
+    clone.write(f"folder/{path}", "more")
+    clone.add(path, "folder")
+    assert "??" not in clone.git("status", "--porcelain", "--untracked-files=all")
+    clone.commit("data")
+    assert clone.differing() == {}
+    (clone.path / path).unlink()
+    (clone.path / "folder" / path).write_bytes(b"changed")
+    assert set(clone.differing().values()) <= {"absent", "M"}
+    clone.checkout(force=True)
+    clone.checkout("folder", force=True)
+    assert (clone.path / path).read_bytes() == b"content"
+    assert (clone.path / "folder" / path).read_bytes() == b"more"
+
+
+def test_gitmlignore_leaves_files_out(clone: Clone) -> None:
+    clone.write("data/a.png", "a")
+    clone.write("data/a.tmp", "t")
+    clone.write("data/.gitmlignore", "*.tmp\n")
+    (added,) = clone.add("data")
+    assert added.files == 2
+    clone.write("data/b.tmp", "t")
+    assert clone.differing() == {}
+
+
+def test_each_linked_worktree_has_its_own_cache(clone: Clone, tmp_path: Path) -> None:
+    clone.write("data/a", "a")
+    clone.add("data")
+    clone.commit("data")
+    clone.git("worktree", "add", "--quiet", "-b", "other", str(tmp_path / "other"))
+    other = Clone(tmp_path / "other")
+    assert other.differing() == {"data": "absent"}
+    other.checkout()
+    other.write("data/a", "b")
+    assert other.differing() == {"data/a": "M"}
+    assert clone.differing() == {}
+
+
+def test_two_adds_at_once_both_count(clone: Clone) -> None:
+    names = [f"f{n}" for n in range(6)]
+    for name in names:
+        clone.write(f"data/{name}", name)
+    script = "import sys; from pathlib import Path; from gitml.repo import Repo; "
+    script += "Repo.discover().add([Path(sys.argv[1])])"
+    running = [
+        subprocess.Popen([sys.executable, "-c", script, f"data/{name}"], cwd=clone.path)
+        for name in names
+    ]
+    assert [one.wait() for one in running] == [0] * 6
+    assert clone.differing() == {}
+    assert (clone.path / "data/.gitignore").read_text().split() == [f"/{name}" for name in names]
+    assert sorted(StatCache.read(clone.path / ".git/gitml/stat/index").held) == [
+        f"data/{name}" for name in names
+    ]
+    assert len(clone.staged()) == 8
+
+
+def test_a_lock_of_gits_is_waited_for_and_named(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gitml.git.staging._PATIENCE", 0.1)
+    clone.write("a", "a")
+    clone.write(".git/index.lock", "")
+    with pytest.raises(GitmlError, match="git is at work on the index"):
+        clone.add("a")
+    (clone.path / ".git/index.lock").unlink()
+    clone.add("a")
+    assert clone.differing() == {}

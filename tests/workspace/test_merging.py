@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gitml.entities.pointer import Pointer
+from gitml.errors import CorruptData
+from gitml.store.store import Store
+from gitml.store.tree import REGULAR, Tree, TreeEntry
+from gitml.workspace.merging import Merged, install_drivers, merge
+from tests.workspace.conftest import Clone
+
+Files = dict[str, str]
+FILES = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["1", "2", "3"]))
+
+
+def pointer(store: Store, files: Files) -> bytes:
+    with store.writer() as writer:
+        entries = [
+            TreeEntry(name, REGULAR, len(text), writer.put_bytes(text.encode()))
+            for name, text in files.items()
+        ]
+        tree = Tree.of(entries)
+        return Pointer(writer.put_tree(tree), "tree", tree.size).encode()
+
+
+def contents(store: Store, data: bytes) -> Files:
+    tree = store.read_tree(Pointer.decode(data, "merged").digest)
+    return {one.path: store.read(one.digest).decode() for one in tree.entries}
+
+
+def merged(store: Store, base: Files, ours: Files, theirs: Files) -> Merged:
+    sides = [pointer(store, files) for files in (base, ours, theirs)]
+    return merge(store, *sides, "data")
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(FILES, FILES, FILES)
+def test_a_merge_is_what_git_does_with_files(
+    tmp_path: Path, base: Files, ours: Files, theirs: Files
+) -> None:
+    """Per path: one side's change wins over none, equal changes agree, others are a conflict."""
+    store = Store(tmp_path / "store")
+    expected: Files = {}
+    clash = False
+    for name in {*base, *ours, *theirs}:
+        old, mine, yours = base.get(name), ours.get(name), theirs.get(name)
+        clash |= mine not in (old, yours) and yours != old
+        result = yours if mine == old else mine
+        if result is not None:
+            expected[name] = result
+    found = merged(store, base, ours, theirs)
+    assert bool(found.conflicts) == clash
+    if not clash:
+        assert contents(store, found.data) == expected
+    mirrored = merged(store, base, theirs, ours)
+    assert bool(mirrored.conflicts) == clash
+    if not clash:
+        assert mirrored.data == found.data
+
+
+def test_a_conflict_is_a_pointer_that_says_so(tmp_path: Path) -> None:
+    found = merged(Store(tmp_path), {"a": "1"}, {"a": "2"}, {"a": "3"})
+    assert found.conflicts == ("data: both sides changed a in another way",)
+    assert found.data.splitlines()[1] == b"<<<<<<< ours"
+    with pytest.raises(CorruptData, match="line 2 is a merge conflict marker"):
+        Pointer.decode(found.data, "data.gitml")
+
+
+def test_a_file_where_the_other_side_has_a_folder(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    blob = Pointer(store_bytes(store, b"x"), "blob", 1).encode()
+    folder = pointer(store, {"a": "1"})
+    found = merge(store, pointer(store, {}), blob, folder, "data")
+    assert found.conflicts == ("data: a file on one side, a folder on the other",)
+    made = merged(store, {}, {"a": "1"}, {"A": "1"})
+    assert "two paths that can be one file" in found_words(made)
+    assert merge(store, b"", folder, pointer(store, {"b": "2"}), "data").conflicts == ()
+
+
+def test_a_tree_that_is_not_here_is_a_conflict_with_the_way_out(tmp_path: Path) -> None:
+    store = Store(tmp_path / "here")
+    other = pointer(Store(tmp_path / "there"), {"b": "2"})
+    found = merge(store, pointer(store, {}), pointer(store, {"a": "1"}), other, "data")
+    assert "`gitml pull` brings it" in found_words(found)
+
+
+def store_bytes(store: Store, data: bytes):  # type: ignore[no-untyped-def]
+    with store.writer() as writer:
+        return writer.put_bytes(data)
+
+
+def found_words(found: Merged) -> str:
+    assert found.conflicts
+    return " ".join(found.conflicts)
+
+
+@pytest.fixture
+def parted(clone: Clone) -> Clone:
+    """Two branches, each of which adds an image of its own and changes one more; on main."""
+    for name in "abc":
+        clone.write(f"data/{name}", name)
+    clone.add("data")
+    clone.commit("base")
+    for branch in ("left", "right"):
+        clone.git("switch", "--quiet", "-c", branch, "main")
+        clone.checkout()
+        clone.write(f"data/{branch}", branch)
+        clone.write("data/a" if branch == "left" else "data/b", branch)
+        clone.add("data")
+        clone.commit(branch)
+    return clone
+
+
+def test_git_merges_two_peoples_images(parted: Clone) -> None:
+    parted.git("merge", "--quiet", "-m", "both", "left")
+    parted.checkout()
+    assert parted.files() == {
+        "data/a": b"left",
+        "data/b": b"right",
+        "data/c": b"c",
+        "data/left": b"left",
+        "data/right": b"right",
+    }
+    assert parted.differing() == {}
+
+
+def test_git_stops_at_one_file_changed_twice(parted: Clone) -> None:
+    parted.write("data/a", "right too")
+    parted.add("data")
+    parted.commit("right too")
+    done = subprocess.run(
+        ["git", "merge", "left"], cwd=parted.path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "CONFLICT (data): data: both sides changed a in another way" in done.stderr
+    assert parted.differing() == {"data": "conflict"}
+    parted.git("checkout", "--theirs", "data.gitml")
+    parted.checkout()
+    parted.git("add", "data.gitml")
+    assert parted.git("status", "--porcelain") == "M  data.gitml"
+    assert parted.files()["data/a"] == b"left"
+
+
+@pytest.mark.parametrize("driver", ["absent", "broken"])
+def test_without_its_driver_git_merges_lines(parted: Clone, driver: str) -> None:
+    if driver == "absent":
+        parted.git("config", "--remove-section", "merge.gitml")
+    else:
+        command = parted.git("config", "merge.gitml.driver")
+        parted.git("config", "merge.gitml.driver", command.replace("gitml merge-", "none merge-"))
+    done = subprocess.run(
+        ["git", "merge", "left"], cwd=parted.path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert parted.differing() == {"data": "conflict"}
+
+
+def test_git_shows_the_files_of_a_pointer(parted: Clone) -> None:
+    shown = parted.git("diff", "main", "right", "--", "data.gitml")
+    added = [line.split()[-1] for line in shown.split("\n") if line.startswith("+100644")]
+    assert added == ["b", "right"]
+    parted.git("config", "diff.gitml.textconv", 'f() { none "$1" 2>/dev/null || cat "$1"; }; f')
+    assert "+digest blake3:" in parted.git("diff", "main", "right")
+
+
+def test_the_settings_are_made_once(clone: Clone) -> None:
+    assert not install_drivers(clone.repo.git)
+    clone.git("config", "--remove-section", "merge.gitml")
+    assert install_drivers(clone.repo.git)
