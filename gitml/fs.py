@@ -13,8 +13,10 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
+from operator import ge
 from pathlib import Path
 
 from gitml.errors import CorruptData, StorageError
@@ -28,6 +30,8 @@ _IGNORED_BY_HFS = dict.fromkeys(
     [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
 )
 _PLAIN_PATH = rb"[\w-]+(?:\.[\w-]+)*(?:/[\w-]+(?:\.[\w-]+)*)*\Z"
+_PLAIN_BYTES = b"\0abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./"
+_ODD_PLACES = (b"\0\0", b"//", b"..", b"/.", b"./", b"\0.", b".\0", b"\0/", b"/\0")
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -160,6 +164,40 @@ def judge_relative_path(raw: bytes) -> str:
     if re.match("[A-Za-z]:", text) or not all(map(_is_safe_component, re.split(r"[/\\]", text))):
         raise CorruptData(f"unsafe path: {raw[:120]!r}")
     return text
+
+
+def are_plain_paths(raws: Sequence[bytes]) -> bool:
+    """Whether a whole manifest is short plain ASCII, in order, and safe for that.
+
+    Then `judge_relative_paths` would accept it. It takes six times as long, and has the last word
+    wherever the answer here is False.
+    """
+    joined = b"\0".join([b"", *raws, b""])
+    if joined.translate(None, _PLAIN_BYTES) or any(odd in joined for odd in _ODD_PLACES):
+        return False
+    if joined.count(b"\0") != len(raws) + 1 or max(map(len, raws), default=0) > MAX_COMPONENT_BYTES:
+        return False
+    if any(map(ge, raws, islice(raws, 1, None))):
+        return False
+    folders = _folders_of(raws)
+    folded = joined.lower()
+    if folded != joined:
+        raws = folded.split(b"\0")[1:-1]
+        if len(set(raws)) != len(raws) or len(_folders_of(raws)) != len(folders):
+            return False
+        folders = _folders_of(raws)
+    return folders.isdisjoint(raws)
+
+
+def _folders_of(raws: Iterable[bytes]) -> set[bytes]:
+    """Every folder that these paths need."""
+    folders = {raw.rpartition(b"/")[0] for raw in raws}
+    for folder in list(folders):
+        above = folder.rpartition(b"/")[0]
+        while above and above not in folders:
+            folders.add(above)
+            above = above.rpartition(b"/")[0]
+    return folders
 
 
 def judge_relative_paths(raws: Iterable[bytes]) -> list[str]:

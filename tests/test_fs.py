@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from gitml.errors import CorruptData, StorageError
 from gitml.fs import (
     ProcessIdentity,
+    are_plain_paths,
     judge_relative_path,
     judge_relative_paths,
     make_directories,
@@ -222,3 +223,25 @@ def test_only_certain_death_counts() -> None:
 def test_other_text_is_no_identity(text: str) -> None:
     with pytest.raises(CorruptData):
         ProcessIdentity.parse(text)
+
+
+@given(st.lists(st.text("aAb/.-\0", max_size=5).map(str.encode)), st.booleans())
+def test_what_is_plain_is_safe(raws: list[bytes], in_order: bool) -> None:
+    raws = sorted(set(raws)) if in_order else raws
+    if are_plain_paths(raws):
+        assert judge_relative_paths(raws) == [raw.decode() for raw in raws]
+        assert raws == sorted(set(raws))
+
+
+def test_plain_paths_are_seen_as_plain() -> None:
+    assert are_plain_paths([])
+    assert are_plain_paths([b"IMG_1.JPG", b"a-b", b"a.b/c", b"a/b", b"a0"])
+    for bad in (
+        [b"a", b"A"],
+        [b"a", b"a/b"],
+        [b"B/x", b"b/y"],
+        [b"a\0b"],
+        [b"b", b"a"],
+        [b"a" * 256],
+    ):
+        assert not are_plain_paths(bad)

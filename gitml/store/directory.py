@@ -9,26 +9,19 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from gitml.entities.ids import Digest
 from gitml.errors import StorageError, UsageError
-from gitml.fs import judge_relative_paths, storage_errors, write_fully
+from gitml.fs import storage_errors, write_fully
 from gitml.store.digest import new_hasher, read_pieces
-from gitml.store.tree import EXECUTABLE, REGULAR, SYMLINK, Tree, TreeEntry, judge_link_target
+from gitml.store.tree import EXECUTABLE, REGULAR, SYMLINK
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class Member(NamedTuple):
-    """A stored file or link of a folder, with its stat when its bytes were read."""
-
-    entry: TreeEntry
-    stat: os.stat_result
 
 
 class SourceFile:
@@ -48,7 +41,7 @@ class SourceFile:
         self.size = self.stat.st_size
         if not stat.S_ISREG(self.stat.st_mode):
             self.close()
-            raise UsageError(f"cannot store {path}: it is {_kind_of(self.stat)}")
+            raise UsageError(f"cannot store {path}: it is {kind_of(self.stat)}")
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -141,23 +134,53 @@ def changed_while_read(path: Path) -> StorageError:
     )
 
 
-def list_directory(root: Path) -> list[tuple[str, int]]:
-    """The relative path and tree mode of every file and link below ``root``, without order.
+class Listing(NamedTuple):
+    """Everything below a folder: paths in the order of their bytes with the kind of each.
+
+    ``names`` are relative paths, each with SYMLINK for a link, REGULAR for any file; ``folders``
+    are the stats of the folders that were listed.
+    """
+
+    root: Path
+    names: list[tuple[str, int]]
+    folders: dict[str, os.stat_result]
+
+    def is_unchanged(self) -> bool:
+        """Whether nothing came, went or got another name since; raises StorageError."""
+        for prefix, before in self.folders.items():
+            with storage_errors(self.root / prefix, "read"):
+                now = (self.root / prefix).stat()
+            if not is_unchanged(before, now):
+                return False
+        return True
+
+
+def list_directory(root: Path) -> Listing:
+    """Every file and link below ``root``, without a look at any of the files.
 
     Raises UsageError for what is neither (pipes, sockets, devices) and StorageError.
     """
-    found: list[tuple[str, int]] = []
+    found: list[tuple[bytes, str, int]] = []
+    folders: dict[str, os.stat_result] = {}
     pending = [""]
     while pending:
         prefix = pending.pop()
-        with storage_errors(root / prefix, "read"), os.scandir(root / prefix) as listing:
-            for one in listing:
-                name = prefix + one.name
-                if one.is_dir(follow_symlinks=False):
-                    pending.append(name + "/")
-                else:
-                    found.append((name, tree_mode(one.stat(follow_symlinks=False), one.path)))
-    return found
+        with storage_errors(root / prefix, "read"):
+            folders[prefix] = (root / prefix).stat()
+            with os.scandir(root / prefix) as listing:
+                for one in listing:
+                    name = prefix + one.name
+                    if one.is_file(follow_symlinks=False):
+                        found.append((raw_name(name), name, REGULAR))
+                    elif one.is_dir(follow_symlinks=False):
+                        pending.append(name + "/")
+                    elif one.is_symlink():
+                        found.append((raw_name(name), name, SYMLINK))
+                    else:
+                        kind = kind_of(one.stat(follow_symlinks=False))
+                        raise UsageError(f"cannot store {one.path}: it is {kind}")
+    found.sort()
+    return Listing(root, [(name, mode) for _, name, mode in found], folders)
 
 
 @contextmanager
@@ -182,17 +205,12 @@ def new_file_beside(target: Path) -> Iterator[int]:
         raise
 
 
-def write_tree(
-    tree: Tree,
-    target: Path,
-    write_blob: Callable[[TreeEntry, int, Path], None],
-    read_link: Callable[[TreeEntry], bytes],
-) -> None:
-    """Create the folder ``target`` with the files and links of ``tree``, wholly or not at all.
+@contextmanager
+def new_folder_beside(target: Path) -> Iterator[Path]:
+    """A new folder to fill; after the block it becomes ``target``.
 
-    ``target`` must not exist or be an empty folder. ``write_blob(entry, descriptor, path)`` fills
-    one new file. Links come last, so that no file is ever written through one. Raises
-    StorageError, UsageError for a target in use, and what the two callables raise.
+    ``target`` must not exist or be an empty folder: UsageError. If the block raises, it is as it
+    was and nothing is left beside it.
     """
     temporary = _beside(target)
     with storage_errors(target):
@@ -203,23 +221,7 @@ def write_tree(
             )
         temporary.mkdir()
     try:
-        folders = _Folders(temporary)
-        try:
-            for entry in tree.entries:
-                if entry.mode != SYMLINK:
-                    shown = target / entry.path
-                    with storage_errors(shown):
-                        folder, name = folders.of(entry.raw_path)
-                    _write_file(folder, name, entry, shown, write_blob)
-            for entry in tree.entries:
-                if entry.mode == SYMLINK:
-                    link = read_link(entry)
-                    judge_link_target(entry.path, link)
-                    with storage_errors(target / entry.path):
-                        folder, name = folders.of(entry.raw_path)
-                        os.symlink(link, name, dir_fd=folder)
-        finally:
-            folders.close()
+        yield temporary
         with storage_errors(target):
             temporary.replace(target)
     except BaseException:
@@ -227,70 +229,6 @@ def write_tree(
 
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-
-
-def restore_entries(
-    root: Path,
-    entries: Sequence[TreeEntry],
-    write_blob: Callable[[TreeEntry, int, Path], None],
-    read_link: Callable[[TreeEntry], bytes],
-) -> list[os.stat_result]:
-    """Create or replace the file or link of each entry below ``root``; their stats, in order.
-
-    Each gets its name by a rename in its own folder when it is whole. Missing folders are made;
-    what stands where a folder or a file must be, a symbolic link above all, is left alone and
-    UsageError names it. Raises StorageError and what the two callables raise, with the entry
-    at which it stopped as it was.
-    """
-    judge_relative_paths(entry.raw_path for entry in entries)
-    stats = []
-    with storage_errors(root):
-        folders = _Folders(root)
-    try:
-        for entry in entries:
-            shown = root / entry.path
-            with _named_obstacles(root, entry.path):
-                folder, name = folders.of(entry.raw_path)
-            temporary = f".gitml-{secrets.token_hex(8)}.tmp".encode()
-            try:
-                if entry.mode == SYMLINK:
-                    link = read_link(entry)
-                    judge_link_target(entry.path, link)
-                    with storage_errors(shown):
-                        os.symlink(link, temporary, dir_fd=folder)
-                else:
-                    _write_file(folder, temporary, entry, shown, write_blob)
-                with _named_obstacles(root, entry.path):
-                    os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-                    stats.append(os.stat(name, dir_fd=folder, follow_symlinks=False))
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary, dir_fd=folder)
-                raise
-    finally:
-        folders.close()
-    return stats
-
-
-@contextmanager
-def _named_obstacles(root: Path, path: str) -> Iterator[None]:
-    """Turn an OSError of the block into UsageError where something stands in the way of a path."""
-    try:
-        yield
-    except OSError as error:
-        place = root
-        for component in path.split("/"):
-            place /= component
-            with suppress(OSError):
-                found = place.lstat()
-                is_folder = stat.S_ISDIR(found.st_mode)
-                if is_folder == (place == root / path):
-                    raise UsageError(
-                        f"cannot write {root / path}: {place} is {_kind_of(found)}",
-                        hint=f"look at it, and move it away with `mv {place} {place}.old`",
-                    ) from error
-        with storage_errors(root / path):
-            raise
 
 
 def fill(descriptor: int, pieces: Iterator[bytes], path: Path) -> None:
@@ -303,14 +241,16 @@ def fill(descriptor: int, pieces: Iterator[bytes], path: Path) -> None:
             write_fully(descriptor, piece)
 
 
-class _Folders:
-    """The folders below a root, created on the way and reached without following links.
+class Folders:
+    """The folders below a root, reached without following links, and made if ``create``.
 
     The last one stays open: entries come sorted, so most share their folder with the one before.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = os.open(root, _FOLDER)
+    def __init__(self, root: Path, *, create: bool) -> None:
+        """Open the root, which may be a link; raises OSError."""
+        self._create = create
+        self._root = os.open(root, _FOLDER & ~os.O_NOFOLLOW)
         self._last = b""
         self._descriptor = os.dup(self._root)
 
@@ -320,10 +260,8 @@ class _Folders:
         if folder != self._last:
             descriptor = os.dup(self._root)
             for component in folder.split(b"/") if folder else ():
-                with suppress(FileExistsError):
-                    os.mkdir(component, dir_fd=descriptor)
                 try:
-                    below = os.open(component, _FOLDER, dir_fd=descriptor)
+                    below = self._open(component, descriptor)
                 finally:
                     os.close(descriptor)
                 descriptor = below
@@ -336,22 +274,16 @@ class _Folders:
         os.close(self._descriptor)
         os.close(self._root)
 
-
-def _write_file(
-    folder: int,
-    name: bytes,
-    entry: TreeEntry,
-    shown: Path,
-    write_blob: Callable[[TreeEntry, int, Path], None],
-) -> None:
-    """Create one file of a tree in an open folder and have it filled."""
-    with storage_errors(shown):
-        mode = 0o777 if entry.mode == EXECUTABLE else 0o666
-        descriptor = os.open(name, _NEW_FILE, mode, dir_fd=folder)
-    try:
-        write_blob(entry, descriptor, shown)
-    finally:
-        os.close(descriptor)
+    def _open(self, name: bytes, parent: int) -> int:
+        """The descriptor of a folder in an open one."""
+        try:
+            return os.open(name, _FOLDER, dir_fd=parent)
+        except FileNotFoundError:
+            if not self._create:
+                raise
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=parent)
+        return os.open(name, _FOLDER, dir_fd=parent)
 
 
 def _beside(target: Path) -> Path:
@@ -359,16 +291,19 @@ def _beside(target: Path) -> Path:
     return target.with_name(f".gitml-{secrets.token_hex(8)}.tmp")
 
 
-def tree_mode(status: os.stat_result, path: Path | str) -> int:
-    """The mode that a tree has for this file; raises UsageError for what it cannot hold."""
-    if stat.S_ISLNK(status.st_mode):
+def raw_name(name: str) -> bytes:
+    """A relative path as the bytes of the file system."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def tree_mode(mode: int) -> int:
+    """The mode that a tree has for a file or link with this mode of the file system."""
+    if stat.S_ISLNK(mode):
         return SYMLINK
-    if stat.S_ISREG(status.st_mode):
-        return EXECUTABLE if status.st_mode & stat.S_IXUSR else REGULAR
-    raise UsageError(f"cannot store {path}: it is {_kind_of(status)}")
+    return EXECUTABLE if mode & stat.S_IXUSR else REGULAR
 
 
-def _kind_of(status: os.stat_result) -> str:
+def kind_of(status: os.stat_result) -> str:
     """What a file is, in words."""
     return {
         stat.S_IFDIR: "a folder",

@@ -150,6 +150,9 @@ class Holdings(Reader):
             if copy.stored.size:
                 yield copy
 
+    def _packs_now(self) -> list[Pack]:
+        return self.packs()
+
     def _refresh(self) -> bool:
         """List the packs anew, unless the folder has surely not changed since the last time."""
         try:

@@ -149,6 +149,15 @@ class Layout:
                 if not is_alive or time.time() - path.stat().st_mtime > ABANDONED_AFTER:
                     yield path
 
+    def discard_of(self, pid: int) -> None:
+        """Remove the temporary files of a process of this machine that is gone and was ours."""
+        ours = ProcessIdentity.current()
+        for path in listed(self.root / "tmp"):
+            with suppress(CorruptData):
+                owner = ProcessIdentity.parse("+".join(path.name.split("+")[:4]))
+                if (owner.pid, owner.host, owner.boot) == (pid, ours.host, ours.boot):
+                    discard(path)
+
     def write_temporary(self, suffix: str, pieces: Iterable[bytes | memoryview]) -> Path:
         """A new durable file in ``tmp/`` with this content; nothing is left if that fails."""
         path = self.temporary(suffix)
@@ -194,11 +203,13 @@ class Layout:
         with storage_errors(path, "rely on"):
             try:
                 known = path.stat()
+                if known.st_nlink > 1:  # then the time is also that of somebody's own file
+                    raise PermissionError
                 later = (time.time_ns() // _SECOND + 1) * _SECOND + known.st_mtime_ns % _SECOND
                 os.utime(path, ns=(known.st_atime_ns, later))
             except FileNotFoundError:
                 return False
-            except PermissionError:  # another user's file: the times are not ours to set
+            except PermissionError:  # the times are another user's, or another file's as well
                 beside = Path(f"{path}{_USED}")
                 beside.unlink(missing_ok=True)
                 beside.touch()

@@ -75,10 +75,7 @@ class Lease:
                     if self._layout.place_of(one.name) == path:
                         self._layout.bring_back(one.path)
             if not path.exists():
-                raise StorageError(
-                    f"{path} was removed while it was relied upon; nothing was written",
-                    hint="run the same command again",
-                )
+                raise removed_meanwhile(path)
         return {path.parent for path in self._kept}
 
     def end(self) -> None:
@@ -87,3 +84,11 @@ class Lease:
             self._ending()
             self._ending = None
         self._kept = set()
+
+
+def removed_meanwhile(path: Path) -> StorageError:
+    """The error for a file that was there when somebody began to rely on it."""
+    return StorageError(
+        f"{path} was removed while it was relied upon; nothing was written",
+        hint="run the same command again",
+    )

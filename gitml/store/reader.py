@@ -16,7 +16,10 @@ from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError, UsageError
 from gitml.store.arrow import decode as decode_tree
 from gitml.store.digest import new_hasher
-from gitml.store.directory import fill, new_file_beside, restore_entries, write_tree
+from gitml.store.directory import fill, new_file_beside, new_folder_beside
+from gitml.store.lookup import SmallBlobs
+from gitml.store.pack import Pack
+from gitml.store.restore import Restoration
 from gitml.store.tree import MAX_ARROW_BYTES, MAX_ENTRIES, Tree, TreeEntry
 
 Kind = Literal["blob", "tree"]
@@ -86,7 +89,9 @@ class Reader:
         or be empty. Raises as `read` does, StorageError, and UsageError for a target in use.
         """
         if self.info(digest).kind == "tree":
-            write_tree(self.read_tree(digest), target, self._fill_file, self._read_link)
+            tree = self.read_tree(digest)
+            with new_folder_beside(target) as folder:
+                self.restore(folder, tree.entries)
             return
         with new_file_beside(target) as descriptor:
             self._fill(digest, descriptor, target)
@@ -99,10 +104,16 @@ class Reader:
         and nothing is removed. On an error (as `read`; UsageError for what stands in the way)
         what was written so far stays, each whole.
         """
-        return restore_entries(root, entries, self._fill_file, self._read_link)
+        restoration = Restoration(root, entries, self._fill_file, self._read_link)
+        with SmallBlobs(self._packs_now(), len(entries)) as blobs:
+            return restoration.run(blobs)
 
     def _copies(self, digest: Digest) -> Iterator[Copy]:
         """Every copy that is known of, the likeliest first."""
+        raise NotImplementedError
+
+    def _packs_now(self) -> list[Pack]:
+        """The packs that can be read from, the likeliest first."""
         raise NotImplementedError
 
     def _refresh(self) -> bool:

@@ -14,29 +14,32 @@ from pathlib import Path
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, StorageError, UsageError
-from gitml.fs import judge_relative_paths, storage_errors, sync_directory
+from gitml.fs import are_plain_paths, judge_relative_paths, storage_errors, sync_directory
 from gitml.store import arrow, maintenance, repair
 from gitml.store import codec as codecs
 from gitml.store import tree as trees
+from gitml.store.bulk import Packing
 from gitml.store.digest import hash_bytes
 from gitml.store.directory import (
-    Member,
     SourceFile,
     changed_while_read,
     is_unchanged,
     list_directory,
-    tree_mode,
+    raw_name,
 )
 from gitml.store.holdings import Holdings, described
 from gitml.store.large import is_worth_cutting, put_chunks
 from gitml.store.layout import discard
 from gitml.store.lease import Lease
 from gitml.store.maintenance import Maintenance, Succession
-from gitml.store.pack import BLOB, TREE, PackBuilder, PreparedChunk
+from gitml.store.members import Member, Members
+from gitml.store.ownpacks import OwnPacks
+from gitml.store.pack import BLOB, TREE, Pack, PackBuilder, PreparedChunk
 from gitml.store.parts import Part
 from gitml.store.reader import Copy, Reader, StoredObject
 from gitml.store.repair import Damage
 from gitml.store.tree import Tree, TreeEntry, judge_link_target
+from gitml.store.workers import SLICE
 
 __all__ = ["Damage", "Member", "Store", "StoredObject", "Tree", "TreeEntry", "Writer"]
 
@@ -115,9 +118,9 @@ class Writer(Reader):
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._builder: PackBuilder | None = None
-        self._loose: dict[Digest, Path] = {}
         self._lease = Lease(store.layout)
+        self._packs = OwnPacks(store.layout, self._lease)
+        self._loose: dict[Digest, Path] = {}
 
     def __enter__(self) -> Writer:
         return self
@@ -135,10 +138,8 @@ class Writer(Reader):
         """Store a blob and give its digest; raises StorageError."""
         digest = hash_bytes(data)
         if not self._is_held(digest):
-            builder = self._building()
-            if data:
-                builder.add_chunk(digest.raw, len(data), *codecs.encode(data))
-            self._add_blob(digest, len(data))
+            self._packs.finish_if_full()
+            self._building().add_blob(digest.raw, len(data), *codecs.encode(data))
         return digest
 
     def put_file(self, path: Path) -> tuple[Digest, int]:
@@ -157,29 +158,37 @@ class Writer(Reader):
         (a pipe, a link that leads out, two names that differ in case) and StorageError, also if
         something changes while it is read.
         """
-        listing = sorted(list_directory(path))
-        tree = Tree.of(member.entry for member in self.put_members(path, listing))
-        if sorted(list_directory(path)) != listing:
+        listing = list_directory(path)
+        tree = self.put_members(path, listing.names).tree()
+        if not listing.is_unchanged():
             raise changed_while_read(path)
         return self.put_tree(tree), tree.size
 
-    def put_members(self, root: Path, names: Sequence[tuple[str, int]]) -> Sequence[Member]:
+    def put_members(self, root: Path, names: Sequence[tuple[str, int]]) -> Members:
         """Store the files and links of a folder that are named with their tree modes.
 
         Gives an entry and the stat for each, in order; `list_directory` makes such names. Raises
         UsageError for what cannot be checked out safely again (as `put_directory`), and
         StorageError, also for a file that changes while it is read.
         """
-        try:
-            judge_relative_paths(name.encode("utf-8", "surrogateescape") for name, _ in names)
-        except CorruptData as error:
-            raise UsageError(f"cannot store the folder {root}") from error
-        return [self._put_member(root, name, mode) for name, mode in names]
+        raws = [raw_name(name) for name, _ in names]
+        if not are_plain_paths(raws):
+            try:
+                judge_relative_paths(raws)
+            except CorruptData as error:
+                raise UsageError(f"cannot store the folder {root}") from error
+        members = Members(names)
+        if len(names) > SLICE:
+            Packing(self._store, self._packs, self._lease, root, names, members).run(LARGE)
+        for row in members.missing():
+            members.put(row, *self._put_member(root, *names[row]))
+        return members
 
     def put_tree(self, tree: Tree) -> Digest:
         """Store a tree, whose files must be stored by themselves; gives its digest."""
         digest = tree.digest
         if not self._is_held(digest):
+            self._packs.finish_if_full()
             data = arrow.encode(tree)
             chunk = hash_bytes(data).raw
             builder = self._building()
@@ -190,8 +199,7 @@ class Writer(Reader):
 
     def flush(self) -> None:
         """Let everything put so far survive a kill of this process, though not a power cut."""
-        if self._builder is not None:
-            self._builder.write_out()
+        self._packs.flush()
 
     def commit(self) -> None:
         """Make everything put so far durable, then visible; writes no file if nothing is new.
@@ -203,11 +211,10 @@ class Writer(Reader):
         layout = self._store.layout
         try:
             relied_on = self._lease.confirm()
-            index = self._builder.finish() if self._builder is not None else b""
+            self._packs.finish()
             for digest, temporary in self._loose.items():
                 layout.publish_loose(temporary, digest)
-            if self._builder is not None:
-                layout.publish_pack(self._builder.pack.path, index)
+            if self._packs.publish():
                 self._store.forget_listing()
             for folder in relied_on:
                 sync_directory(folder)
@@ -220,41 +227,38 @@ class Writer(Reader):
         A disk that is full for the next object has room for what is on it already. Raises
         StorageError.
         """
-        builder, self._builder = self._builder, None
+        packs, self._packs = self._packs, OwnPacks(self._store.layout, self._lease)
         self.abort()
-        if builder is not None:
-            builder.close()
-            repair.salvage(self._store.layout, builder.pack.path)
-            self._store.forget_listing()
+        packs.salvage()
+        self._store.forget_listing()
 
     def abort(self) -> None:
         """Forget everything that was not committed and remove its temporary files."""
-        if self._builder is not None:
-            self._builder.close()
-            discard(self._builder.pack.path)
+        self._packs.discard()
         for temporary in self._loose.values():
             discard(temporary)
-        self._builder = None
         self._loose = {}
 
     def _copies(self, digest: Digest) -> Iterator[Copy]:
-        if self._builder is not None:
-            pack = self._builder.pack
+        for pack in self._packs.all():
             row = pack.find_object(digest.raw)
             if row is not None:
-                self._builder.write_out()
+                self.flush()
                 yield self._store.pack_copy(pack, digest, row)
         if digest in self._loose:
             yield self._store.loose_copy(digest, self._loose[digest])
         yield from self._store._copies(digest)
+
+    def _packs_now(self) -> list[Pack]:
+        self.flush()
+        return [*self._packs.all(), *self._store.packs()]
 
     def _refresh(self) -> bool:
         return self._store._refresh()
 
     def _is_own(self, digest: Digest) -> bool:
         """Whether this writer is about to store it."""
-        packed = self._builder is not None and self._builder.pack.find_object(digest.raw)
-        return digest in self._loose or bool(packed)
+        return digest in self._loose or self._packs.holds(digest.raw)
 
     def _is_held(self, digest: Digest) -> bool:
         """Whether a whole copy is here already; a damaged one does not count."""
@@ -282,23 +286,15 @@ class Writer(Reader):
 
     def _building(self) -> PackBuilder:
         """The pack of this writer, begun if need be."""
-        if self._builder is None:
-            self._lease.begin()
-            self._builder = PackBuilder(self._store.layout.temporary(".pack"))
-        return self._builder
+        return self._packs.builder()
 
-    def _add_blob(self, digest: Digest, size: int) -> None:
-        """Add the object of a blob that is one chunk, or none if it is empty."""
-        parts = [(digest.raw, size)] if size else []
-        self._building().add_object(digest.raw, BLOB, size, 0, parts)
-
-    def _put_member(self, root: Path, name: str, mode: int) -> Member:
-        """Store one file or link of a directory."""
+    def _put_member(self, root: Path, name: str, mode: int) -> tuple[bytes, os.stat_result]:
+        """Store one file or link of a directory; its digest and stat."""
         path = root / name
         if mode != trees.SYMLINK:
             with SourceFile(path, follow=False) as source:
-                digest, size = self._put_source(source)
-            return Member(TreeEntry(name, tree_mode(source.stat, path), size, digest), source.stat)
+                digest, _ = self._put_source(source)
+            return digest.raw, source.stat
         with storage_errors(path, "read"):
             before = path.lstat()
             # Not Path.readlink: it would tidy the target up, and these are bytes to keep.
@@ -310,7 +306,7 @@ class Writer(Reader):
             judge_link_target(name, target)
         except CorruptData as error:
             raise UsageError(f"cannot store {path}") from error
-        return Member(TreeEntry(name, mode, len(target), self.put_bytes(target)), before)
+        return self.put_bytes(target).raw, before
 
     def _put_source(self, source: SourceFile) -> tuple[Digest, int]:
         """Store an open file: a small one in one read, a large one in two passes."""
@@ -320,6 +316,7 @@ class Writer(Reader):
             return self.put_bytes(data), source.size
         if not is_worth_cutting(source.read_exactly, source.size):
             return self._put_whole(source), source.size
+        self._packs.finish_if_full()
         digest, parts = put_chunks(
             source.read_exactly, source.size, self._is_chunk_held, self._add_chunk
         )
@@ -341,7 +338,7 @@ class Writer(Reader):
 
     def _is_chunk_held(self, digest: bytes) -> bool:
         """Whether a whole copy of a chunk is here already; many threads may ask."""
-        if self._builder is not None and self._builder.pack.find_chunk(digest):
+        if any(pack.find_chunk(digest) for pack in self._packs.all()):
             return True
         files = self._store.proven_chunk(digest)
         return files is not None and self._lease.keep(files)
@@ -351,14 +348,9 @@ class Writer(Reader):
 
     def _has_parts(self, digest: Digest, parts: list[Part]) -> bool:
         """Whether a pack lists just these parts, all of which are held, as this object."""
-        packs = self._store.packs()
-        own = self._builder.pack if self._builder is not None else None
-        if self._builder is not None and own is not None:
-            self._builder.write_out()
-            packs.append(own)
-        for pack in packs:
+        for pack in self._packs_now():
             row = pack.find_object(digest.raw)
             with suppress(CorruptData, OSError):
                 if row is not None and pack.parts(digest.raw, row) == parts:
-                    return pack is own or self._lease.keep([pack.path])
+                    return pack in self._packs.all() or self._lease.keep([pack.path])
         return False

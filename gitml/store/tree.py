@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData
-from gitml.fs import judge_relative_path, judge_relative_paths
+from gitml.fs import are_plain_paths, judge_relative_path, judge_relative_paths
 from gitml.store.digest import hash_tree_form
 
 if TYPE_CHECKING:
@@ -57,6 +57,18 @@ class TreeEntry(NamedTuple):
     def raw_path(self) -> bytes:
         """The path as the bytes that sort and hash."""
         return self.path.encode("utf-8", "surrogateescape")
+
+
+RawEntry = tuple[bytes, int, int, bytes]
+"""Path, mode, size and digest of an entry: the path and the digest as bytes."""
+
+
+def raw_entries(entries: Sequence[TreeEntry], numbers: range) -> list[RawEntry]:
+    """Some of the entries, in their raw form."""
+    if isinstance(entries, Entries):
+        return entries.raw(numbers)
+    some = map(entries.__getitem__, numbers)
+    return [(one.raw_path, one.mode, one.size, one.digest.raw) for one in some]
 
 
 class _Columns(NamedTuple):
@@ -111,9 +123,10 @@ class Tree:
             raise CorruptData(f"a tree has at most {MAX_ARROW_BYTES:,} bytes")
         if not _MODES.issuperset(modes) or (sizes and max(sizes) > MAX_SIZE):
             raise CorruptData("unknown mode or size of an entry in a tree")
-        judge_relative_paths(names)
-        if any(map(ge, names, islice(names, 1, None))):
-            raise CorruptData("the entries of a tree are not in order")
+        if not are_plain_paths(names):
+            judge_relative_paths(names)
+            if any(map(ge, names, islice(names, 1, None))):
+                raise CorruptData("the entries of a tree are not in order")
         offsets = array("i", accumulate(map(len, names), initial=0))
         return cls(_Columns(offsets, b"".join(names), modes, sizes, digests))
 
@@ -217,6 +230,19 @@ class Entries(Sequence[TreeEntry]):
 
     def __iter__(self) -> Iterator[TreeEntry]:
         return map(self.__getitem__, range(len(self._rows)))
+
+    def raw(self, numbers: range) -> list[RawEntry]:
+        """Some of the entries as they are kept, which takes a third of the time."""
+        offsets, paths, modes, sizes, digests = self._tree.columns
+        return [
+            (
+                paths[offsets[row] : offsets[row + 1]],
+                modes[row],
+                sizes[row],
+                digests[32 * row : 32 * row + 32],
+            )
+            for row in map(self._rows.__getitem__, numbers)
+        ]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)

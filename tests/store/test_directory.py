@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 def put(store: Store, folder: Path) -> Tree:
     with store.writer() as writer:
-        return Tree.of(m.entry for m in writer.put_members(folder, list_directory(folder)))
+        return Tree.of(m.entry for m in writer.put_members(folder, list_directory(folder).names))
 
 
 def looks(root: Path) -> dict[str, object]:
@@ -48,16 +48,23 @@ def looks(root: Path) -> dict[str, object]:
 
 
 def test_members_have_entries_and_stats(store: Store, folder: Path) -> None:
-    names = list_directory(folder)
+    names = list_directory(folder).names
     with store.writer() as writer:
         members = writer.put_members(folder, names)
-    assert [(m.entry.path, m.entry.mode) for m in members] == names
+    assert [(m.entry.path, m.entry.mode == trees.SYMLINK) for m in members] == [
+        (name, mode == trees.SYMLINK) for name, mode in names
+    ]
     for entry, stat in members:
         path = folder / entry.path
         if entry.mode != trees.SYMLINK:
             assert (entry.size, entry.digest) == (stat.st_size, hash_bytes(path.read_bytes()))
             assert store.read(entry.digest) == path.read_bytes()
-        assert stat == path.lstat()
+        now = path.lstat()
+        assert (stat[:7], stat.st_mtime_ns, stat.st_ctime_ns) == (
+            now[:7],
+            now.st_mtime_ns,
+            now.st_ctime_ns,
+        )
     assert list(store.check()) == []
 
 

@@ -1,0 +1,303 @@
+"""From the store into folders: files verified in memory, whole when they get their names.
+
+A folder that is missing is filled under a temporary name and renamed when it is complete, which
+is cheaper than a rename for each of its files. Everywhere else every file is renamed into place.
+Small blobs are written in a tight loop that several processes run at once; what it leaves out,
+and every error, is for the careful way.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+from gitml.errors import CorruptData, UsageError
+from gitml.fs import (
+    ProcessIdentity,
+    are_plain_paths,
+    judge_relative_paths,
+    storage_errors,
+)
+from gitml.store.directory import Folders, kind_of
+from gitml.store.lookup import SmallBlobs
+from gitml.store.members import STAT_BYTES, Stats, pack_stat
+from gitml.store.tree import (
+    EXECUTABLE,
+    SYMLINK,
+    RawEntry,
+    TreeEntry,
+    judge_link_target,
+    raw_entries,
+)
+from gitml.store.workers import SLICE, Share, run_divided
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PREFIX, _SUFFIX = b".gitml-", b".tmp"
+_NOTHING = bytes(STAT_BYTES)
+
+
+class Restoration:
+    """Some entries of a tree on their way into a folder that exists.
+
+    ``write_blob(entry, descriptor, path)`` fills one new file with verified bytes, and
+    ``read_link(entry)`` gives a verified target.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        entries: Sequence[TreeEntry],
+        write_blob: Callable[[TreeEntry, int, Path], None],
+        read_link: Callable[[TreeEntry], bytes],
+    ) -> None:
+        """Judge the paths; raises CorruptData."""
+        self._root = root
+        self._entries = entries
+        self._write_blob = write_blob
+        self._read_link = read_link
+        raws = [raw for raw, *_ in raw_entries(entries, range(len(entries)))]
+        if not are_plain_paths(raws):
+            judge_relative_paths(raws)
+        self._folders = {raw.rpartition(b"/")[0] for raw in raws}
+        self._names = _Names()
+        self._stats = Stats(len(entries))
+
+    def run(self, blobs: SmallBlobs) -> Stats:
+        """Write everything; what was written before an error stays.
+
+        Raises StorageError, UsageError for what stands in the way, and what the two callables
+        raise, with the entry at which it stopped as it was.
+        """
+        self._blobs = blobs
+        with _opened(self._root, create=False) as below:
+            self._places = _Places(below, self._folders, self._names)
+            self._places.clean()
+            try:
+                if len(self._entries) > SLICE:
+                    run_divided(len(self._entries), SLICE, self._job, self._adopt, self._lose)
+                self._write_missing()
+            finally:
+                self._places.publish(self._root)
+        return self._stats
+
+    def _job(self, slices: Iterator[range]) -> bytes:
+        """Write the small files of some slices, in this process or a worker."""
+        names = _Names()
+        rows = {}
+        with _opened(self._root, create=True) as folders:
+            for one in slices:
+                some = raw_entries(self._entries, one)
+                rows[one.start] = b"".join(
+                    [self._write_quickly(folders, entry, names) for entry in some]
+                )
+        return marshal.dumps(rows)
+
+    def _adopt(self, share: Share) -> None:
+        rows = marshal.loads(share.result)  # noqa: S302 - from a fork of this process
+        for start, some in rows.items():
+            self._stats.put_rows(start, some)
+
+    def _lose(self, pid: int) -> None:
+        """Nothing: what a worker wrote is whole or has a temporary name, and is written again."""
+
+    def _write_quickly(self, folders: Folders, entry: RawEntry, names: _Names) -> bytes:
+        """Write a small file and give its packed stat; zeros if that has to be done carefully."""
+        path, mode, size, digest = entry
+        data = self._blobs.read(digest) if mode != SYMLINK else None
+        if data is None or len(data) != size:
+            return _NOTHING
+        path, is_staged = self._places.of(path)
+        try:
+            folder, name = folders.of(path)
+            temporary = name if is_staged else names.new()
+            permissions = 0o777 if mode == EXECUTABLE else 0o666
+            descriptor = os.open(temporary, _NEW_FILE, permissions, dir_fd=folder)
+            try:
+                if os.write(descriptor, data) != size:
+                    raise OSError(errno.ENOSPC, "a short write")
+                if not is_staged:
+                    os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                return pack_stat(os.fstat(descriptor))
+            except OSError:
+                os.unlink(temporary, dir_fd=folder)
+                raise
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return _NOTHING
+
+    def _write_missing(self) -> None:
+        """Write one by one what is not written yet."""
+        with _opened(self._root, create=True) as folders:
+            for row in self._stats.missing():
+                entry = self._entries[row]
+                path, _ = self._places.of(entry.raw_path)
+                with self._named_obstacles(entry.path):
+                    folder, name = folders.of(path)
+                temporary = self._names.new()
+                try:
+                    self._write_carefully(folder, temporary, entry)
+                    with self._named_obstacles(entry.path):
+                        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                except BaseException:
+                    with suppress(OSError):
+                        os.unlink(temporary, dir_fd=folder)
+                    raise
+                self._stats.put_rows(row, pack_stat(status))
+
+    def _write_carefully(self, folder: int, name: bytes, entry: TreeEntry) -> None:
+        """Create the file or link of an entry under a temporary name."""
+        shown = self._root / entry.path
+        if entry.mode == SYMLINK:
+            link = self._read_link(entry)
+            judge_link_target(entry.path, link)
+            with storage_errors(shown):
+                os.symlink(link, name, dir_fd=folder)
+            return
+        with storage_errors(shown):
+            mode = 0o777 if entry.mode == EXECUTABLE else 0o666
+            descriptor = os.open(name, _NEW_FILE, mode, dir_fd=folder)
+        try:
+            self._write_blob(entry, descriptor, shown)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _named_obstacles(self, path: str) -> Iterator[None]:
+        """Turn an OSError of the block into UsageError if something stands in a path's way."""
+        try:
+            yield
+        except OSError as error:
+            place = self._root
+            for component in path.split("/"):
+                place /= component
+                with suppress(OSError):
+                    found = place.lstat()
+                    if stat.S_ISDIR(found.st_mode) == (place == self._root / path):
+                        raise UsageError(
+                            f"cannot write {self._root / path}: {place} is {kind_of(found)}",
+                            hint=f"look at it, and move it away with `mv {place} {place}.old`",
+                        ) from error
+            with storage_errors(self._root / path):
+                raise
+
+
+class _Names:
+    """Temporary names of this process, which say whose they are."""
+
+    def __init__(self) -> None:
+        owner = ProcessIdentity.current().to_text()
+        self._names = (b"%s%s+%x%s" % (_PREFIX, owner.encode(), n, _SUFFIX) for n in count())
+
+    def new(self) -> bytes:
+        """A name that was not given before."""
+        return next(self._names)
+
+
+class _Places:
+    """Which folders are missing below a root, and where they are filled until they are complete."""
+
+    def __init__(self, below: Folders, folders: set[bytes], names: _Names) -> None:
+        """Look which of ``folders`` are missing below a root."""
+        self._below = below
+        self._found = {b""}
+        self._stages: dict[bytes, bytes] = {}
+        self._places: dict[bytes, bytes | None] = {}
+        for folder in sorted(folders):
+            top = self._topmost_missing(folder)
+            if top is None:
+                self._places[folder] = None
+                continue
+            if top not in self._stages:
+                above, slash, _ = top.rpartition(b"/")
+                self._stages[top] = above + slash + names.new()
+            self._places[folder] = self._stages[top] + folder[len(top) :]
+
+    def of(self, path: bytes) -> tuple[bytes, bool]:
+        """Where a file is to be written, and whether the name is free there for certain."""
+        folder, _, name = path.rpartition(b"/")
+        stage = self._places[folder]
+        return (path, False) if stage is None else (stage + b"/" + name, True)
+
+    def clean(self) -> None:
+        """Remove what processes that died have left in the folders that are written to."""
+        folders = {top.rpartition(b"/")[0] for top in self._stages}
+        folders |= {name for name, stage in self._places.items() if stage is None}
+        for folder in folders:
+            with suppress(OSError):
+                descriptor, _ = self._below.of(folder + b"/" if folder else b"")
+                for name in map(os.fsencode, os.listdir(descriptor)):  # noqa: PTH208 - no path
+                    if _is_abandoned(name):
+                        _remove(name, descriptor)
+
+    def publish(self, root: Path) -> None:
+        """Give the folders that were missing their names, with what is in them.
+
+        Raises StorageError; of a folder that has come into being meanwhile, too.
+        """
+        for top, stage in self._stages.items():
+            name = stage.rpartition(b"/")[2]
+            with storage_errors(root / os.fsdecode(top)), suppress(FileNotFoundError):
+                folder, final = self._below.of(top)
+                try:
+                    os.rename(name, final, src_dir_fd=folder, dst_dir_fd=folder)
+                except FileNotFoundError:
+                    raise
+                except OSError:
+                    _remove(name, folder)
+                    raise
+
+    def _topmost_missing(self, folder: bytes) -> bytes | None:
+        """The first folder on the way to this one that does not exist, or None."""
+        if folder in self._found:
+            return None
+        top = self._topmost_missing(folder.rpartition(b"/")[0])
+        if top is not None:
+            return top
+        try:
+            self._below.of(folder + b"/")
+        except FileNotFoundError:
+            return folder
+        except OSError:
+            pass  # something else stands there: who writes will say what
+        self._found.add(folder)
+        return None
+
+
+@contextmanager
+def _opened(root: Path, *, create: bool) -> Iterator[Folders]:
+    """The folders below a root, for the block; raises StorageError."""
+    with storage_errors(root):
+        folders = Folders(root, create=create)
+    try:
+        yield folders
+    finally:
+        folders.close()
+
+
+def _is_abandoned(name: bytes) -> bool:
+    """Whether this is a temporary name of a process that is dead for certain."""
+    if not (name.startswith(_PREFIX) and name.endswith(_SUFFIX)):
+        return False
+    text = os.fsdecode(name[len(_PREFIX) : -len(_SUFFIX)])
+    with suppress(CorruptData):
+        return not ProcessIdentity.parse(text.rpartition("+")[0]).is_alive()
+    return False
+
+
+def _remove(name: bytes, folder: int) -> None:
+    """Remove a file or folder of ours, as far as that is possible."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except IsADirectoryError:
+        shutil.rmtree(name, ignore_errors=True, dir_fd=folder)
+    except OSError:
+        pass
