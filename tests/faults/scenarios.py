@@ -64,6 +64,23 @@ def _folder_of_files(workshop: Workshop) -> None:
     workshop.commit("ready")
 
 
+def _with_garbage(workshop: Workshop) -> None:
+    """A pack that is half dead, one that is all dead, a dead loose file, and what is alive."""
+    source = random.Random(1)
+    repo = workshop.repo()
+    with repo.store.writer() as writer:
+        for _ in range(3):
+            writer.put_bytes(source.randbytes(3000))
+        writer.put_bytes(b"alive " * 200)
+    repo.save(b"alive " * 200, "alive")
+    workshop.write("dead/a.bin", source.randbytes(5 << 20))
+    workshop.write("dead/b.txt", "dead " * 300)
+    repo.save(workshop.path / "dead", "dead")
+    for ref in workshop.refs("refs/gitml/sources/dead/"):
+        workshop.git("update-ref", "-d", ref)
+    workshop.close()
+
+
 def versions(workshop: Workshop) -> Any:
     """What the versions of the model hold, and who has which stage."""
     repo = workshop.repo()
@@ -108,4 +125,6 @@ DELETE = Scenario(
 )
 NOTE = Scenario("note", ("gitml", "metadata", "set", "clf@v1", "live=0.9"), _trained_twice, noted)
 
-SCENARIOS: tuple[Scenario, ...] = (RUN, PUT, PROMOTE, DELETE, NOTE)
+GC = Scenario("gc", ("gitml", "gc", "--prune=now"), _with_garbage, saved)
+
+SCENARIOS: tuple[Scenario, ...] = (RUN, PUT, PROMOTE, DELETE, NOTE, GC)
