@@ -15,9 +15,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from gitml.testing.sealed import sealed_variables
 from tests.bench import loops
-from tests.bench.measure import compare
+from tests.bench.measure import compare, user_environment
 from tests.bench.storage.report import report
 from tests.bench.storage.session import Settings, measured
 
@@ -65,7 +64,7 @@ def main() -> None:
         folder = Path(name)
         home = folder / "home"
         home.mkdir()
-        env = sealed_variables(home)
+        env = user_environment(home)
         small = _project(folder / "small", env)
         print(f"## Steps: {given.steps} no-op steps, milliseconds a step\n")
         print(_loop(small, env, "steps", str(given.steps)))

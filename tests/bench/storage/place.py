@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from gitml.testing.sealed import sealed_variables
+from tests.bench.measure import user_environment
 from tests.bench.storage.inputs import MIB, copy
 
 _FICLONE = 0x40049409
@@ -43,7 +43,7 @@ class Place:
         self.work = here / "work"
         self.work.mkdir(parents=True)
         home = here / "home"
-        variables = sealed_variables(home)
+        variables = user_environment(home)
         if self._peers is not None:  # behind everything else: it has a Python of its own
             variables["PATH"] += os.pathsep + str(self._peers / "bin")
         self.env = variables | {

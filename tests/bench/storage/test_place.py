@@ -33,7 +33,8 @@ def test_a_fresh_place_moves_the_old_one_away(place: Place) -> None:
     assert "large" not in kept
 
 
-def test_the_environment_is_sealed_and_knows_the_peers(place: Place, tmp_path: Path) -> None:
+def test_the_environment_is_a_users_and_knows_the_peers(place: Place, tmp_path: Path) -> None:
+    assert "PYTHONDONTWRITEBYTECODE" not in place.env
     assert place.env["SITE"] == place.env["HOME"] + "/site"
     assert place.env["PATH"].split(os.pathsep)[-1] == str(tmp_path / "peers" / "bin")
 
