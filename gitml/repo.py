@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from gitml.pipelines.run import Runner
     from gitml.promotion.promote import Move, Promoter
     from gitml.store.gc import Act, Collection
+    from gitml.store.maintenance import Maintenance
     from gitml.store.store import Store
     from gitml.tables import TableChange
     from gitml.workspace.adding import Added
@@ -941,6 +942,24 @@ class Repo:
         store = self.store
         marks = lambda: reachable_digests(sharing(store.root, self.git), store)  # noqa: E731
         return gc.collect(store, marks, grace=grace, dry_run=dry_run)
+
+    def maintenance(self, *, dry_run: bool = False) -> Maintenance:
+        """Store versions by what they share, in fewer files, and let git do the same to its own.
+
+        Raises StorageError; what was done before an error stays done.
+        """
+        from gitml.git.process import GitFailed
+        from gitml.git.upkeep import tidy
+        from gitml.history.successions import checked_out, successions
+
+        store = self.store
+        pairs = successions(self.git, self.index, store)
+        in_use = checked_out(self.git, store, {digest for pair in pairs for digest in pair})
+        done = store.maintain(pairs, in_use=in_use, dry_run=dry_run)
+        if not dry_run:
+            with suppress(GitFailed):  # git's own words come with git's own commands
+                tidy(self.git)
+        return done
 
     def restore_condemned(self) -> Sequence[Act]:
         """Put back what `gc` has condemned and not deleted yet."""

@@ -47,6 +47,11 @@ TASKS = {
     "care": (
         Entry("fsck", "gitml.cli.fsck:fsck", "Check every record and every stored byte."),
         Entry("gc", "gitml.cli.gc:gc", "Free the space of bytes that nothing names any more."),
+        Entry(
+            "maintenance",
+            "gitml.cli.maintenance:maintenance",
+            "Store the same bytes in less room and fewer files.",
+        ),
         Entry("reindex", "gitml.cli.fsck:reindex", "Make the index again from git alone."),
         Entry("hooks", "gitml.cli.hooks:hooks", "Install git's hooks, and run one by hand."),
     ),

@@ -26,10 +26,20 @@ def keep_up(git: Git, published: str) -> bool:
             refs.pack(git)
             done = True
         if _entries(str(git.common / "objects" / "pack"), ".pack") >= PACKS:
-            git.run("repack", "--geometric=2", "-d", "-l", "--quiet")
-            git.run("commit-graph", "write", "--reachable", "--split", "--no-progress")
+            _repack(git)
             done = True
     return done
+
+
+def tidy(git: Git) -> None:
+    """Do all of it, whether it is due or not; raises GitFailed."""
+    refs.pack(git)
+    _repack(git)
+
+
+def _repack(git: Git) -> None:
+    git.run("repack", "--geometric=2", "-d", "-l", "--quiet")
+    git.run("commit-graph", "write", "--reachable", "--split", "--no-progress")
 
 
 def _entries(folder: str, suffix: str = "") -> int:

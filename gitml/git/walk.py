@@ -111,6 +111,41 @@ def files_ever(
         _raise_if_failed(process.returncode, arguments, complaints)
 
 
+def replaced(git: Git, patterns: Sequence[str]) -> list[tuple[ObjectId, ObjectId]]:
+    """Old and new id of every change of a file that matches, oldest first, then what is staged.
+
+    Looked at are the commits of all branches and of this work tree's heads; a merge is compared
+    with its first parent. What was added or deleted is no change. Raises GitFailed.
+    """
+    tips = existing(git, heads(git.directory))
+    given = "".join(f"{one}\n" for one in tips).encode()
+    commits = git.run(
+        *(
+            "rev-list",
+            "--topo-order",
+            "--reverse",
+            "--branches",
+            "--remotes",
+            "--stdin",
+            "--",
+            *patterns,
+        ),
+        stdin=given,
+        env=_GLOBBING,
+    )
+    how = ["-r", "-z", "--no-renames", "--diff-filter=M"]
+    listing = git.run(
+        *("diff-tree", "--stdin", "--no-commit-id", "--diff-merges=first-parent", *how),
+        *("--", *patterns),
+        stdin=commits,
+        env=_GLOBBING,
+    )
+    if git.run("rev-parse", "--verify", "--quiet", "HEAD", accept=(0, 1)):
+        listing += git.run("diff-index", "--cached", *how, "HEAD", "--", *patterns, env=_GLOBBING)
+    metas = [token.split(b" ") for token in listing.split(b"\0")[:-1:2]]
+    return [(ObjectId(old.decode()), ObjectId(new.decode())) for _, _, old, new, _ in metas]
+
+
 def _changed(listing: IO[bytes]) -> Iterator[tuple[ObjectId, str]]:
     """The new side of each line of a raw difference; what was deleted has none."""
     left = b""

@@ -68,7 +68,7 @@ def maintain(
 ) -> Maintenance:
     """Store later versions by what they share with earlier ones, and put small packs together.
 
-    ``successions`` are in the order in which the versions were made; what is no blob of this store
+    ``successions`` are in the order in which the versions were made; what this store does not hold
     is passed over. Loose files of ``in_use`` stay loose: a work tree may be linked to them. With
     ``dry_run`` all is computed and nothing changed. Raises StorageError.
     """
@@ -201,10 +201,10 @@ class _Finder:
                 yield pack, row
 
     def _parts(self, digest: Digest) -> list[Part]:
-        """The parts of a blob in a pack; none if there is no such blob."""
+        """The parts of an object in a pack; none if there is no such object."""
         for pack in self._packs:
             row = pack.find_object(digest.raw)
-            if row is not None and row.kind == BLOB:
+            if row is not None:
                 with suppress(CorruptData, OSError):
                     return pack.parts(digest.raw, row)
         return []

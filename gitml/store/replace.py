@@ -22,8 +22,11 @@ from gitml.store.pack import ENTRY_HEADER, Pack, PackBuilder, PreparedChunk, Spa
 from gitml.store.parts import ChunkSource, Part
 from gitml.store.threads import in_order, workers
 
-_ROWS = 72
+_ROW = 72
 """Bytes of an index for each entry, at most."""
+
+_EMPTY = 16 + 2088
+"""Bytes of a pack and its index without an entry."""
 
 _TOGETHER = 16
 
@@ -36,7 +39,7 @@ class Replacement:
     """
 
     def __init__(self, store: Holdings, *, dry_run: bool) -> None:
-        self.size = 0
+        self.size = _EMPTY
         self._store = store
         self._dry_run = dry_run
         self._lease = Lease(store.layout)
@@ -68,7 +71,7 @@ class Replacement:
         """Add a chunk, unless it is added already."""
         if chunk.digest not in self._chunks:
             self._chunks.add(chunk.digest)
-            self.size += len(chunk.header) + len(chunk.stored) + _ROWS
+            self.size += len(chunk.header) + len(chunk.stored) + _ROW
             if not self._dry_run:
                 self._building().add_prepared(chunk)
 
@@ -78,7 +81,7 @@ class Replacement:
         """Add an object whose chunks are added or held."""
         if digest not in self._objects:
             self._objects.add(digest)
-            self.size += ENTRY_HEADER + 16 + 40 * len(parts) + _ROWS
+            self.size += ENTRY_HEADER + 16 + 40 * len(parts) + _ROW
             if not self._dry_run:
                 self._building().add_object(digest, kind, size, entries, parts)
 
