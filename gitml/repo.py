@@ -46,6 +46,7 @@ from gitml.stack.stack import DEFAULT, SETTING, Stack, stack_named, stacks
 if TYPE_CHECKING:
     from gitml.diff import Comparison
     from gitml.history.check import Problem
+    from gitml.history.heal import Healed
     from gitml.history.lineage import Ancestor
     from gitml.hooks.install import Change as HookChange
     from gitml.hooks.install import Hooks
@@ -109,11 +110,18 @@ class Status(Frozen):
 
 
 class Report(Frozen):
-    """What ``fsck`` found, and how much it looked at."""
+    """What ``fsck`` found, and how much it looked at.
+
+    ``blobs`` are those that records and pointers name, ``read`` the stored objects that were read
+    in full, of ``held``; ``healed`` what is whole again.
+    """
 
     problems: Sequence[Problem]
     records: int
     blobs: int
+    read: int
+    held: int
+    healed: Sequence[Healed] = ()
 
 
 class Difference(Frozen):
@@ -913,12 +921,23 @@ class Repo:
 
         return install.uninstall(self.git, sys.executable, dry_run=dry_run)
 
-    def fsck(self) -> Report:
-        """Every record and every blob checked; problems name the versions that they affect."""
+    def fsck(self, *, sample: int | None = None, seed: int = 0, repair: bool = False) -> Report:
+        """Every record checked, and every stored byte, or with ``sample`` that many objects.
+
+        Problems name the versions that they affect. ``repair`` heals what has a good copy anywhere
+        and looks again.
+        """
         from gitml.history.check import check_records
 
-        done = check_records(self.git, self.odb, self.store)
-        return Report(tuple(done.problems), len(done.checked), len(done.blobs))
+        done = check_records(self.git, self.odb, self.store, sample=sample, seed=seed)
+        healed: Sequence[Healed] = ()
+        if repair and any(one.is_of_bytes for one in done.problems):
+            from gitml.history.heal import heal
+
+            healed = heal(done)
+            done = check_records(self.git, self.odb, self.store, sample=sample, seed=seed)
+        problems, blobs = tuple(done.problems), len(done.blobs)
+        return Report(problems, len(done.checked), blobs, done.read, done.held, tuple(healed))
 
     def gc(self, prune: str | None = None, *, dry_run: bool = False) -> Collection:
         """Collect the bytes that nothing names any more, of all clones that share the store.

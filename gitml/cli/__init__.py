@@ -45,7 +45,9 @@ TASKS = {
         Entry("delete", "gitml.cli.delete:delete", "Delete a model version or a run."),
     ),
     "care": (
-        Entry("fsck", "gitml.cli.fsck:fsck", "Check every record and every stored byte."),
+        Entry(
+            "fsck", "gitml.cli.fsck:fsck", "Check every record, and every stored byte or a sample."
+        ),
         Entry("gc", "gitml.cli.gc:gc", "Free the space of bytes that nothing names any more."),
         Entry(
             "maintenance",

@@ -7,6 +7,8 @@ is reported with the model versions that it affects.
 
 from __future__ import annotations
 
+import random
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from typing import TypeVar
 
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
-from gitml.entities.pointer import Pointer
+from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.entities.records import (
     Fold,
     Input,
@@ -29,6 +31,7 @@ from gitml.entities.records import (
     Version,
 )
 from gitml.errors import CorruptData, GitmlError, MissingBytes
+from gitml.git import walk
 from gitml.git.odb import Commit, Odb
 from gitml.git.process import Git
 from gitml.git.refs import Ref, list_refs
@@ -49,7 +52,7 @@ from gitml.history.record import (
     version_trailers,
 )
 from gitml.history.revs import read_promotion, read_tombstone
-from gitml.store.store import Store
+from gitml.store.store import Damage, Store
 
 R = TypeVar("R", bound=Record)
 _TRAILERS = frozenset({"Kind", "Code", "Input", "Reached", "Reused", "Step", "Run"})
@@ -60,27 +63,45 @@ class Problem:
     """Something that is not as it should be.
 
     ``kind`` is a fixed word (docs/format.md, "What fsck reports"), ``what`` names the record, ref
-    or blob, ``detail`` says what is wrong, ``affects`` names the versions that depend on it.
+    or blob, ``detail`` says what is wrong, ``affects`` names the versions that depend on it, and
+    ``remedy`` is a phrase with a command that may bring back what is lost.
     """
 
     kind: str
     what: str
     detail: str
     affects: tuple[str, ...] = ()
+    remedy: str = ""
 
     @property
     def is_harmless(self) -> bool:
-        """Whether nothing hangs on it: a damaged copy of bytes of which a whole one is left."""
-        return self.kind == "damaged-copy"
+        """Whether nothing is lost: a whole copy is left, or the clone was told to be shallow."""
+        return self.kind in ("damaged-copy", "cut-off")
+
+    @property
+    def is_of_bytes(self) -> bool:
+        """Whether it is about the store and not about git."""
+        return self.kind in ("damaged-copy", "corrupt-blob", "missing-blob")
 
 
 @dataclass
 class Checker:
-    """One check of a repository. ``problems`` grows while it looks."""
+    """One check of a repository. ``problems`` grows while it looks.
+
+    ``sample`` is how many stored objects are read in full, chosen at random by ``seed``; None is
+    all of them. ``lost`` are the digests that no good copy is here of, ``places`` the paths at
+    which data with a digest was once read, with the code commit that it was read beside.
+    """
 
     git: Git
     odb: Odb
     store: Store
+    sample: int | None = None
+    seed: int = 0
+    read: int = 0
+    held: int = 0
+    lost: set[Digest] = field(default_factory=set)
+    places: dict[Digest, dict[str, ObjectId | None]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     checked: set[ObjectId] = field(default_factory=set)
     blobs: dict[Digest, set[ObjectId]] = field(default_factory=dict)
@@ -89,6 +110,9 @@ class Checker:
     _claims: list[tuple[ObjectId, Input]] = field(default_factory=list)
     _above: dict[ObjectId, tuple[ObjectId, ...]] = field(default_factory=dict)
     _versions: dict[ObjectId, str] = field(default_factory=dict)
+    _pointers: dict[Digest, str] = field(default_factory=dict)
+    _makers: dict[Digest, str] = field(default_factory=dict)
+    _cut_off: set[str] = field(default_factory=set)
 
     def check(self) -> None:
         """Look at every record, every tag, and every blob that is named or stored."""
@@ -97,12 +121,21 @@ class Checker:
             self._guarded(ref.name, partial(self._ref, ref))
         self._inputs()
         self._chains(listed)
+        self._work_tree()
         self._bytes()
+        if self._cut_off:
+            count = len(self._cut_off)
+            detail = f"{count} record{'s' * (count != 1)} cannot be followed beyond its edge"
+            remedy = "`git fetch --unshallow` brings the rest"
+            self.problems.append(Problem("cut-off", "shallow clone", detail, (), remedy))
 
     def _guarded(self, what: str, look: Callable[[], object]) -> None:
         try:
             look()
         except GitmlError as error:
+            if self.git.shallow and isinstance(error, MissingBytes):
+                self._cut_off.add(what)
+                return
             kind = "corrupt-record" if isinstance(error, CorruptData) else "missing-object"
             self.problems.append(Problem(kind, what, error.message))
 
@@ -154,6 +187,7 @@ class Checker:
         self._named(ref, saved_ref(record.name, record.digest))
         self._record(ref.commit, "source")
         self._holds(ref.commit, record.digest, record.kind)
+        self._makers[record.digest] = f"`gitml artifact put FILE {record.name}` stores it again"
         self._claims.append(
             (ref.commit, Input(record.name, record.digest, record.kind, ref.commit))
         )
@@ -207,6 +241,11 @@ class Checker:
         self._trailers(commit, step_trailers(record))
         for output in record.outputs:
             self._holds(commit.id, output.digest, output.kind)
+            self._makers[output.digest] = f"`gitml run {record.pipeline}` may make it again"
+        for given in (*record.inputs, *record.loads):
+            path = given.name.removeprefix("data:") if "data:" in given.name else given.artifact
+            if path:
+                self.places.setdefault(given.digest, {})[path] = record.code.commit
         self._made[commit.id] = {output.digest for output in record.outputs}
         self._claims += [(commit.id, one) for one in (*record.inputs, *record.loads)]
         if record.log is not None:
@@ -343,32 +382,75 @@ class Checker:
                 self._problem("forged-tag", name, "it tags another commit than it names")
             previous = (ref.target, promotion)
 
+    def _work_tree(self) -> None:
+        """The pointers that lie in the work tree, committed or not."""
+        if self.git.root is None:
+            return
+        for path in walk.files_in(self.git, [f"*{SUFFIX}"]):
+            name = path.relative_to(self.git.root).as_posix()
+            if name.startswith(f"{SUFFIX}/") or not path.is_file():
+                continue
+            try:
+                pointer = Pointer.decode(path.read_bytes(), name)
+            except (CorruptData, OSError) as error:
+                text = error.message if isinstance(error, CorruptData) else str(error)
+                remedy = f"`git checkout -- {shlex.quote(name)}` takes the committed one"
+                self.problems.append(Problem("corrupt-pointer", name, text, (), remedy))
+                continue
+            self.blobs.setdefault(pointer.digest, set())
+            self._pointers.setdefault(pointer.digest, name)
+            self.places.setdefault(pointer.digest, {})[name.removesuffix(SUFFIX)] = None
+            if pointer.kind == "tree":
+                self._trees.add(pointer.digest)
+
     def _bytes(self) -> None:
-        """Every stored blob is read; damaged and missing ones are named with what they affect."""
+        """What is stored is read, all or some; damage and loss are named with what they affect."""
         self._members()
         damaged: dict[Digest, str] = {}
-        for damage in self.store.check():
+        for damage in self._damage():
             where = damage.path.name
             if damage.readable or not damage.digests:
                 self._problem("damaged-copy", where, damage.reason)
             else:
                 damaged |= dict.fromkeys(damage.digests, f"{damage.reason} in {where}")
         affected = self._affected()
-        for digest, detail in sorted(damaged.items()):
-            users = self._users(digest, affected)
-            self.problems.append(Problem("corrupt-blob", f"blob {digest.short}", detail, users))
-        for digest in sorted(self.blobs):
-            if digest not in damaged and not self.store.has(digest):
-                users = self._users(digest, affected)
-                detail = "named by a record and not in this store"
-                self.problems.append(Problem("missing-blob", f"blob {digest.short}", detail, users))
+        missing = {one for one in self.blobs if one not in damaged and not self.store.has(one)}
+        self.lost = {*damaged, *missing}
+        for digest in sorted(self.lost):
+            kind = "missing-blob" if digest in missing else "corrupt-blob"
+            named = self._pointers.get(digest, "a record")
+            detail = damaged.get(digest, f"named by {named} and not in this store")
+            what, users = f"blob {digest.short}", self._users(digest, affected)
+            self.problems.append(Problem(kind, what, detail, users, self._remedy(digest)))
+
+    def _damage(self) -> Iterator[Damage]:
+        """The damage of everything, or of all that shows without reading it and of a sample."""
+        held = sorted(one.digest for one in self.store.objects())
+        self.read = self.held = len(held)
+        if self.sample is None or self.sample >= len(held):
+            return self.store.check()
+        self.read = self.sample
+        chosen = random.Random(self.seed).sample(held, self.sample)  # noqa: S311 - no secret
+        return self.store.check_some(chosen)
+
+    def _remedy(self, digest: Digest) -> str:
+        """What may bring back a digest, as a phrase with a command; empty where nothing can."""
+        if digest in self._makers:
+            return self._makers[digest]
+        for path in self.places.get(digest, ()):
+            return f"with the data back at {path}: `gitml fsck --repair`"
+        return ""
 
     def _members(self) -> None:
-        """The files of trees belong to the records that name the trees."""
+        """The files of trees belong to the records and places of the trees."""
         for digest in self._trees:
             with suppress(CorruptData, MissingBytes):
                 for entry in self.store.read_tree(digest).entries:
                     self.blobs.setdefault(entry.digest, set()).update(self.blobs[digest])
+                    if digest in self._makers:
+                        self._makers.setdefault(entry.digest, self._makers[digest])
+                    for path, code in self.places.get(digest, {}).items():
+                        self.places.setdefault(entry.digest, {})[f"{path}/{entry.path}"] = code
 
     def _users(self, digest: Digest, affected: Mapping[ObjectId, set[str]]) -> tuple[str, ...]:
         named = self.blobs.get(digest, set())
@@ -392,8 +474,10 @@ class Checker:
         self.problems.append(Problem(kind, what, detail))
 
 
-def check_records(git: Git, odb: Odb, store: Store) -> Checker:
-    """A finished check of all records and bytes of a repository."""
-    checker = Checker(git, odb, store)
+def check_records(
+    git: Git, odb: Odb, store: Store, *, sample: int | None = None, seed: int = 0
+) -> Checker:
+    """A finished check of all records of a repository, and of all bytes or a sample of them."""
+    checker = Checker(git, odb, store, sample, seed)
     checker.check()
     return checker

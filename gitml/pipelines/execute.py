@@ -124,15 +124,53 @@ class Execution:
         """Do one step: adopt a cached execution or call the function, and note it as done."""
         began = time.perf_counter()
         self.current, self.log = planned.name, None
+        if self._adopted(planned, began):
+            return
+        if self._make_inputs_again(planned):
+            self.current, self.log = planned.name, None
+            if self._adopted(planned, began):
+                return
+        self._warn(planned)
+        self.tell(StepEvent(planned.name, "started"))
+        inputs = self._inputs(planned)
+        self._finish(self._call(planned, self._key(planned, inputs), inputs), began)
+
+    def _adopted(self, planned: PlannedStep, began: float) -> bool:
+        """Whether a cached execution could be adopted; then the step is done."""
         inputs = self._inputs(planned)
         key = self._key(planned, inputs)
         hit = self._hit(planned, key, inputs) if key is not None else None
-        if hit is not None and all(map(self._keep_bytes, hit.record.outputs)):
-            self._finish(self._adopt(planned, hit, inputs), began)
-            return
-        self._warn(planned)
-        self.tell(StepEvent(planned.name, "started"))
-        self._finish(self._call(planned, key, inputs), began)
+        if hit is None or not all(map(self._keep_bytes, hit.record.outputs)):
+            return False
+        self._finish(self._adopt(planned, hit, inputs), began)
+        return True
+
+    def _make_inputs_again(self, planned: PlannedStep) -> bool:
+        """Call the steps again whose cached outputs this one needs and which are damaged.
+
+        Whether there were any. A cached output is read only where it is needed, so damage shows
+        only then; its step runs again as if the bytes were missing, which heals the store.
+        """
+        again = False
+        for binding in planned.bindings.values():
+            if not isinstance(binding, FromStep) or not self.done[binding.step].cached:
+                continue
+            if self._holds(self._given(binding).output, self._is_whole):
+                continue
+            note = f"{binding.step} runs again: its output `{binding.output}` is damaged"
+            self._name_once([f"{note} in the store"])
+            producer = next(one for one in self.plan.steps if one.name == binding.step)
+            self._make_inputs_again(producer)
+            self.current, self.log = producer.name, None
+            began = time.perf_counter()
+            self.tell(StepEvent(producer.name, "started"))
+            inputs = self._inputs(producer)
+            self._finish(self._call(producer, self._key(producer, inputs), inputs), began)
+            again = True
+        return again
+
+    def _is_whole(self, digest: Digest) -> bool:
+        return self.store.proven_copy(digest) is not None
 
     def _finish(self, done: Done, began: float) -> None:
         """Note a step as done, so that a kill of this process does not lose it."""

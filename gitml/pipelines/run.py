@@ -405,6 +405,7 @@ class Runner:
             cached = step.entry.state == "cached"
             new = step.record is not None
             metrics = step.metrics if new else self.index.step(commit).metrics  # type: ignore[union-attr]
+            done = [one for one in done if one.name != step.entry.name]  # it was made again
             done.append(
                 Done(step.entry.name, commit, record, metrics, parents, step.at, cached, new)
             )

@@ -41,8 +41,9 @@ class Act:
     """What was done to a file, or would be.
 
     ``deed`` is "deleted", "condemned", "rewritten", "restored" or "left"; ``kind`` is "pack",
-    "loose" or "temporary"; ``size`` in bytes (of a pack with its index) is what the deed concerns,
-    of one that was rewritten what is left of it. ``why`` adds to it what is not plain.
+    "loose", "damaged" (what a repair has set aside) or "temporary"; ``size`` in bytes (of a pack
+    with its index) is what the deed concerns, of one that was rewritten what is left of it. ``why``
+    adds to it what is not plain.
     """
 
     deed: str
@@ -250,13 +251,14 @@ class Collector:
         if not wanted:
             self._condemn(pack.path, "pack", name)
         elif wanted <= (1 - HALF_DEAD) * spans[-1].end:
-            self._rewrite(pack, name, size, wanted)
+            self._rewrite(pack, [span for span in spans if self._wants(span)])
 
-    def _rewrite(self, pack: Pack, name: str, size: int, wanted: int) -> None:
-        new_size = wanted
+    def _rewrite(self, pack: Pack, wanted: list[Span]) -> None:
+        name, size = pack.path.stem, _size(pack.path)
+        new_size = sum(span.end - span.start for span in wanted)
         if not self.dry_run:
             try:
-                made = rewrite(self.store.layout, pack, self._wants)
+                made = rewrite(self.store.layout, pack, wanted)
                 if made == pack.path:
                     return
                 new_size = _size(made)
@@ -313,6 +315,11 @@ class Collector:
         if self.dry_run or not self.acts:
             return
         layout = self.store.layout
+        condemned = {one.name for one in layout.condemned_files()}
+        for path in listed(layout.packs):  # who recovers may have made an index of a pack in motion
+            is_lonely = path.suffix == ".idx" and not path.with_suffix(".pack").exists()
+            if is_lonely and path.with_suffix(".pack").name in condemned:
+                discard(path)
         sync_directory(layout.condemned)
         if layout.packs.is_dir():
             sync_directory(layout.packs)
@@ -368,6 +375,11 @@ class Collector:
             if one.since <= self.now - self.grace and _stem(one.name) not in returned
         ]
         names = {one.path.name for one in layout.condemned_files()}
+        for path, since in layout.set_aside_files():
+            if since <= self.now - self.grace:
+                name = _stem(path.name.partition("+")[2])
+                self.acts.append(Act("deleted", "damaged", name, _size(path)))
+                self._remove(path)
         for one in due:
             if one.name.endswith(".idx"):
                 if one.path.with_suffix(".pack").name not in names:
@@ -453,7 +465,7 @@ class Collector:
         )
 
     def _sum(self, deed: str) -> int:
-        return sum(a.size for a in self.acts if a.deed == deed and a.kind != "temporary")
+        return sum(a.size for a in self.acts if a.deed == deed and a.kind in ("pack", "loose"))
 
     def _told(self) -> tuple[Act, ...]:
         """The acts, without the condemning of what was deleted at once."""

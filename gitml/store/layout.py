@@ -44,6 +44,7 @@ _OWN_NAMES = frozenset({"format", "clones", *_FOLDERS})
 _HEX62 = re.compile(r"[0-9a-f]{62}\Z")
 _CONDEMNED = re.compile(r"([0-9]{1,12})\+([0-9a-f]{64}(?:\.pack|\.idx)?)\Z")
 _USED = ".used"
+_BAD = ".bad"
 _SECOND = 10**9
 
 
@@ -275,6 +276,23 @@ class Layout:
         matches = (_CONDEMNED.match(name) for name in names)
         found = [Condemned(self.condemned / m[0], int(m[1]), m[2]) for m in matches if m]
         return sorted(found, key=lambda one: (-one.since, one.name))
+
+    def set_aside(self, path: Path) -> None:
+        """Take a damaged file out of its place, where no reader looks; gc deletes it in time."""
+        name = path.name if path.parent == self.packs else f"{path.parent.name}{path.name}"
+        with storage_errors(path):
+            make_directories(self.condemned)
+            if path.suffix == ".pack":
+                path.with_suffix(".idx").unlink(missing_ok=True)
+            path.rename(self.condemned / f"{int(time.time())}+{name}{_BAD}")
+        sync_directory(self.condemned)
+        sync_directory(path.parent)
+
+    def set_aside_files(self) -> list[tuple[Path, int]]:
+        """The files that were set aside, each with the time at which it was (seconds)."""
+        found = [path for path in listed(self.condemned) if path.suffix == _BAD]
+        times = [(path, path.name.partition("+")[0]) for path in found]
+        return [(path, int(since)) for path, since in times if since.isdecimal()]
 
     def writers(self) -> list[float]:
         """When each writer began that may still be at work, in seconds."""

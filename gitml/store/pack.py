@@ -329,11 +329,11 @@ class Pack:
         with self.opened() as descriptor:
             return self.read_parts(descriptor, digest, row)
 
-    def spans(self) -> list[Span]:
+    def spans(self, *, gaps: bool = False) -> list[Span]:
         """Every entry that the tables name, in the order of the file.
 
-        Raises CorruptData where these are not the whole file: it holds damage, an entry twice, or
-        one of a type that a later version wrote. OSError passes through.
+        Unless ``gaps`` are allowed, raises CorruptData where these are not the whole file: it holds
+        damage, an entry twice, or one of a type that a later version wrote. OSError passes through.
         """
         found = [
             Span(row.offset, row.offset + ENTRY_HEADER + row.stored, raw, is_chunk=True)
@@ -347,7 +347,7 @@ class Pack:
                     found.append(Span(one.offset, entry.end, raw, is_chunk=False))
         found.sort()
         ends = [_PACK_HEADER.size, *(span.end for span in found)]
-        if [*(span.start for span in found), length] != ends:
+        if not gaps and [*(span.start for span in found), length] != ends:
             raise CorruptData(f"{self.path} is not what its index says", hint="`gitml fsck`")
         return found
 

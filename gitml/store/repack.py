@@ -7,7 +7,7 @@ were. What was written is walked through before it is published, as an abandoned
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from gitml.errors import CorruptData
@@ -17,16 +17,15 @@ from gitml.store.layout import Layout, discard
 from gitml.store.pack import Pack, Span, header_bytes, walk
 
 
-def rewrite(layout: Layout, pack: Pack, is_wanted: Callable[[Span], bool]) -> Path:
-    """A new pack with the wanted entries of ``pack``, in the same order.
+def rewrite(layout: Layout, pack: Pack, spans: Sequence[Span]) -> Path:
+    """A new pack with these entries of ``pack``, in their order.
 
     It is durable and published when this returns, and as old as the pack that it was made of. The
-    old pack stays. Raises CorruptData, with nothing written, for a pack that holds anything but
-    whole entries which its tables name, and StorageError.
+    old pack stays. Raises CorruptData, with nothing written, if one of the entries is damaged, and
+    StorageError.
     """
     with storage_errors(pack.path, "read"):
         used = pack.path.stat()
-        spans = [span for span in pack.spans() if is_wanted(span)]
     temporary = layout.temporary(".pack")
     try:
         with storage_errors(temporary):
@@ -43,7 +42,7 @@ def rewrite(layout: Layout, pack: Pack, is_wanted: Callable[[Span], bool]) -> Pa
         raise
 
 
-def _filled(descriptor: int, pack: Pack, spans: Iterable[Span]) -> bytes:
+def _filled(descriptor: int, pack: Pack, spans: Sequence[Span]) -> bytes:
     """Copy the entries into the open file and make it durable; the bytes of its index."""
     with pack.opened() as source:
         write_fully(descriptor, header_bytes())

@@ -15,7 +15,9 @@ from gitml.store.digest import hash_bytes, hash_file
 from gitml.store.holdings import Holdings
 from gitml.store.layout import Layout, listed
 from gitml.store.pack import Index, Pack, has_header, walk
+from gitml.store.parts import ChunkSource, names
 from gitml.store.reader import Copy, fault_of
+from gitml.store.repack import rewrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,98 @@ def check(store: Holdings, digests: Iterable[Digest] | None) -> Iterator[Damage]
             yield Damage((digest,), path, f"cannot be read: {error.strerror}", readable=False)
         else:
             yield from _damage_of(store, copy)
+
+
+def check_some(store: Holdings, digests: Iterable[Digest]) -> Iterator[Damage]:
+    """The damage of ``digests``, and that of all packs which shows without reading every byte.
+
+    That is an index that is not its pack's, an entry that is not where it should be, a part that
+    is in no pack, a loose file that is empty.
+    """
+    packs = store.packs()
+    for pack in packs:
+        yield from _check_structure(store, pack, packs)
+    yield from _check_lonely_indexes(store, {pack.path for pack in packs})
+    for digest, path in store.layout.loose_files():
+        with suppress(FileNotFoundError):
+            if not path.stat().st_size:
+                yield Damage((digest,), path, "the file is empty", _is_readable(store, [digest]))
+    for digest in digests:
+        for copy in store.copies(digest):
+            yield from _damage_of(store, copy)
+
+
+def _check_structure(store: Holdings, pack: Pack, packs: list[Pack]) -> Iterator[Damage]:
+    try:
+        if pack.tables and pack.index_fault:
+            raise CorruptData(pack.index_fault)
+        pack.spans()
+    except (CorruptData, OSError, StorageError):
+        yield from _check_pack(store, pack)
+        return
+    for raw, row in pack.tables.objects():
+        try:
+            lost = [one for one in names(pack, raw, row) if not _any_has(packs, one)]
+            reason = f"the chunk blake3:{lost[0].hex()} is missing" if lost else ""
+        except (CorruptData, OSError) as error:
+            reason = str(error)
+        if reason:
+            digest = Digest.from_bytes(raw)
+            yield Damage((digest,), pack.path, reason, _is_readable(store, [digest]))
+
+
+def _any_has(packs: list[Pack], chunk: bytes) -> bool:
+    return any(pack.find_chunk(chunk) for pack in packs)
+
+
+def mend(store: Holdings) -> list[Path]:
+    """Rewrite every damaged pack with what is whole in it; gives the files that it set aside.
+
+    Damaged loose files are set aside as well, and indexes whose pack is gone. Nothing whole is
+    lost, and nothing that is damaged looks as if it were held any more. Raises StorageError.
+    """
+    recover(store)
+    aside = []
+    for pack in store.packs():
+        bad = {raw for damage in _check_pack(store, pack) for raw in (_raws(damage) or [b""])}
+        if bad:
+            aside += _mend_pack(store.layout, pack, bad)
+    store.forget_listing()
+    packs = {pack.path for pack in store.packs()}
+    aside += [one.path.with_suffix(".idx") for one in _check_lonely_indexes(store, packs)]
+    for digest, path in store.layout.loose_files():
+        with suppress(OSError):
+            if fault_of(store.loose_copy(digest, path)):
+                aside.append(path)
+    for path in aside:
+        if path.exists():
+            store.layout.set_aside(path)
+    store.forget_listing()
+    return aside
+
+
+def _raws(damage: Damage) -> list[bytes]:
+    return [digest.raw for digest in damage.digests]
+
+
+def _mend_pack(layout: Layout, pack: Pack, bad: set[bytes]) -> list[Path]:
+    """Publish what is whole in a pack as a new one; the files of the old one, to be set aside."""
+    with storage_errors(pack.path, "read"), pack.opened() as descriptor:
+        tables, _ = walk(descriptor, resync=True)
+    whole = Pack(pack.path, tables)
+    with ChunkSource(whole, list) as source:
+        spans = [
+            span
+            for span in whole.spans(gaps=True)
+            if span.digest not in bad
+            or (
+                span.is_chunk
+                and (row := whole.find_chunk(span.digest)) is not None
+                and source.holds(whole, span.digest, row)
+            )
+        ]
+    made = rewrite(layout, whole, spans) if any(not span.is_chunk for span in spans) else None
+    return [] if made == pack.path else [pack.path]
 
 
 def recover(store: Holdings) -> list[Digest]:
@@ -121,9 +215,10 @@ def _check_pack(store: Holdings, pack: Pack) -> Iterator[Damage]:
 
 def _check_lonely_indexes(store: Holdings, packs: set[Path]) -> Iterator[Damage]:
     """Indexes whose pack is gone: what they list was held once."""
+    condemned = {one.name for one in store.layout.condemned_files()}
     for path in listed(store.layout.packs):
         pack = path.with_suffix(".pack")
-        if path.suffix == ".idx" and pack not in packs:
+        if path.suffix == ".idx" and pack not in packs and pack.name not in condemned:
             digests: tuple[Digest, ...] = ()
             with suppress(CorruptData, OSError):
                 digests = tuple(Digest.from_bytes(raw) for raw, _ in Index.open(path).objects())

@@ -98,6 +98,18 @@ class Store(Holdings):
         """Store the same in less room and fewer files: see `maintenance.maintain`."""
         return maintenance.maintain(self, successions, in_use=in_use, dry_run=dry_run)
 
+    def check_some(self, digests: Iterable[Digest]) -> Iterator[Damage]:
+        """What `check` finds in these digests, and in everything else without reading all of it."""
+        return repair.check_some(self, digests)
+
+    def mend(self) -> list[Path]:
+        """Rewrite what is damaged with what is whole in it; the files that were set aside.
+
+        They lie in ``condemned/``, where no reader looks, until `gc` deletes them. What was damaged
+        is missing from then on, so heal before. Raises StorageError.
+        """
+        return repair.mend(self)
+
     def recover(self) -> list[Digest]:
         """Publish what dead writers left, make missing indexes again, drop other leftovers.
 
