@@ -17,7 +17,7 @@ from gitml.frozen import Frozen
 from gitml.fs import judge_relative_path
 from gitml.history.check import Checker
 from gitml.store.digest import hash_bytes, hash_file
-from gitml.store.directory import list_directory
+from gitml.store.directory import list_directory, tree_mode
 from gitml.store.store import Tree, TreeEntry, Writer
 from gitml.store.tree import SYMLINK
 
@@ -70,7 +70,7 @@ def _stored_from_file(writer: Writer, path: Path, digest: Digest) -> bool:
         target = os.fsencode(path.readlink())
         return hash_bytes(target) == digest and writer.put_bytes(target) == digest
     if stat.S_ISDIR(mode):
-        entries = [_entry(path, name, kind) for name, kind in list_directory(path)]
+        entries = [_entry(path, name, kind) for name, kind in list_directory(path).names]
         tree = Tree.of(entries)
         return tree.digest == digest and writer.put_directory(path)[0] == digest
     return hash_file(path) == digest and writer.put_file(path)[0] == digest
@@ -81,7 +81,8 @@ def _entry(root: Path, name: str, mode: int) -> TreeEntry:
     if mode == SYMLINK:
         target = os.fsencode(path.readlink())
         return TreeEntry(name, mode, len(target), hash_bytes(target))
-    return TreeEntry(name, mode, path.stat().st_size, hash_file(path))
+    status = path.stat()
+    return TreeEntry(name, tree_mode(status.st_mode), status.st_size, hash_file(path))
 
 
 def _stored_from_commit(
