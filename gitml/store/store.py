@@ -201,13 +201,23 @@ class Writer(Reader):
         digest = tree.digest
         if not self._is_held(digest):
             self._packs.finish_if_full()
-            data = arrow.encode(tree)
-            chunk = hash_bytes(data).raw
-            builder = self._building()
-            builder.add_chunk(chunk, len(data), *codecs.encode(data))
-            parts = [(chunk, len(data))]
-            builder.add_object(digest.raw, TREE, tree.size, len(tree), parts)
+            parts = self._put_parts(arrow.encode(tree))
+            self._building().add_object(digest.raw, TREE, tree.size, len(tree), parts)
         return digest
+
+    def _put_parts(self, data: bytes) -> list[Part]:
+        """Store the stored form of a tree: as one chunk, or cut if it is large."""
+        if len(data) >= LARGE:
+            view = memoryview(data)
+            return put_chunks(
+                lambda at, length: bytes(view[at : at + length]),
+                len(data),
+                self._is_chunk_held,
+                self._add_chunk,
+            ).parts
+        chunk = hash_bytes(data).raw
+        self._building().add_chunk(chunk, len(data), *codecs.encode(data))
+        return [(chunk, len(data))]
 
     def flush(self) -> None:
         """Let everything put so far survive a kill of this process, though not a power cut."""

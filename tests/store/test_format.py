@@ -7,6 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
+from blake3 import blake3
+
 from gitml.entities.ids import Digest
 from gitml.store.digest import hash_bytes, hash_tree_form
 from gitml.store.store import Store
@@ -14,6 +16,8 @@ from gitml.store.tree import Tree
 
 GOLDEN = Path(__file__).parent / "golden/v1"
 GOLDEN_TREE = Digest("bc6a8d3771b34ea3539ab1a30bb68fe48c5aa9d558e7442e63133bf450cfc188")
+GOLDEN_CHUNKS = Path(__file__).parent / "golden/v1-chunks"
+GOLDEN_BLOB = Digest("96b70151d8a4626ad13824d80667232f168072afcf96132c90f9a1345618afae")
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -43,6 +47,21 @@ def test_a_store_of_version_1_is_read(tmp_path: Path) -> None:
     assert os.access(out / "sub/run.sh", os.X_OK)
     assert os.readlink(out / "sub/link") == "../hello.txt"
     assert (out / "sub/noise").stat().st_size == 8192
+
+
+def test_every_codec_of_version_1_is_read(tmp_path: Path) -> None:
+    """Raw, zstd, byte planes and a difference, in one object of several parts."""
+    store = Store(GOLDEN_CHUNKS)
+    assert list(store.check()) == []
+    (pack,) = store.packs()
+    assert sorted(row.codec for _, row in pack.tables.chunks()) == [0, 1, 2, 3]
+    data = store.read(GOLDEN_BLOB)
+    noise = blake3(b"gitml golden").digest(length=4000)
+    assert data[:3600] == b"1.5,2.5,abc\n" * 300
+    assert data[3600 + 3 : 3600 + 4096 * 4 : 4] == b"\x3d\x3e" * 2048
+    assert (
+        data[-len(noise) - 3906 - 3 :] == b"odd" + noise + noise[:1000] + b"edited" + noise[1100:]
+    )
 
 
 def test_the_index_of_version_1_is_made_again_to_the_byte(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from gitml.store import codec, parts
 from gitml.store.chunking import LARGEST
 from gitml.store.digest import hash_bytes
 from gitml.store.pack import BLOB, PreparedChunk
-from gitml.store.store import LARGE, Store
+from gitml.store.store import LARGE, Store, Tree, TreeEntry
+from gitml.store.tree import REGULAR
 from tests.store.test_tensors import safetensors
 
 
@@ -83,6 +84,21 @@ def test_frozen_tensors_are_stored_once(store: Store, tmp_path: Path) -> None:
     layers["layer.7"] = os.urandom(300_000)
     put(store, tmp_path / "tuned", header + b"".join(layers.values()))
     assert size_of(store) - before < 300_000 + 15_000
+
+
+def test_large_folders_share_what_their_trees_have_in_common(store: Store) -> None:
+    with store.writer() as writer:
+        digest = writer.put_bytes(b"x")
+        names = [f"folder/{number:06d}.png" for number in range(20_000)]
+        entries = [TreeEntry(name, REGULAR, 1, hash_bytes(name.encode())) for name in names]
+        first = writer.put_tree(Tree.of(entries))
+    before = size_of(store)
+    with store.writer() as writer:
+        entries[9_000:9_000] = [TreeEntry("folder/009000b.png", REGULAR, 1, digest)]
+        second = writer.put_tree(Tree.of(entries))
+    assert size_of(store) - before < before / 3
+    assert (len(store.read_tree(first)), len(store.read_tree(second))) == (20_000, 20_001)
+    assert list(store.check([first, second])) == []
 
 
 def packs(store: Store) -> list[Path]:
