@@ -98,9 +98,9 @@ class Life:
         self._record(work, used)
 
     def too_slow(self, work: str, next_works: tuple[str, ...]) -> bool:
-        """Whether the tool took so long for ``work`` that the next ones are left out, visibly."""
+        """Whether a peer took so long for ``work`` that the next ones are left out, visibly."""
         figure = self.results.figure(work, self.tool.name)
-        if figure is None or figure.median <= self.patience:
+        if self.tool.ours or figure is None or figure.median <= self.patience:
             return False
         for later in next_works:
             self.results.gap(later, self.tool.name, f"not run: {figure.median:.0f} s for the first")
