@@ -14,6 +14,7 @@ from gitml.handles import RunHandle, StoredOutput, VersionHandle
 from gitml.pipelines import context, dsl
 from gitml.pipelines.context import get_context, log_metadata, log_metrics
 from gitml.pipelines.dsl import DataFile, StepFunction
+from gitml.pipelines.observe import watch_imports
 from gitml.repo import Repo
 
 __all__ = [
@@ -30,6 +31,9 @@ __all__ = [
     "save_artifact",
     "step",
 ]
+
+
+watch_imports()  # a script imports its modules after this one
 
 
 class Model(dsl.Model):

@@ -57,6 +57,9 @@ def definitions(file: Path) -> list[Definition]:
 
 def load(definition: Definition, root: Path) -> PipelineFunction:
     """The pipeline function of a definition, its file imported as ``python FILE`` would see it."""
+    from gitml.pipelines.observe import watch_imports  # listing pipelines has no use for it
+
+    watch_imports()
     module_name = ".".join(_inside(definition.path, root).with_suffix("").parts)
     for folder in (str(root), str(definition.path.parent)):
         if folder not in sys.path:

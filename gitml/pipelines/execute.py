@@ -44,7 +44,7 @@ from gitml.pipelines import context
 from gitml.pipelines.cache import StepKey, step_key
 from gitml.pipelines.content import StoredContent
 from gitml.pipelines.dsl import OutputSpec
-from gitml.pipelines.observe import Observer, digest_files
+from gitml.pipelines.observe import Observer, digest_files, digest_observed, is_unchanged
 from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import FromStep, Pinned, Plan, PlannedStep, Value, pinned
 from gitml.store.store import Store, Writer
@@ -302,7 +302,7 @@ class Execution:
         record = entry.record
         if not all(map(self._is_held, record.outputs)):
             return False
-        if record.observed and digest_files(self.root, record.observed) != record.observed:
+        if not is_unchanged(self.root, record.observed):
             return False
         return all(self._still_means(load) for load in record.loads)
 
@@ -459,7 +459,11 @@ class Execution:
             key=key.digest if key else None,
             parts=key.parts if key else {},
             loads=tuple(running.loads.values()),
-            observed=digest_files(self.root, _besides(running.loads, seen.observed)),
+            observed=digest_observed(
+                self.root,
+                _besides(running.loads, seen.observed),
+                _besides(running.loads, seen.listed),
+            ),
             metadata=running.metadata,
             log=self.log,
         )

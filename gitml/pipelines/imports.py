@@ -79,6 +79,10 @@ class Territory:
                 return None if ".git" in parts or not _ENVIRONMENTS.isdisjoint(parts) else relative
         return None
 
+    def is_root(self, folder: str) -> bool:
+        """Whether an absolute path is the root itself."""
+        return folder in self._roots
+
     def path_of(self, file: str) -> str | None:
         """The repository path of a file that is the repository's own, or None."""
         if file not in self._paths:

@@ -1,11 +1,12 @@
-"""What a step really touched: repository files opened or imported, and programs started.
+"""What a step really touched: files of the repository, listings of its folders, programs.
 
 The static closure cannot see a path that is computed, so while a step runs an audit hook watches;
-what it saw is recorded with digests, and a later hit needs them unchanged. Code that reads files
+what it saw is recorded with digests, and a later hit needs them unchanged. What a module of the
+closure read while it was imported belongs to the steps that it is part of. Code that reads files
 without Python (pyarrow's own file system, a memory map made in C) is not seen: declare those with
 ``@step(files=[…])``.
 """
-# An audit hook runs at every open: paths are plain text, and nothing here opens anything.
+# An audit hook runs at every open: paths are plain text.
 # ruff: noqa: PTH100, PTH112, PTH116, PTH118, PTH119
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.util import source_from_cache
 from pathlib import Path
-from types import TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 from gitml.errors import CorruptData, UsageError
@@ -26,17 +27,20 @@ from gitml.pipelines.closure import Closure
 from gitml.pipelines.imports import ABSENT, Territory
 from gitml.store.digest import hash_bytes, hash_file
 
-_Signature = tuple[int, int] | None
+# Of a file its time and size, of a folder that was listed its names; None where there is neither.
+_Signature = tuple[int, int] | str | None
+_NAMES = "names "
 
 
 class Observer:
     """Watches one step: a context manager around its call.
 
-    Afterwards ``observed`` are the repository paths that were opened for reading or imported and
-    are not in the closure, ``subprocesses`` the programs that were started, ``unstable`` those of
-    the observed files that changed after the step had read them: its result must not be reused,
-    since nobody knows which content it saw. ``excluded`` are repository paths of files or folders
-    that are accounted for elsewhere (declared files, inputs).
+    Afterwards ``observed`` are the repository files that were opened for reading or imported and
+    are not in the closure, ``listed`` the folders whose names were read, ``subprocesses`` the
+    programs that were started, ``unstable`` those of the files and folders that changed after the
+    step had read them: its result must not be reused, since nobody knows which content it saw.
+    ``excluded`` are repository paths of files or folders that are accounted for elsewhere (declared
+    files, inputs).
 
     Steps may run in several threads: what happens in a step's own thread is its own, what happens
     in a thread that nobody owns (a pool) counts for every step that runs, except that the main
@@ -49,12 +53,16 @@ class Observer:
         self._territory = Territory(root)
         self._counts_loaded = closure is not None and closure.computed_imports
         self._known = {file.path for file in closure.files} if closure else set()
+        own = closure.source.partition(":")[0] if closure else ""
+        self._modules = sorted(self._known - {own})  # what the own file holds counts by value
         self._excluded = tuple(excluded)
         self._seen: dict[str, _Signature] = {}
+        self._listed: dict[str, _Signature] = {}
         self._made: set[str] = set()
         self._programs: dict[str, None] = {}
         self._thread = 0
         self.observed: tuple[str, ...] = ()
+        self.listed: tuple[str, ...] = ()
         self.unstable: tuple[str, ...] = ()
         self.subprocesses: tuple[str, ...] = ()
 
@@ -80,17 +88,34 @@ class Observer:
                 file = getattr(module, "__file__", None)
                 if isinstance(file, str):
                     self._read(file)
-        full = {path: os.path.join(self._territory.root, path) for path in sorted(self._seen)}
-        kept = [path for path in full if self._territory.path_of(full[path])]
-        self.observed = tuple(path for path in kept if not os.path.isdir(full[path]))
+        for path in self._modules:
+            for read, signature in _at_import.reads(self._full(path)):
+                self._note(read, signature)
+        self.observed = tuple(path for path in sorted(self._seen) if self._is_ours(path, file=True))
+        self.listed = tuple(path for path in sorted(self._listed) if self._is_ours(path))
         self.unstable = tuple(
-            path for path in self.observed if _signature(full[path]) != self._seen[path]
+            [one for one in self.observed if _signature(self._full(one)) != self._seen[one]]
+            + [one for one in self.listed if _names(self._full(one)) != self._listed[one]]
         )
         self.subprocesses = tuple(sorted(self._programs))
 
+    def _full(self, path: str) -> str:
+        return os.path.join(self._territory.root, path)
+
+    def _is_ours(self, path: str, *, file: bool = False) -> bool:
+        """Whether a path is the repository's own; of what was opened, folders are no content."""
+        full = self._full(path)
+        if file and os.path.isdir(full):
+            return False
+        return path == "." or self._territory.path_of(full) is not None
+
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Take note of an audit event; must open nothing and raise nothing of its own."""
-        if event == "open":
+        """Take note of an audit event; must raise nothing of its own."""
+        if event in _LISTINGS:
+            full = _listed_folder(arguments)
+            if full is not None:
+                self._note(full, _names(full))
+        elif event == "open":
             path, mode, flags = arguments
             if _creates(mode, flags):
                 self._write(path)
@@ -106,21 +131,23 @@ class Observer:
             self._programs[_program(event, arguments)] = None
 
     def _path(self, name: Any) -> str | None:
-        """The repository path of what was opened; a compiled module stands for its source."""
-        if isinstance(name, int):
-            return None
-        full = os.path.abspath(os.fsdecode(name))
-        if full.endswith(".pyc"):
-            with suppress(ValueError, NotImplementedError):
-                full = source_from_cache(full)
-        return self._territory.inside(full)
+        """The repository path of what was opened."""
+        full = _opened(name)
+        return self._territory.inside(full) if full is not None else None
 
     def _read(self, name: Any) -> None:
-        path = self._path(name)
-        if path is None or path in self._seen or path in self._known or path in self._made:
+        full = _opened(name)
+        if full is not None:
+            self._note(full, _signature(full))
+
+    def _note(self, full: str, signature: _Signature) -> None:
+        """Keep what was first seen of a file, or of a folder's names, unless it counts already."""
+        path = "." if self._territory.is_root(full) else self._territory.inside(full)
+        if path is None or path in self._known or path in self._made:
             return
         if not any(path == one or path.startswith(one.rstrip("/") + "/") for one in self._excluded):
-            self._seen[path] = _signature(os.path.join(self._territory.root, path))
+            seen = self._listed if isinstance(signature, str) else self._seen
+            seen.setdefault(path, signature)
 
     def _write(self, name: Any) -> None:
         path = self._path(name)
@@ -128,9 +155,48 @@ class Observer:
             self._made.add(path)
 
 
+class _AtImport:
+    """What modules read while they were imported, by the file of the module.
+
+    A read belongs to the innermost module whose body is at work; functions that it calls read for
+    it. The script itself does not count: nothing imports it.
+    """
+
+    def __init__(self) -> None:
+        self._reads: dict[str, tuple[CodeType, dict[str, _Signature]]] = {}
+
+    def hear(self, event: str, arguments: tuple[Any, ...], frame: FrameType | None) -> None:
+        """Take note of an audit event that was raised in a frame."""
+        if event in _LISTINGS:
+            full = _listed_folder(arguments)
+        elif event == "open" and _reads(*arguments[1:]) and not _creates(*arguments[1:]):
+            full = _opened(arguments[0])
+        else:
+            return
+        if full is None or full.endswith(_CODE):
+            return
+        while frame is not None and frame.f_code.co_name != "<module>":
+            frame = frame.f_back
+        if frame is None or frame.f_globals.get("__name__") == "__main__":
+            return
+        body = frame.f_code
+        module = os.path.abspath(body.co_filename)
+        if self._reads.get(module, (None,))[0] is not body:  # imported anew
+            self._reads[module] = body, {}
+        signature = _names(full) if event in _LISTINGS else _signature(full)
+        self._reads[module][1].setdefault(full, signature)
+
+    def reads(self, module: str) -> list[tuple[str, _Signature]]:
+        """What a module's file read, each with what was seen of it then."""
+        return list(self._reads[module][1].items()) if module in self._reads else []
+
+
+_at_import = _AtImport()
 _running: list[Observer] = []
 _lock = threading.Lock()
+_busy = threading.local()
 _installed = False
+_CODE = (".py", ".pyc", ".so", ".pyd", ".dylib", ".pth")
 _PROGRAMS = {
     "subprocess.Popen": 0,
     "os.system": None,
@@ -141,7 +207,16 @@ _PROGRAMS = {
     "os.forkpty": None,
     "os.startfile": 0,
 }
-_EVENTS = frozenset({"open", "os.rename", "sqlite3.connect", *_PROGRAMS})
+_LISTINGS = frozenset({"os.listdir", "os.scandir"})
+_EVENTS = frozenset({"open", "os.rename", "sqlite3.connect", *_LISTINGS, *_PROGRAMS})
+_IMPORTING = frozenset({"importlib._bootstrap_external", "importlib.metadata"})
+"""Modules that list folders in search of code, which is accounted for by its own digest."""
+
+
+def watch_imports() -> None:
+    """Begin to note what modules read while they are imported; early, or it is too late."""
+    with _lock:
+        _install()
 
 
 def _install() -> None:
@@ -153,8 +228,22 @@ def _install() -> None:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _running or event not in _EVENTS:
+    if event not in _EVENTS or getattr(_busy, "now", False):
         return
+    frame = sys._getframe(1)
+    if event in _LISTINGS and frame.f_globals.get("__name__") in _IMPORTING:
+        return
+    _busy.now = True  # what is looked up here is no doing of the step's
+    try:
+        with suppress(OSError, TypeError, ValueError, AttributeError):
+            _at_import.hear(event, arguments, frame)
+        _tell(event, arguments)
+    finally:
+        _busy.now = False
+
+
+def _tell(event: str, arguments: tuple[Any, ...]) -> None:
+    """Tell an event to the steps that it belongs to."""
     thread = threading.get_ident()
     running = list(_running)
     heard = [one for one in running if one._thread == thread]
@@ -163,6 +252,23 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     for one in heard:
         with suppress(OSError, TypeError, ValueError, AttributeError):
             one.hear(event, arguments)
+
+
+def _opened(name: Any) -> str | None:
+    """The whole path of what was opened; a compiled module stands for its source."""
+    if isinstance(name, int):
+        return None
+    full = os.path.abspath(os.fsdecode(name))
+    if full.endswith(".pyc"):
+        with suppress(ValueError, NotImplementedError):
+            return source_from_cache(full)
+    return full
+
+
+def _listed_folder(arguments: tuple[Any, ...]) -> str | None:
+    """The whole path of a folder that was listed; None for one that is known by a descriptor."""
+    name = arguments[0] if arguments and arguments[0] is not None else "."
+    return None if isinstance(name, int) else os.path.abspath(os.fsdecode(name))
 
 
 def _reads(mode: Any, flags: Any) -> bool:
@@ -193,12 +299,45 @@ def _program(event: str, arguments: tuple[Any, ...]) -> str:
     return os.path.basename(os.fsdecode(program))
 
 
+_UNLISTED = frozenset({".git", "__pycache__"})
+
+
 def _signature(path: str) -> _Signature:
     try:
         found = os.stat(path)
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size
+
+
+def _names(folder: str) -> str:
+    """The names in a folder as the text that is digested; empty where it cannot be listed."""
+    try:
+        with os.scandir(folder) as found:
+            names = [one.name + "/" * one.is_dir() for one in found if one.name not in _UNLISTED]
+    except OSError:
+        return ""
+    return "names 1\n" + "".join(f"{name}\0" for name in sorted(names, key=os.fsencode))
+
+
+def digest_observed(root: Path, files: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
+    """What a record keeps of the files that a step read and the folders that it listed.
+
+    Path → digest or ``absent``; of a folder ``names `` and a digest over the names in it.
+    """
+    return {**digest_files(root, files), **{one: _digest_of_names(root, one) for one in folders}}
+
+
+def is_unchanged(root: Path, observed: Mapping[str, str]) -> bool:
+    """Whether all that a record observed is as it was."""
+    folders = [path for path, digest in observed.items() if digest.startswith(_NAMES)]
+    files = observed.keys() - set(folders)
+    return digest_observed(root, files, folders) == observed
+
+
+def _digest_of_names(root: Path, folder: str) -> str:
+    names = _names(os.path.join(root, "" if folder == "." else _judged(folder)))
+    return _NAMES + str(hash_bytes(os.fsencode(names))) if names else ABSENT
 
 
 def digest_files(root: Path, paths: Iterable[str]) -> Mapping[str, str]:
@@ -209,15 +348,20 @@ def digest_files(root: Path, paths: Iterable[str]) -> Mapping[str, str]:
     """
     found = {}
     for path in paths:
-        try:
-            judge_relative_path(os.fsencode(path))
-        except CorruptData as error:
-            raise UsageError(
-                f"not a path inside the repository: {path!r}",
-                hint="write it relative to the root, for example `data/raw.csv`",
-            ) from error
-        found[path] = _digest_of(Path(root, path))
+        found[path] = _digest_of(Path(root, _judged(path)))
     return found
+
+
+def _judged(path: str) -> str:
+    """The path itself, if it stays inside of the repository; raises UsageError."""
+    try:
+        judge_relative_path(os.fsencode(path))
+    except CorruptData as error:
+        raise UsageError(
+            f"not a path inside the repository: {path!r}",
+            hint="write it relative to the root, for example `data/raw.csv`",
+        ) from error
+    return path
 
 
 def _digest_of(path: Path) -> str:

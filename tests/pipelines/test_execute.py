@@ -69,6 +69,64 @@ def test_files_that_a_step_reads_are_observed(steps: Write) -> None:
     assert bench.states("example") == {"read": "cached"}
 
 
+def test_a_file_that_is_added_to_a_folder_which_a_step_lists_makes_it_run_again(
+    steps: Write,
+) -> None:
+    bench = steps(
+        """
+        @step
+        def count() -> int:
+            return len(list(Path("parts").glob("*.csv")))
+
+        @pipeline
+        def example():
+            count()
+        """
+    )
+    bench.write("parts/a.csv", "1")
+    bench.commit()
+    first = bench.run("example")
+    record = bench.record(first.steps["count"].entry.commit, "step.json")
+    assert record["observed"]["parts"].startswith("names blake3:")
+    assert bench.states("example") == {"count": "cached"}
+    bench.write("parts/a.csv", "other content, same names")
+    assert bench.states("example") == {"count": "cached"}
+    bench.write("parts/b.csv", "2")
+    assert load(bench.run("example"), "count") == 2
+    assert bench.states("example") == {"count": "cached"}
+
+
+def test_a_file_that_a_helper_reads_while_it_is_imported_counts(steps: Write) -> None:
+    bench = steps(
+        """
+        import helper
+
+        @step
+        def use() -> list:
+            return helper.TABLE
+
+        @pipeline
+        def example():
+            use()
+        """
+    )
+    bench.write("table.json", "[1]")
+    bench.code(
+        "pipelines/helper.py",
+        """
+        import json
+        from pathlib import Path
+
+        TABLE = json.loads((Path(__file__).parents[1] / "table.json").read_text())
+        """,
+    )
+    assert load(bench.run("example"), "use") == [1]
+    assert bench.states("example") == {"use": "cached"}
+    bench.write("table.json", "[1, 2]")
+    assert load(bench.run("example"), "use") == [1, 2]
+    assert bench.states("example") == {"use": "cached"}
+
+
 def test_what_a_step_loads_by_name_is_asked_again(steps: Write) -> None:
     bench = steps(
         """

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,13 @@ import pytest
 from blake3 import blake3
 
 from gitml.errors import UsageError
-from gitml.pipelines.observe import Observer, digest_files
+from gitml.pipelines.observe import (
+    Observer,
+    digest_files,
+    digest_observed,
+    is_unchanged,
+    watch_imports,
+)
 from tests.pipelines.project import Project
 
 
@@ -180,3 +187,109 @@ def test_digests_of_files_and_folders(root: Path) -> None:
     for path in ("../x", "/etc/passwd", ".git/config", ""):
         with pytest.raises(UsageError, match="inside the repository"):
             digest_files(root, [path])
+
+
+def listed(root: Path, act: Callable[[], object], *excluded: str) -> tuple[str, ...]:
+    with Observer(root, excluded=excluded) as observer:
+        act()
+    assert observer.unstable == ()
+    return observer.listed
+
+
+def test_folders_that_are_listed_are_observed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "data/deep").mkdir()
+    monkeypatch.chdir(root)
+    ways: list[tuple[Callable[[], object], tuple[str, ...]]] = [
+        (lambda: os.listdir("data"), ("data",)),
+        (lambda: list((root / "data").glob("*.txt")), ("data",)),
+        (lambda: list(Path("data").rglob("*.txt")), ("data", "data/deep")),
+        (lambda: list(os.walk("data")), ("data", "data/deep")),
+        (lambda: os.listdir(), (".",)),
+        (lambda: os.listdir("nowhere") if os.path.exists("nowhere") else None, ()),
+        (lambda: os.listdir(".git"), ()),
+        (lambda: os.listdir("env/lib/site-packages"), ()),
+        (lambda: os.listdir(root.parent), ()),
+    ]
+    for act, expected in ways:
+        assert listed(root, act) == expected
+    assert listed(root, lambda: os.listdir("data"), "data") == ()
+
+
+def test_a_listing_is_its_names_and_which_of_them_are_folders(root: Path) -> None:
+    def digest() -> str:
+        return digest_observed(root, [], ["data"])["data"]
+
+    first = digest()
+    assert first.startswith("names blake3:")
+    (root / "data/c.txt").write_text("other content")
+    (root / "data/__pycache__").mkdir()
+    assert digest() == first
+    assert is_unchanged(root, {"data": first})
+    (root / "data/d.txt").touch()
+    assert not is_unchanged(root, {"data": first})
+    (root / "data/d.txt").unlink()
+    (root / "data/c.txt").unlink()
+    (root / "data/c.txt").mkdir()
+    assert not is_unchanged(root, {"data": first})
+    assert digest_observed(root, [], ["nowhere", "."])["nowhere"] == "absent"
+    with pytest.raises(UsageError, match="inside the repository"):
+        digest_observed(root, [], ["../x"])
+
+
+def test_a_folder_that_changes_after_it_was_listed_is_unstable(root: Path) -> None:
+    with Observer(root) as observer:
+        os.listdir(root / "data")
+        (root / "data/d.txt").touch()
+    assert observer.unstable == ("data",)
+
+
+def test_the_search_for_modules_lists_nothing_for_the_step(project: Project) -> None:
+    project.write("lazy.py", "N = 1\n")
+    importlib.invalidate_caches()
+    assert listed(project.root, lambda: importlib.import_module("lazy")) == ()
+
+
+HELPER = """
+    import json, os
+    from pathlib import Path
+
+    HERE = Path(__file__).parent
+
+    def table():
+        return json.loads((HERE / "table.json").read_text())
+
+    TABLE = table()
+    NAMES = os.listdir(HERE / "names")
+
+    def later():
+        return (HERE / "later.txt").read_text()
+"""
+
+
+def test_what_a_module_reads_while_it_is_imported_counts_for_steps_that_use_it(
+    project: Project,
+) -> None:
+    watch_imports()
+    project.write("table.json", "[1]")
+    project.write("own.txt", "1")
+    project.write("names/a", "")
+    project.write("later.txt", "2")
+    project.write("helper.py", textwrap.dedent(HELPER))
+    project.write(
+        "steps.py",
+        "import helper\nfrom pathlib import Path\nOWN = Path('own.txt').read_text()\n"
+        "def train(): return helper.TABLE, OWN\ndef other(): return OWN\n",
+    )
+    project.monkeypatch.chdir(project.root)
+    module = project.load()
+    for _ in range(2):  # the import happened before both
+        with Observer(project.root, project.trace(module.train)) as observer:
+            module.train()
+        assert (observer.observed, observer.listed) == (("table.json",), ("names",))
+    with Observer(project.root, project.trace(module.other)) as observer:
+        module.other()
+    assert (observer.observed, observer.listed) == ((), ())
+    project.write("table.json", "[1, 2]")
+    with Observer(project.root, project.trace(module.train)) as observer:
+        module.train()
+    assert observer.unstable == ("table.json",)
