@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gitml import config as configuration
 from gitml.config import Config
 from gitml.entities import codec
-from gitml.entities.ids import ObjectId, check_name
+from gitml.entities.ids import ObjectId, check_name, check_twins
 from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.entities.records import Output, RunStep, Saved, Source
 from gitml.errors import (
@@ -326,6 +326,19 @@ class Repo:
             raise
         self.index.refresh()
         return self.run_of(finished.commit)
+
+    def run_unrecorded(
+        self,
+        pipeline: PipelineFunction,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        tell: Callable[[StepEvent], None] = lambda event: None,
+        live: int = 2,
+    ) -> list[str]:
+        """Run a pipeline and keep nothing of it; the names of its steps."""
+        self._refuse_second_config(Path(pipeline.file).parent)
+        runner = self._runner(live)
+        return runner.run_unrecorded(pipeline, parameters or {}, self.active_stack, tell=tell)
 
     def recover(self) -> list[ObjectId]:
         """Record the runs whose processes were killed; their commits. Cheap when there are none.
@@ -700,7 +713,7 @@ class Repo:
 
         from gitml.pipelines.execute import store_value
 
-        check_name(name, "artifact")
+        check_twins([check_name(name, "artifact")], self.names.artifact_names(), "artifact")
         self.config  # noqa: B018 - without gitml.toml there is no project to save into
         now = time.time()
         recorder = Recorder(self.git, self.odb, self._person or Person())

@@ -120,6 +120,17 @@ class Workshop(GitRepository):
             return error
         raise AssertionError(f"the run of {target} did not fail")
 
+    def run_unrecorded(
+        self, target: str = "training", *arguments: Any, **options: Any
+    ) -> list[str]:
+        """Run a pipeline without a record, as a new process would; the names of its steps."""
+        self.forget()
+        repo = self.repo()
+        try:
+            return repo.run_unrecorded(repo.load_pipeline(target, self.path), *arguments, **options)
+        finally:
+            self.forget()
+
     def states(self, target: str = "training", *arguments: Any, **options: Any) -> dict[str, str]:
         """How each step of a run ended."""
         return states(self.run(target, *arguments, **options))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,7 @@ from gitml.cli.render import paint
 from gitml.errors import GitmlError, StepFailed
 
 if TYPE_CHECKING:
+    from gitml.entities.records import Failure
     from gitml.handles import RunHandle
     from gitml.pipelines.dsl import PipelineFunction
     from gitml.pipelines.execute import StepEvent
@@ -40,6 +41,11 @@ _WORDS = {"completed": "ran", "cached": "cached", "started": "running"}
     help="Read parameters from a TOML, YAML or JSON file; -p comes on top.",
 )
 @click.option("--no-cache", is_flag=True, help="Run every step, also those with a known result.")
+@click.option(
+    "--no-record",
+    is_flag=True,
+    help="Keep nothing: no record, no version, no bytes; every step runs.",
+)
 @json_option
 @with_repo
 def run(
@@ -48,6 +54,7 @@ def run(
     parameters: tuple[str, ...],
     file: Path | None,
     no_cache: bool,
+    no_record: bool,
     as_json: bool,
 ) -> None:
     """Run a pipeline and record it.
@@ -62,10 +69,12 @@ def run(
     """
     pipeline = _loaded(repo, name)
     given = {**(from_file(file, pipeline.signature) if file else {}), **from_options(parameters)}
+    values = coerced(given, pipeline.function)
+    if no_record:
+        _run_unrecorded(repo, pipeline, values, as_json)
+        return
     try:
-        done = repo.run(
-            pipeline, coerced(given, pipeline.function), cache=not no_cache, tell=_teller(pipeline)
-        )
+        done = repo.run(pipeline, values, cache=not no_cache, tell=_teller(pipeline))
     except SystemExit as error:
         raise _as_failure(error, as_json) from None
     except (Exception, KeyboardInterrupt) as error:
@@ -77,6 +86,26 @@ def run(
     render.answer(_done(repo, done))
     if step := _next_step(done):
         render.tell(f"Next: {step}")
+
+
+def _run_unrecorded(
+    repo: Repo, pipeline: PipelineFunction, values: dict[str, Any], as_json: bool
+) -> None:
+    try:
+        steps = repo.run_unrecorded(pipeline, values, tell=_teller(pipeline))
+    except StepFailed as error:
+        failure: Failure | None = getattr(error, "failure", None)
+        if failure is not None and not as_json:
+            render.tell(*render.paragraph(failure.traceback))
+        raise
+    except SystemExit as error:
+        raise _as_failure(error, as_json) from None
+    if as_json:
+        document = {"pipeline": pipeline.name, "recorded": False, "steps": steps}
+        render.answer_json("run", document)
+        return
+    count = render.count(len(steps), "step")
+    render.answer(f"Ran {pipeline.name} ({count}) and recorded nothing")
 
 
 def _loaded(repo: Repo, name: str) -> PipelineFunction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Self
 
 from gitml.errors import CorruptData, InvalidName
@@ -133,6 +134,22 @@ def check_name(text: str, what: str) -> str:
             "and start with a letter or digit",
         )
     return text
+
+
+def check_twins(names: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise InvalidName for a new name that differs only in case from a known or another new one.
+
+    Names stand in refs and in files, and some file systems take ``clf`` and ``CLF`` for one.
+    """
+    there = set(known)
+    folded = {one.casefold(): one for one in there}
+    for name in names:
+        other = folded.setdefault(name.casefold(), name)
+        if other != name and name not in there:
+            raise InvalidName(
+                f"the {what} `{name}` differs only in case from `{other}`",
+                hint=f"write `{other}`, or take another name",
+            )
 
 
 def check_model_name(text: str) -> str:

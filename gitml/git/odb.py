@@ -22,6 +22,8 @@ _REF_DELTA = 7
 _LONELY_SECONDS = 3600
 _KEPT_BY = "gitml "
 
+EMPTY_TREE = ObjectId("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
+"""The tree of no files, which every repository has."""
 FILE = 0o100644
 FOLDER = 0o040000
 

@@ -128,7 +128,7 @@ def code_state(
         if code not in odb:
             raise MissingBytes(
                 f"the checked-out record names the code commit {code.short}, which is cut off here",
-                hint="`git fetch --unshallow` brings it",
+                hint="`git fetch --unshallow` brings it; `gitml run --no-record` does without",
             )
     wanted = closure & set(state.untracked)
     left_out = tuple(sorted({*state.untracked, *_ignored(git, closure)} - wanted))

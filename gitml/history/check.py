@@ -113,6 +113,7 @@ class Checker:
     _pointers: dict[Digest, str] = field(default_factory=dict)
     _makers: dict[Digest, str] = field(default_factory=dict)
     _cut_off: set[str] = field(default_factory=set)
+    _deleted: set[ObjectId] = field(default_factory=set)
 
     def check(self) -> None:
         """Look at every record, every tag, and every blob that is named or stored."""
@@ -361,6 +362,7 @@ class Checker:
 
     def _stone(self, ref: Ref, name: str) -> None:
         stone: Tombstone = read_tombstone(self.odb.tag(ref.target), name)
+        self._deleted.add(stone.version)
         if stone.version != ref.commit or name != f"{stone.model}@deleted/{stone.n}":
             self._problem("forged-tag", name, "the tombstone is another version's")
 
@@ -381,6 +383,13 @@ class Checker:
             if promotion.version is not None and promotion.version != ref.commit:
                 self._problem("forged-tag", name, "it tags another commit than it names")
             previous = (ref.target, promotion)
+        holder = previous[1].version if previous else None
+        if holder in self._deleted:
+            label = self._versions.get(holder, holder.short)
+            detail = f"{label} holds it and is deleted: they were done at the same time"
+            remedy = f"`gitml stage clear {model} {stage} -m WHY`, or promote another version"
+            what = f"{model}@{stage}"
+            self.problems.append(Problem("deleted-holder", what, detail, (), remedy))
 
     def _work_tree(self) -> None:
         """The pointers that lie in the work tree, committed or not."""

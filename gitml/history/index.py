@@ -255,6 +255,10 @@ class Index:
         )
         return [(name, Digest.parse(d), ObjectId(step), output) for name, d, step, output in rows]
 
+    def artifacts(self) -> list[str]:
+        """The names of all artifacts that steps have made."""
+        return [name for (name,) in self._rows("SELECT DISTINCT artifact FROM outputs ORDER BY 1")]
+
     def pipelines(self) -> list[tuple[str, int]]:
         """The pipelines that have run, with their number of runs."""
         rows = self._rows("SELECT pipeline, count(*) FROM runs GROUP BY pipeline ORDER BY pipeline")

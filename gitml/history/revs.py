@@ -215,8 +215,8 @@ class Names(Frozen):
 
     def artifact_names(self) -> list[str]:
         """The names of all artifacts."""
-        made = {name for name, _, _, _ in self.index.outputs()}
-        return sorted(made | {one.record.name for one in self.index.saved()})
+        saved = {one.record.name for one in self.index.saved()}
+        return sorted(saved.union(self.index.artifacts()))
 
     def resolve(self, text: str) -> Found:
         """What a name means, by the grammar of product.md.
@@ -365,7 +365,13 @@ class Names(Frozen):
         if holder is None:
             raise _vacant(state, stage)
         if holder in state.hidden:
-            raise NameNotFound(f"{state.label(holder)} holds {stage} and is deleted")
+            latest = state.label(state.latest) if state.latest else None
+            raise NameNotFound(
+                f"{state.label(holder)} holds {stage} and is deleted",
+                hint=f"`gitml promote {latest} {stage} -m WHY`"
+                if latest
+                else f"`gitml stage clear {state.name} {stage} -m WHY`",
+            )
         return holder
 
     def _nothing(self, state: ModelState, which: str) -> ObjectId:

@@ -46,7 +46,7 @@ from gitml.pipelines.content import StoredContent
 from gitml.pipelines.dsl import OutputSpec
 from gitml.pipelines.observe import Observer, digest_files, digest_observed, is_unchanged
 from gitml.pipelines.output import Capture
-from gitml.pipelines.plan import FromStep, Pinned, Plan, PlannedStep, Value, pinned
+from gitml.pipelines.plan import FromStep, Pinned, Plan, PlannedStep, Value, artifact_name, pinned
 from gitml.store.store import Store, Writer
 
 _DATA = "data:"
@@ -90,7 +90,7 @@ class Execution:
     """One run in progress.
 
     ``tell`` is called with each event; ``done`` grows in plan order; ``current`` is the step at
-    work and ``log`` what it printed.
+    work and ``log`` what it printed. A run that is not to be recorded has no journal.
     """
 
     root: Path
@@ -101,7 +101,7 @@ class Execution:
     store: Store
     writer: Writer
     recorder: Recorder
-    journal: Journal
+    journal: Journal | None
     rules: Rules
     capture: Capture
     take_data: Callable[[str], Pinned]
@@ -175,12 +175,13 @@ class Execution:
     def _finish(self, done: Done, began: float) -> None:
         """Note a step as done, so that a kill of this process does not lose it."""
         state = "cached" if done.cached else "completed"
-        if done.new:
-            self.writer.flush()
         self.done[done.name] = done
-        entry = RunStep(done.name, state, done.commit)
-        record = done.record if done.new else None
-        self.journal.add(FinishedStep(entry, record, done.metrics, done.at))
+        if self.journal is not None:
+            if done.new:
+                self.writer.flush()
+            entry = RunStep(done.name, state, done.commit)
+            record = done.record if done.new else None
+            self.journal.add(FinishedStep(entry, record, done.metrics, done.at))
         self.tell(StepEvent(done.name, state, time.perf_counter() - began))
 
     def salvage(self) -> None:
@@ -350,6 +351,11 @@ class Execution:
             self._descends(one) for one in entry.parents[1:] if one not in given
         )
 
+    def is_abandoned(self, code: Code) -> bool:
+        """Whether code, or what a snapshot was made of, is no part of this run's history."""
+        origin = self.odb.commit(code.commit).parents if code.snapshot else (code.commit,)
+        return not all(self._ancestor(one) for one in origin)
+
     def _belongs(self, code: Code) -> bool:
         """Whether code is an ancestor of this run's, or a snapshot with its tree on an ancestor."""
         if self._ancestor(code.commit):
@@ -496,20 +502,17 @@ class Execution:
         specs = planned.step.outputs
         values = _match(specs, returned, planned.name)
         return tuple(
-            self._store_output(planned, spec, value, alone=len(specs) == 1)
+            self._store_output(planned, spec, value)
             for spec, value in zip(specs, values, strict=True)
         )
 
-    def _store_output(
-        self, planned: PlannedStep, spec: OutputSpec, value: Any, *, alone: bool
-    ) -> Output:
-        default = f"{self.plan.pipeline}.{planned.name}" + ("" if alone else f".{spec.name}")
+    def _store_output(self, planned: PlannedStep, spec: OutputSpec, value: Any) -> Output:
         try:
             return store_value(
                 self.writer,
                 value,
                 name=spec.name,
-                artifact=spec.artifact or default,
+                artifact=artifact_name(self.plan.pipeline, planned, spec),
                 rules=self._rules(planned),
             )
         except UnsupportedValue as error:

@@ -6,12 +6,12 @@ nothing in the run. A plan loads no values and writes no records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitml.entities.ids import ObjectId
+from gitml.entities.ids import ObjectId, check_twins
 from gitml.entities.records import Code, Output, Pin
 from gitml.errors import NameNotFound
 from gitml.history.revs import Found, Names
@@ -22,6 +22,7 @@ from gitml.pipelines.dsl import (
     Handle,
     Model,
     Node,
+    OutputSpec,
     PipelineFunction,
     StepFunction,
     override,
@@ -108,6 +109,7 @@ class Planner:
         theirs = {key: value for key, value in parameters.items() if "." in key}
         arguments = pipeline.arguments((), own)
         nodes = override(pipeline.compose(arguments), theirs)
+        self._refuse_twins(pipeline, nodes)
         makes, uses = self._model(pipeline.model)
         tracer = Tracer(self.root)
         pins: dict[str, Pinned] = {}
@@ -124,6 +126,15 @@ class Planner:
             uses,
             pipeline.cache,
         )
+
+    def _refuse_twins(self, pipeline: PipelineFunction, nodes: Sequence[Node]) -> None:
+        """Raise InvalidName for a name that differs only in case from one that is known."""
+        index = self.names.index
+        check_twins([pipeline.name], [name for name, _ in index.pipelines()], "pipeline")
+        if pipeline.model is not None:
+            check_twins([pipeline.model.name], self.names.models, "model")
+        made = (artifact_name(pipeline.name, n, spec) for n in nodes for spec in n.step.outputs)
+        check_twins(made, self.names.artifact_names(), "artifact")
 
     def _model(self, model: Model | None) -> tuple[Model | None, Model | None]:
         """The model that the run makes, and the one it uses: a version pinned to its commit."""
@@ -161,6 +172,12 @@ class Planner:
     def pin(self, artifact: Artifact) -> Pinned:
         """An artifact reference, resolved; raises NameNotFound."""
         return pinned(artifact.spelling, self.names.resolve(artifact.spelling))
+
+
+def artifact_name(pipeline: str, node: Node | PlannedStep, spec: OutputSpec) -> str:
+    """The repository-wide name of an output: its own, or made of those of pipeline and step."""
+    default = f"{pipeline}.{node.name}"
+    return spec.artifact or (default if len(node.step.outputs) == 1 else f"{default}.{spec.name}")
 
 
 def pinned(spelling: str, found: Found) -> Pinned:

@@ -21,7 +21,7 @@ from gitml.entities.pointer import Pointer
 from gitml.entities.records import Code, Failure, Run, RunStep, Version, VersionArtifact
 from gitml.errors import GitmlError, MissingBytes, RaceLost, StepFailed, StorageError
 from gitml.git import locks, refs
-from gitml.git.odb import Odb
+from gitml.git.odb import EMPTY_TREE, Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
 from gitml.git.snapshot import code_state
@@ -114,8 +114,40 @@ class Runner:
             except GitmlError:
                 execution.salvage()
                 raise
-            execution.journal.remove()
+            _settle(execution)
         return finished
+
+    def run_unrecorded(
+        self,
+        pipeline: PipelineFunction,
+        parameters: Mapping[str, Any],
+        stack: Stack,
+        *,
+        tell: Callable[[StepEvent], None] = lambda event: None,
+    ) -> list[str]:
+        """Run a pipeline and forget it; the names of its steps.
+
+        Nothing is taken from the cache, and no record, byte or version is kept: for code whose
+        commit a shallow clone lacks. What a step raises comes out with ``failure`` set to what a
+        record would have said.
+        """
+        orchestrator = stack.runner()
+        writer = self.store.writer()
+        try:
+            with Capture(self.live) as capture:
+                execution = self.prepare(
+                    pipeline, parameters, stack.name, writer, capture, record=False
+                )
+                execution.tell = tell
+                try:
+                    orchestrator.run(execution.plan.steps, execution.step)
+                except Exception as error:
+                    failure = describe(error, execution.current, self.environment)
+                    error.failure = failure  # type: ignore[attr-defined]
+                    raise
+        finally:
+            writer.abort()
+        return list(execution.done)
 
     def _name_left_out(self, execution: Execution) -> None:
         """Say what the snapshot does not hold, so that nobody believes that it is recorded."""
@@ -132,14 +164,19 @@ class Runner:
         stack: str,
         writer: Writer,
         capture: Capture,
+        *,
+        record: bool = True,
     ) -> Execution:
-        """A planned run that has not begun; it has written nothing but a snapshot of the code."""
+        """A planned run that has not begun; it has written nothing but a snapshot of the code.
+
+        One that is not to be recorded has not even that, and uses no cache.
+        """
         root = self.git.work_tree()
         self.index.refresh()
         names = Names.now(self.index, self.odb)
         recorder = Recorder(self.git, self.odb, self.person)
         data = _DataFiles(WorkingTree(self.git, lambda: self.store), writer, recorder)
-        code = partial(self._code, data)
+        code = partial(self._code, data) if record else self._code_as_it_is
         plan = Planner(root, names, stack, data.take, code).plan(pipeline, parameters)
         started = time.time()
         return Execution(
@@ -151,18 +188,24 @@ class Runner:
             store=self.store,
             writer=writer,
             recorder=recorder,
-            journal=Journal(self.journals, self._header(plan, started)),
+            journal=Journal(self.journals, self._header(plan, started)) if record else None,
             rules=self.rules,
             capture=capture,
             take_data=data.take,
             environment=self.environment,
-            cache=plan.cache,
+            cache=plan.cache and record,
         )
 
     def _code(self, data: _DataFiles, closure: set[str]) -> Code:
         state = code_state(self.git, self.odb, closure=closure, pointers=data.pointers())
         self._left_out = state.left_out
         return Code(state.commit, state.tree, state.snapshot)
+
+    def _code_as_it_is(self, closure: set[str]) -> Code:
+        """What stands for the code of a run that is not recorded: what is checked out."""
+        head = self.odb.resolve("HEAD")
+        tree = self.odb.commit(head).tree if head is not None else EMPTY_TREE
+        return Code(head or EMPTY_TREE, tree)
 
     def _header(self, plan: Plan, started: float) -> dict[str, Any]:
         return {
@@ -190,7 +233,7 @@ class Runner:
         except GitmlError:  # then the journal stays, and the next command records the run
             execution.salvage()
             return
-        execution.journal.remove()
+        _settle(execution)
         error.finished = finished  # type: ignore[attr-defined]
         if isinstance(error, StepFailed):
             error.hint = f"`gitml show {finished.commit.short}` prints the traceback"
@@ -208,6 +251,8 @@ class Runner:
         makes = plan.model if state == "completed" else None
         model = self._model_state(makes.name) if makes else None
         resolved = self._resolved(plan, model, done) if model else None
+        if model and resolved and execution.is_abandoned(resolved.record.code):
+            _name_abandoned(execution, model, resolved)
         run = Run(
             pipeline=plan.pipeline,
             state=state,
@@ -459,6 +504,21 @@ def united(by_step: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         for step, values in by_step.items()
         for name, value in values.items()
     }
+
+
+def _settle(execution: Execution) -> None:
+    """Drop the journal of a run whose record stands."""
+    if execution.journal is not None:
+        execution.journal.remove()
+
+
+def _name_abandoned(execution: Execution, model: ModelState, version: VersionEntry) -> None:
+    """Say that a run found its version on code that was amended, rebased or left behind."""
+    note = (
+        f"{model.label(version.id)} has these very steps and outputs; it was made from "
+        f"{version.record.code.commit.short}, which is not in the history of this code"
+    )
+    execution.tell(StepEvent("", "note", notes=(note,)))
 
 
 def version_artifacts(done: Iterable[Done]) -> tuple[VersionArtifact, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gitml.config import Config
 from gitml.entities import codec
-from gitml.entities.ids import ObjectId, check_stage_name
+from gitml.entities.ids import ObjectId, check_stage_name, check_twins
 from gitml.entities.records import Promotion, Tombstone
 from gitml.errors import GitmlError, NameNotFound, PolicyNotMet, RaceLost, UsageError
 from gitml.git.odb import Odb
@@ -67,6 +67,7 @@ class Promoter:
         check_stage_name(stage)
         self._permitted(stage)
         state = self._state(model)
+        check_twins([stage], state.stages, "stage")
         version = Names.now(self.index, self.odb).version(model, which)
         if state.holder(stage) == version:
             tag = f"{model}@{stage}/{state.stages[stage][-1].promotion.n}"

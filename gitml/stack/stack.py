@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gitml.config import Config
-from gitml.entities.ids import check_name
+from gitml.entities.ids import check_name, check_twins
 from gitml.errors import ConfigError, NameNotFound
 from gitml.frozen import Frozen, field
 from gitml.stack.orchestrators.local import LocalOrchestrator
@@ -45,7 +45,7 @@ def stacks(config: Config | None) -> dict[str, Stack]:
     """All stacks by name, ``default`` first, then those of ``gitml.toml`` in its order."""
     found = {DEFAULT: Stack(DEFAULT)}
     for name, table in (config.stacks if config is not None else {}).items():
-        check_name(name, "stack")
+        check_twins([check_name(name, "stack")], found, "stack")
         rest = {k: v for k, v in table.items() if k not in ("orchestrator", "artifact_store")}
         found[name] = Stack(
             name, table.get("orchestrator", "local"), table.get("artifact_store", "local"), rest

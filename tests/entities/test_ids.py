@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitml.entities.ids import Digest, ObjectId, check_model_name, check_name, check_stage_name
+from gitml.entities.ids import (
+    Digest,
+    ObjectId,
+    check_model_name,
+    check_name,
+    check_stage_name,
+    check_twins,
+)
 from gitml.errors import CorruptData, InvalidName
 
 GOOD = ["a", "A1", "clf", "net-v2", "a.b.c", "x_", "0", "a-", "v", "face", "auxiliary", "x" * 100]
@@ -99,3 +106,12 @@ def test_what_is_no_object_id_is_refused(text: str) -> None:
         ObjectId.parse(text)
     with pytest.raises(CorruptData):
         Digest.from_bytes(b"x" * 31)
+
+
+def test_names_that_differ_only_in_case_are_refused() -> None:
+    check_twins(["clf", "net"], ["clf", "other"], "model")
+    check_twins(["CLF"], ["clf", "CLF"], "model")  # both are there: nothing new
+    for names, known in ((["CLF"], ["clf"]), (["a", "A"], []), (["STRASSE"], ["straße"])):
+        with pytest.raises(InvalidName, match="differs only in case") as failed:
+            check_twins(names, known, "model")
+        assert "or take another name" in str(failed.value.hint)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from gitml.errors import ConfigError, GitmlError, NoRepository, UsageError
+from gitml.errors import (
+    ConfigError,
+    GitmlError,
+    InvalidName,
+    NoRepository,
+    StepFailed,
+    UsageError,
+)
+from gitml.pipelines.execute import StepEvent
 from gitml.repo import Repo
 from gitml.testing.sealed import SealedEnvironment
 from tests.workshop import Workshop, group_of, load, states, wait_for
@@ -269,6 +277,86 @@ def test_a_checked_out_version_runs_as_the_code_that_it_names(chain: Workshop) -
     folders = chain.git("ls-tree", "--name-only", str(run.entry.record.code.commit)).splitlines()
     assert ".gitml" not in folders
     assert chain.problems() == []
+
+
+def files(folder: Path) -> dict[str, int]:
+    """The files below a folder that are there for good, with their sizes."""
+    found = (one for one in folder.rglob("*") if one.is_file() and "index" not in one.name)
+    return {str(one.relative_to(folder)): one.stat().st_size for one in found}
+
+
+def test_a_run_without_a_record_leaves_nothing_behind(chain: Workshop) -> None:
+    chain.run("chain")
+    chain.write("work/pipelines/helpers.py", "def base():\n    return 22\n")
+    before = files(chain.path / ".git")
+    told: list[StepEvent] = []
+    steps = chain.run_unrecorded("chain", {"times": 3}, tell=told.append)
+    assert steps == ["first", "second"]
+    assert [one.state for one in told] == ["started", "completed"] * 2
+    assert files(chain.path / ".git") == before
+    assert states(chain.run("chain", {"times": 3})) == {"first": "completed", "second": "completed"}
+
+
+def test_a_failure_without_a_record_has_its_traceback(chain: Workshop) -> None:
+    chain.write("work/pipelines/helpers.py", "def base():\n    raise ValueError('no base')\n")
+    before = files(chain.path / ".git")
+    with pytest.raises(StepFailed) as caught:
+        chain.run_unrecorded("chain")
+    failure = caught.value.failure  # type: ignore[attr-defined]
+    assert (failure.step, failure.message) == ("first", "no base")
+    assert "raise ValueError" in failure.traceback
+    assert files(chain.path / ".git") == before
+
+
+def test_a_run_without_a_record_needs_no_commit(workshop: Workshop, tmp_path: Path) -> None:
+    fresh = Workshop(tmp_path / "fresh")
+    fresh.path.mkdir()
+    fresh.git("init", "--quiet")
+    Repo.init(fresh.path)
+    fresh.write("pipelines/helpers.py", "def base():\n    return 1\n")
+    fresh.write("pipelines/chain.py", SCRIPT)
+    assert fresh.run_unrecorded("chain") == ["first", "second"]
+    assert fresh.refs() == {}
+    fresh.close()
+
+
+def test_a_version_from_an_abandoned_commit_is_named(chain: Workshop) -> None:
+    def notes() -> list[str]:
+        told: list[StepEvent] = []
+        assert chain.run("chain", tell=told.append).model_version.label == "net@v1"  # type: ignore[union-attr]
+        return [note for one in told for note in one.notes]
+
+    chain.run("chain")
+    code = chain.git("rev-parse", "HEAD")
+    assert notes() == []
+    chain.code("later.py", "x = 1\n")
+    assert notes() == []
+    chain.git("reset", "--quiet", "--hard", code)
+    chain.git("commit", "--quiet", "--amend", "--message", "amended")
+    (note,) = notes()
+    assert note.startswith(f"net@v1 has these very steps and outputs; it was made from {code[:12]}")
+
+
+def test_names_that_differ_only_in_case_are_refused(chain: Workshop) -> None:
+    chain.run("chain")
+    script = chain.path / "work/pipelines/chain.py"
+    for old, new, name in (
+        ('Model("net")', 'Model("Net")', "model `Net`"),
+        ("def chain(", "def Chain(", "pipeline `Chain`"),
+        ("def first() -> int:", 'def first() -> Annotated[int, "CHAIN.first"]:', "artifact"),
+    ):
+        text = "from typing import Annotated\n" + SCRIPT.replace(old, new)
+        script.write_text(text.replace("run = chain(", "run = Chain(") if "Chain" in new else text)
+        error = chain.fails("Chain" if "Chain" in new else "chain")
+        assert isinstance(error, InvalidName)
+        assert f"{name}" in error.message
+        assert "differs only in case" in error.message
+    with pytest.raises(InvalidName, match=r"artifact `Chain\.second` differs only in case"):
+        chain.repo().save(1, "Chain.second")
+    config = chain.path / "gitml.toml"
+    config.write_text(config.read_text() + '\n[stacks.Default]\norchestrator = "local"\n')
+    with pytest.raises(InvalidName, match="stack `Default` differs only in case from `default`"):
+        chain.repo().stacks()
 
 
 def test_a_branch_that_ends_in_a_record_is_named(chain: Workshop) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -239,6 +241,34 @@ def test_deleting_leaves_a_tombstone_that_wins_everywhere(models: Workshop, repo
         repo.version("clf@v4")
     assert models.problems() == []
     assert models.run("training", {"rate": 9}).model_version.label == "clf@v5"  # type: ignore[union-attr]
+
+
+def test_a_deletion_beside_a_promotion_elsewhere_is_named(
+    models: Workshop, repo: Repo, tmp_path: Path
+) -> None:
+    """Two clones: neither saw the other's tag when it made its own."""
+    other = Workshop(tmp_path / "other")
+    shutil.copytree(models.path, other.path)
+    other.repo().promote("clf@v2", "production", "good")
+    other.repo().promote("clf@v3", "staging", "new")
+    other.close()
+    repo.delete("clf@v2", "wrong data")
+    models.git("fetch", "--quiet", str(other.path), "refs/tags/*:refs/tags/*")
+    (problem,) = [one for one in models.problems() if one.kind == "deleted-holder"]
+    assert problem.what == "clf@production"
+    assert problem.detail.startswith("clf@v2 holds it and is deleted")
+    with pytest.raises(NameNotFound, match="clf@v2 holds production and is deleted") as caught:
+        models.repo().version("clf@production")
+    assert caught.value.hint == "`gitml promote clf@v4 production -m WHY`"
+    assert models.repo().version("clf@staging").label == "clf@v3"
+    models.repo().promote("clf@v4", "production", "instead")
+    assert [one for one in models.problems() if one.kind == "deleted-holder"] == []
+
+
+def test_a_stage_that_differs_only_in_case_is_refused(repo: Repo) -> None:
+    repo.promote("clf@v1", "production", "good")
+    with pytest.raises(InvalidName, match="stage `Production` differs only in case"):
+        repo.promote("clf@v2", "Production", "better")
 
 
 def test_deleting_a_run(models: Workshop, repo: Repo) -> None:

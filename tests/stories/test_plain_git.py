@@ -104,6 +104,11 @@ def test_a_shallow_clone_of_a_version_is_what_a_deployment_needs(
     error = there.fails("features")
     assert isinstance(error, MissingBytes)
     assert "git fetch --unshallow" in (error.hint or "")
+    assert "gitml run --no-record" in (error.hint or "")
+    before = there.refs()
+    assert there.run_unrecorded("features") == ["clean"]
+    assert there.refs() == before
+    assert there.repo().runs() == []
     there.git("fetch", "--quiet", "--unshallow")
     run = there.run("features")
     assert str(run.entry.record.code.commit) == told.git("rev-parse", "HEAD")
