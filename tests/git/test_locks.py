@@ -20,6 +20,8 @@ ME = ProcessIdentity.current()
 DEAD = ProcessIdentity(4_194_303, ME.start, ME.host, ME.boot)
 BEFORE = ProcessIdentity(ME.pid, ME.start, ME.host, "00000000-0000-0000-0000-000000000000.1")
 ELSEWHERE = ProcessIdentity(ME.pid, ME.start, "elsewhere", BEFORE.boot)
+# A whole day more, so that the test's name, which has it, is the same in every process of a run.
+OLDER_THAN_THE_BOOT = ((time.time() - boot_time()) // 86400 + 2) * 86400
 
 
 @pytest.fixture
@@ -48,9 +50,9 @@ def left_by(git: Git, owner: ProcessIdentity, text: str, age: float) -> tuple[Pa
         (DEAD, "", 0, False),  # another git may have made it this very moment
         (DEAD, f"{'2' * 40}\n", 1, False),
         (ME, f"{NEW}\n", 1, False),
-        (BEFORE, f"{NEW}\n", time.time() - boot_time() + 60, True),
+        (BEFORE, f"{NEW}\n", OLDER_THAN_THE_BOOT, True),
         (BEFORE, f"{NEW}\n", 1, False),  # taken since: by another machine of this name
-        (ELSEWHERE, f"{NEW}\n", time.time() - boot_time() + 60, False),
+        (ELSEWHERE, f"{NEW}\n", OLDER_THAN_THE_BOOT, False),
     ],
 )
 def test_whose_lock_is_broken(
