@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from gitml.history.check import Problem
     from gitml.history.heal import Healed
     from gitml.history.lineage import Ancestor
+    from gitml.hooks.follow import Followed
     from gitml.hooks.install import Change as HookChange
     from gitml.hooks.install import Hooks
     from gitml.materializers import Rules
@@ -916,6 +917,12 @@ class Repo:
         for oid, text in self.index.problems():
             yield f"the record {oid.short} cannot be read ({text}): `gitml fsck`"
 
+    def follow(self, moved: Mapping[str, str] | None) -> Followed | None:
+        """Let data follow the pointers that git moved; see ``hooks.follow``."""
+        from gitml.hooks.follow import follow
+
+        return follow(self.workspace, moved)
+
     def hooks(self) -> Hooks:
         """How git's hooks of this clone stand."""
         from gitml.hooks import install
@@ -926,7 +933,10 @@ class Repo:
         """Put gitml's hooks in place, behind those that are there; see ``hooks.install``."""
         from gitml.hooks import install
 
-        return install.install(self.git, sys.executable, dry_run=dry_run)
+        changes = install.install(self.git, sys.executable, dry_run=dry_run)
+        if not dry_run:
+            self.install_drivers()
+        return changes
 
     def uninstall_hooks(self, *, dry_run: bool = False) -> list[HookChange]:
         """Take gitml's hooks away and bring back what was there; see ``hooks.install``."""

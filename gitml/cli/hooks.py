@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +16,15 @@ from gitml.cli import render
 from gitml.cli.group import Noun
 from gitml.cli.invocation import dry_run_option, json_option, with_repo
 from gitml.cli.render import paint
-from gitml.errors import GitmlError
+from gitml.errors import GitmlError, MissingBytes
 
 if TYPE_CHECKING:
     from gitml.git.process import Git
+    from gitml.hooks.follow import Followed
     from gitml.hooks.install import Change, Hooks
     from gitml.hooks.staged import Finding
     from gitml.repo import Repo
-    from gitml.store.store import Store
+    from gitml.workspace.workingtree import WorkingTree
 
 _SHOWN = 50
 _HOOKS = (
@@ -178,10 +181,10 @@ def run_hook(hook: str, arguments: tuple[str, ...], limit: str | None) -> None:
     """
     from gitml.git.process import Git
 
-    git = Git.discover(Path.cwd())
     if hook.startswith("post-") or hook == "gitml-checkout":
+        _follow(hook, arguments)
         return
-    _report(_findings(git, hook, arguments, limit))
+    _report(_findings(Git.discover(Path.cwd()), hook, arguments, limit))
 
 
 def _findings(git: Git, hook: str, arguments: Sequence[str], limit: str | None) -> list[Finding]:
@@ -193,17 +196,65 @@ def _findings(git: Git, hook: str, arguments: Sequence[str], limit: str | None) 
         lines = sys.stdin.read().splitlines() if hook == "pre-push" else ()
         return checks.before_push(git, remote, checks.Occasion((), os.environ, lines))
 
-    def store() -> Store:
+    def data() -> WorkingTree:
         from gitml.repo import Repo
 
-        return Repo(git).store
+        return Repo(git).workspace
 
     is_all = hook == "pre-commit"
     wanted = (checks.POINTERS, checks.SECRETS, checks.RECORDS) if is_all else (hook,)
     names = () if is_all else [_from_root(git, one) for one in arguments]
     size = parse_size(limit, "--limit") if limit is not None else None
     occasion = checks.Occasion(names, os.environ)
-    return checks.before_commit(git, wanted, occasion, store, size)
+    return checks.before_commit(git, wanted, occasion, data, size)
+
+
+def _follow(hook: str, arguments: Sequence[str]) -> None:
+    """Let data follow its pointers, say what became of it in one line, and never fail."""
+    from gitml.git.process import Git
+    from gitml.hooks.checks import Occasion
+    from gitml.hooks.follow import has_data, moved_pointers
+
+    try:
+        git = Git.discover(Path.cwd())
+        moved = moved_pointers(git, hook, Occasion(arguments, os.environ))
+        if moved or (moved is None and has_data(git)):
+            from gitml.repo import Repo
+
+            with closing(Repo(git, environment=os.environ)) as repo:
+                found = repo.follow(moved)
+            if found is not None:
+                render.tell(_followed_line(found))
+    except GitmlError as error:
+        render.tell(f"Data did not follow: {error.message}; `gitml checkout` does it later")
+    except Exception as error:  # noqa: BLE001 - git's own command is done and has not failed
+        kind = type(error).__name__
+        render.tell(f"Data did not follow ({kind}: {error}); `gitml checkout` does it later")
+
+
+def _followed_line(found: Followed) -> str:
+    """What became of the data, in one line."""
+    parts = []
+    if found.written:
+        parts.append(f"{render.count(found.written, 'file')} written ({render.size(found.size)})")
+    if found.removed:
+        parts.append(f"{render.count(found.removed, 'file')} removed")
+    head = f"Data followed: {', '.join(parts)}" if parts else "Data did not follow"
+    missing = [path for path, error in found.left.items() if isinstance(error, MissingBytes)]
+    others = [path for path in found.left if path not in missing]
+    notes = []
+    if missing:
+        notes.append(f"the bytes of {_named(missing)} are not here: `gitml pull`")
+    if others:
+        stays = "stays as it is" if len(others) == 1 else "stay as they are"
+        paths = " ".join(shlex.quote(one) for one in others[:3])
+        notes.append(f"{_named(others)} {stays}: `gitml checkout {paths}` says why")
+    return "; ".join([head, *notes])
+
+
+def _named(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return f"{', '.join(paths[:3])}{more}"
 
 
 def _from_root(git: Git, name: str) -> str:

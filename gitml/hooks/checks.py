@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitml import config
 from gitml.errors import NoRepository
+from gitml.frozen import Frozen
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.hooks import pointers, records, secrets
 from gitml.hooks.staged import LINK, SUBMODULE, Finding, Staged
 
 if TYPE_CHECKING:
-    from gitml.store.store import Store
+    from gitml.workspace.workingtree import WorkingTree
 
 POINTERS, SECRETS, RECORDS, CHECKOUT = (
     *("gitml-pointers", "gitml-secrets"),
@@ -24,8 +24,7 @@ POINTERS, SECRETS, RECORDS, CHECKOUT = (
 )
 
 
-@dataclass(frozen=True)
-class Occasion:
+class Occasion(Frozen):
     """What a hook was started for: its arguments, its environment, and what came on its input."""
 
     arguments: Sequence[str] = ()
@@ -41,13 +40,13 @@ def before_commit(
     git: Git,
     wanted: Sequence[str],
     occasion: Occasion,
-    store: Callable[[], Store],
+    data: Callable[[], WorkingTree],
     limit: int | None = None,
 ) -> list[Finding]:
     """What the wanted checks have against the commit that is being made.
 
     The occasion's arguments are files to look at (pre-commit hands them over), relative to the root
-    of the work tree; without any, it is what is staged. ``store`` is only called when there is a
+    of the work tree; without any, it is what is staged. ``data`` is only called when there is a
     pointer to judge; ``limit`` goes before that of the settings.
     """
     settings = _settings(git)
@@ -66,7 +65,7 @@ def before_commit(
             found += records.check_commit(staged, odb)
         if POINTERS in wanted:
             most = settings.file_limit if settings else config.FILE_LIMIT
-            found += pointers.check(staged, store, most if limit is None else limit)
+            found += pointers.check(staged, data, most if limit is None else limit)
         if SECRETS in wanted:
             found += _secrets(staged)
     return found

@@ -14,11 +14,11 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from gitml.errors import ConfigError, UsageError
+from gitml.frozen import Frozen
 from gitml.fs import make_directories, storage_errors, sync_directory, write_durably
 from gitml.git.process import Git
 
@@ -105,8 +105,7 @@ exit "$status"
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(Frozen):
     """One of git's hooks: where gitml's script is or would be, and what it means now.
 
     ``before`` is the hook that runs first, or would; ``through`` tells that pre-commit's script
@@ -120,8 +119,7 @@ class Hook:
     through: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(Frozen):
     """The hooks of a clone: the folder in which git looks, and each of ``EVENTS``.
 
     ``setting`` is ``core.hooksPath``, ``shared`` why gitml leaves the folder alone, if it does.
@@ -135,8 +133,7 @@ class Hooks:
     config: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Frozen):
     """What `install` or `uninstall` does to one hook: "install", "renew", "remove" or "restore".
 
     ``before`` is the hook that was there: the one to run first, or the one that comes back.

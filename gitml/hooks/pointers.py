@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,12 +13,12 @@ from gitml.errors import CorruptData, StorageError
 from gitml.hooks.staged import LINK, SUBMODULE, Finding, Staged, StagedFile
 
 if TYPE_CHECKING:
-    from gitml.store.store import Store
+    from gitml.workspace.workingtree import WorkingTree
 
 _MAX_POINTER = 64 << 10
 
 
-def check(staged: Staged, store: Callable[[], Store], limit: int) -> Iterator[Finding]:
+def check(staged: Staged, data: Callable[[], WorkingTree], limit: int) -> Iterator[Finding]:
     """What is wrong with the staged pointers and the staged data, by path.
 
     A pointer has to parse. One that this commit makes needs its bytes in the store, and data in the
@@ -26,7 +27,7 @@ def check(staged: Staged, store: Callable[[], Store], limit: int) -> Iterator[Fi
     """
     pointers = [one for one in staged.files if _is_pointer(one.path)]
     others = [one for one in staged.files if not _is_pointer(one.path)]
-    found = [*_pointer_findings(staged, pointers, store), *_data_findings(staged, others, limit)]
+    found = [*_pointer_findings(staged, pointers, data), *_data_findings(staged, others, limit)]
     yield from sorted(found, key=lambda one: one.path)
 
 
@@ -35,42 +36,64 @@ def _is_pointer(path: str) -> bool:
 
 
 def _pointer_findings(
-    staged: Staged, files: Sequence[StagedFile], store: Callable[[], Store]
+    staged: Staged, files: Sequence[StagedFile], data: Callable[[], WorkingTree]
 ) -> Iterator[Finding]:
     for file, size in zip(files, staged.sizes(files), strict=True):
         if file.mode in (LINK, SUBMODULE) or size < 0:
             yield Finding(file.path, "a pointer is a regular file")
             continue
-        data = staged.read(file) if size <= _MAX_POINTER else b"\0" * (_MAX_POINTER + 1)
+        text = staged.read(file) if size <= _MAX_POINTER else b"\0" * (_MAX_POINTER + 1)
         try:
-            pointer = Pointer.decode(data, file.path)
+            pointer = Pointer.decode(text, file.path)
         except CorruptData as error:
             what = error.message.removeprefix(f"{file.path}: ")
             yield Finding(file.path, what, _command_in(error.hint))
             continue
         if file.is_new and staged.since is None:
-            yield from _agreement(staged, file, pointer, store)
+            yield from _agreement(file, pointer, data())
 
 
-def _agreement(
-    staged: Staged, file: StagedFile, pointer: Pointer, store: Callable[[], Store]
-) -> Iterator[Finding]:
+def _agreement(file: StagedFile, pointer: Pointer, tree: WorkingTree) -> Iterator[Finding]:
     """What a pointer that is new says and the store or the work tree does not."""
     name = file.path.removesuffix(SUFFIX)
-    add = f"gitml add {shlex.quote(name)}"
-    path = staged.git.work_tree() / name
-    if not store().has(pointer.digest):
-        is_there = path.exists()
-        yield Finding(file.path, "the store has not the bytes", add if is_there else "gitml pull")
-    elif is_other(path, pointer):
-        yield Finding(name, "the data is not what the staged pointer says", add)
+    quoted = shlex.quote(name)
+    path = tree.root / name
+    if not tree.store.has(pointer.digest):
+        is_there = os.path.lexists(path)
+        add = f"gitml add {quoted}" if is_there else "gitml pull"
+        yield Finding(file.path, "the store has not the bytes", add)
+    elif os.path.lexists(path):
+        state = _state(tree, name, pointer)
+        if state == "changed":
+            what = "the data is not what the staged pointer says"
+            yield Finding(name, what, f"gitml add {quoted}")
+        elif state == "behind":
+            what = "the data is that of another pointer than the staged one"
+            yield Finding(name, what, f"gitml checkout {quoted}")
 
 
-def is_other(path: Path, pointer: Pointer) -> bool:
-    """Whether there is data at ``path`` and it differs from what a pointer says."""
+def _state(tree: WorkingTree, name: str, pointer: Pointer) -> str:
+    """How data that is there stands to a pointer: "clean", "changed" or "behind".
+
+    The stat cache answers for all that gitml has added or checked out; only a file that it does not
+    know is hashed.
+    """
+    from gitml.workspace.survey import compare
+
+    cache = tree.cache()
+    held = cache.held.get(name)
+    if held is None:
+        return "changed" if _is_other(tree.root / name, pointer) else "clean"
+    if not compare(tree, cache, [name])[name].is_clean:
+        return "changed"
+    return "clean" if held.pointer.encode() == pointer.encode() else "behind"
+
+
+def _is_other(path: Path, pointer: Pointer) -> bool:
+    """Whether a file or folder that nothing is known of is not what a pointer says."""
     try:
-        if path.is_symlink() or not path.exists():
-            return path.is_symlink()
+        if path.is_symlink():
+            return True
         if pointer.kind == "tree":
             return not path.is_dir()
         if not path.is_file() or path.stat().st_size != pointer.size:

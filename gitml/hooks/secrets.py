@@ -12,10 +12,10 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from gitml import config
 from gitml.entities.pointer import SUFFIX
+from gitml.frozen import Frozen
 
 MAX_BYTES = 32 << 20
 """Larger files are not read: `gitml-pointers` keeps them out of git."""
@@ -50,14 +50,21 @@ _LOCAL = re.compile(r"(?i)^(?:localhost|127\.|\[::1\]|0\.0\.0\.0|[^/]*\bexample\
 _REACH = 320
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """A form of credentials. Each begins with one of ``marks``, and to find a text is cheap."""
+class _Rule(Frozen):
+    """A form of credentials. Each begins with one of ``marks``, and to find a text is cheap.
+
+    The pattern is compiled when a mark was found: most commits never need it.
+    """
 
     what: str
     marks: tuple[str, ...]
-    pattern: re.Pattern[str]
+    source: str
     judge: Callable[[re.Match[str]], bool]
+
+    def match(self, text: str, at: int) -> bool:
+        """Whether it stands at an offset of a text."""
+        found = re.compile(self.source).match(text, at)
+        return found is not None and self.judge(found)
 
 
 def _is_random(found: re.Match[str]) -> bool:
@@ -86,7 +93,7 @@ def _rule(
 ) -> _Rule:
     """A rule; with ``edges`` nothing that could be a part of the same word stands around it."""
     whole = rf"(?<![A-Za-z0-9_-]){pattern}(?![A-Za-z0-9_-])" if edges else pattern
-    return _Rule(what, tuple(marks.split("|")), re.compile(whole), judge)
+    return _Rule(what, tuple(marks.split("|")), whole, judge)
 
 
 _RULES = (
@@ -192,8 +199,7 @@ def _findings(text: str) -> Iterator[tuple[int, str]]:
     for rule in _RULES:
         for mark in rule.marks:
             for at in _places(text, mark):
-                found = rule.pattern.match(text, at)
-                if found is not None and rule.judge(found):
+                if rule.match(text, at):
                     yield at, rule.what
 
 

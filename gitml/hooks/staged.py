@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
 from gitml.entities.ids import ObjectId
 from gitml.entities.pointer import SUFFIX
+from gitml.frozen import Frozen
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 
@@ -22,8 +22,7 @@ LINK, SUBMODULE = 0o120000, 0o160000
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Frozen):
     """One thing to mend: where (``line`` 0 for the whole file), what, and the command that does."""
 
     path: str
@@ -32,8 +31,7 @@ class Finding:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StagedFile:
+class StagedFile(Frozen):
     """A file of the index: path from the root, git's mode, blob.
 
     ``is_new`` where neither the commit before nor one that is being merged or picked has the path

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gitml.entities.ids import Digest
 from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.errors import GitmlError, MissingBytes, NameNotFound, UsageError
-from gitml.frozen import Frozen
+from gitml.frozen import Frozen, replace
 from gitml.fs import storage_errors
 from gitml.workspace import statcache
 from gitml.workspace.globs import Globs, escaped
@@ -83,19 +83,23 @@ def checkout(
     *,
     view: View | None = None,
     force: bool = False,
+    keep: bool = False,
     dry_run: bool = False,
 ) -> list[Move]:
     """Make data follow the pointers: all of them, or those that the paths name.
 
     A path is data, its pointer, a folder above, or a path within data. ``view`` says which files of
     folders are wanted from now on; without it that stays as it was. Local changes that are not in
-    the store are kept where they are not in the way, else refused with LocalChanges; ``force``
-    throws them away. Raises MissingBytes before anything is changed, NameNotFound, UsageError.
+    the store are kept where they are not in the way, else refused with LocalChanges; where a path
+    names them they are in the way, unless ``keep``. ``force`` throws them away. Raises
+    MissingBytes before anything is changed, NameNotFound, UsageError.
     """
     with tree.locked():
         tracked = {one.path: one for one in tree.pointers()}
         cache = tree.cache()
         wish = _wish(tree, paths, tracked, cache)
+        if keep:
+            wish = replace(wish, explicit=False)
         views = tree.views()
         wanted = _views(views, wish, tracked, view)
         plans = list(_plans(tree, wish, tracked, cache, {**views, **wanted}, force=force))

@@ -18,7 +18,7 @@ from gitml.hooks.checks import (
     before_commit,
     before_push,
 )
-from gitml.store.store import Store
+from gitml.repo import Repo
 from gitml.testing.sealed import GitRepository, Project
 
 TOKEN = "gl" + "pat-" + "Xy7Qw2Lr9Tz4Kd8Vb3Ns"
@@ -28,11 +28,9 @@ ALL = (POINTERS, SECRETS, RECORDS)
 def check(
     repository: GitRepository, wanted: tuple[str, ...] = ALL, limit: int | None = None, **told: str
 ) -> list[str]:
-    def store() -> Store:
-        return Store(repository.path / ".git" / "gitml" / "store")
-
+    git = Git.discover(repository.path)
     occasion = Occasion((), told)
-    found = before_commit(Git.discover(repository.path), wanted, occasion, store, limit)
+    found = before_commit(git, wanted, occasion, lambda: Repo(git).workspace, limit)
     return [f"{one.path}:{one.line}" for one in found]
 
 

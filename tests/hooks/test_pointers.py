@@ -11,8 +11,10 @@ from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.hooks import pointers
 from gitml.hooks.staged import Finding, Staged
+from gitml.repo import Repo
 from gitml.store.store import Store
-from gitml.testing.sealed import GitRepository
+from gitml.testing.sealed import GitRepository, Project
+from gitml.workspace.workingtree import WorkingTree
 
 
 @pytest.fixture
@@ -41,8 +43,9 @@ def add(repository: GitRepository, store: Store, name: str, data: bytes) -> Poin
 def check(
     repository: GitRepository, odb: Odb, store: Store, limit: int = 1000, **options: object
 ) -> list[Finding]:
-    staged = Staged(Git.discover(repository.path), odb, **options)  # type: ignore[arg-type]
-    return list(pointers.check(staged, lambda: store, limit))
+    git = Git.discover(repository.path)
+    staged = Staged(git, odb, **options)  # type: ignore[arg-type]
+    return list(pointers.check(staged, lambda: WorkingTree(git, lambda: store), limit))
 
 
 def test_a_pointer_whose_bytes_are_stored_passes(
@@ -57,7 +60,7 @@ def test_a_pointer_whose_bytes_are_stored_passes(
 
 
 def test_code_alone_opens_no_store(git_repository: GitRepository, odb: Odb) -> None:
-    def never() -> Store:
+    def never() -> WorkingTree:
         raise AssertionError("no pointer asked for it")
 
     git_repository.write("code.py", "x = 1\n")
@@ -175,3 +178,36 @@ def test_files_over_the_limit_stay_out_of_git(
     git_repository.write("old.bin", b"x" * 6000)
     git_repository.git("add", ".")
     assert [one.path for one in check(git_repository, odb, store)] == ["new file.bin", "old.bin"]
+
+
+def test_the_files_of_a_folder_are_known_without_reading_them(project: Project) -> None:
+    project.write("images/a.png", "a")
+    project.write("images/b.png", "b")
+    repo = Repo.discover(project.path)
+    folder = project.path / "images"
+
+    def found() -> list[tuple[str, str | None]]:
+        staged = Staged(repo.git, repo.odb)
+        findings = pointers.check(staged, lambda: repo.workspace, 1000)
+        return [(one.path, one.repair) for one in findings]
+
+    repo.add([folder])
+    assert found() == []
+    project.write("images/c.png", "c")
+    assert found() == [("images", "gitml add images")]
+    first = (project.path / "images.gitml").read_bytes()
+    repo.add([folder])
+    assert found() == []
+    project.write("images.gitml", first)
+    project.git("add", "images.gitml")
+    assert found() == [("images", "gitml checkout images")]
+    repo.checkout([folder])
+    assert found() == []
+    assert not (folder / "c.png").exists()
+    (folder / "a.png").write_text("painted over")
+    assert found() == [("images", "gitml add images")]
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    assert found() == []
+    repo.close()
