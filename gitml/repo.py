@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gitml import config as configuration
 from gitml.config import Config
 from gitml.entities import codec
-from gitml.entities.ids import ObjectId, check_name, check_twins
+from gitml.entities.ids import Digest, ObjectId, check_name, check_twins
 from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.entities.records import Output, RunStep, Saved, Source
 from gitml.errors import (
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from gitml.store.gc import Act, Collection
     from gitml.store.maintenance import Maintenance
     from gitml.store.store import Store
+    from gitml.store.usage import Usage
     from gitml.tables import TableChange
     from gitml.workspace.adding import Added
     from gitml.workspace.checkout import Move as DataMove
@@ -1002,6 +1003,42 @@ class Repo:
             with suppress(GitFailed):  # git's own words come with git's own commands
                 tidy(self.git)
         return done
+
+    def usage(self) -> tuple[Usage, str]:
+        """What takes the space of the store, and why that may be incomplete, else an empty text.
+
+        By pointer of the work tree, by model version and by artifact.
+        """
+        from gitml.history.clones import sharing
+        from gitml.history.reachable import reachable_digests
+        from gitml.store.usage import usage
+
+        store, doubt = self.store, ""
+        groups = self._named_digests()
+        try:
+            live = reachable_digests(sharing(store.root, self.git), store)
+        except GitmlError as error:
+            doubt = error.message
+            live = {one.digest.raw for one in store.objects()}
+        return usage(store, live, groups), doubt
+
+    def _named_digests(self) -> dict[str, dict[str, set[Digest]]]:
+        """What pointers, model versions and artifacts stand for: kind → name → digests."""
+        pointers = {}
+        if self.git.root is not None:
+            tracked = self.workspace.pointers()
+            pointers = {one.path: {one.pointer.digest} for one in tracked if one.pointer}
+        versions = {
+            version.label: {one.digest for one in version.artifacts.values()}
+            for model in self.names.models
+            for version in self.versions(model)
+        }
+        artifacts: dict[str, set[Digest]] = {}
+        for name, digest, *_ in self.index.outputs():
+            artifacts.setdefault(name, set()).add(digest)
+        for saved in self.index.saved():
+            artifacts.setdefault(saved.record.name, set()).add(saved.record.digest)
+        return {"pointer": pointers, "version": versions, "artifact": artifacts}
 
     def restore_condemned(self) -> Sequence[Act]:
         """Put back what `gc` has condemned and not deleted yet."""

@@ -48,6 +48,7 @@ TASKS = {
         Entry(
             "fsck", "gitml.cli.fsck:fsck", "Check every record, and every stored byte or a sample."
         ),
+        Entry("du", "gitml.cli.du:du", "Show what takes the space of the store."),
         Entry("gc", "gitml.cli.gc:gc", "Free the space of bytes that nothing names any more."),
         Entry(
             "maintenance",
