@@ -160,16 +160,32 @@ class StepHandle(Frozen):
         return self.parts.store.read(log.digest).decode("utf-8", "replace") if log else ""
 
 
-class RunHandle(Frozen):
-    """A run that is recorded."""
+class RecordHandle(Frozen):
+    """What a run and a model version have in common."""
 
-    entry: RunEntry
+    entry: RunEntry | VersionEntry
     parts: Parts = field(repr=False, compare=False)
 
     @property
     def id(self) -> ObjectId:
-        """The run's commit; ``id.short`` is how it is written."""
+        """The commit of the record; ``id.short`` is how a run is written."""
         return self.entry.id
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The parameters of the pipeline; of a version also those of steps, ``<step>.<name>``."""
+        return self.entry.record.parameters
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The metrics of all steps of the run."""
+        return self.entry.metrics
+
+
+class RunHandle(RecordHandle):
+    """A run that is recorded."""
+
+    entry: RunEntry
 
     @property
     def pipeline(self) -> str:
@@ -180,16 +196,6 @@ class RunHandle(Frozen):
     def status(self) -> str:
         """One of "completed", "failed", "interrupted"."""
         return self.entry.record.state
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """The parameters of the pipeline."""
-        return self.entry.record.parameters
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """The metrics of all steps."""
-        return self.entry.metrics
 
     @property
     def failure(self) -> Failure | None:
@@ -226,21 +232,15 @@ class RunHandle(Frozen):
         return self.parts.notes.values(self.id)
 
 
-class VersionHandle(Frozen):
+class VersionHandle(RecordHandle):
     """A model version that is recorded."""
 
     entry: VersionEntry
-    parts: Parts = field(repr=False, compare=False)
 
     @cached_property
     def state(self) -> ModelState:
         """The model with all its versions and stages, as they were when this was first asked."""
         return self.parts.names().model(self.entry.record.model)
-
-    @property
-    def id(self) -> ObjectId:
-        """The version's commit."""
-        return self.entry.id
 
     @property
     def model(self) -> str:
@@ -266,16 +266,6 @@ class VersionHandle(Frozen):
     def archived(self) -> bool:
         """Whether it held a stage once and holds none now."""
         return self.state.archived(self.id)
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """Parameters of the pipeline, and of the steps as ``<step>.<name>``."""
-        return self.entry.record.parameters
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """The metrics of its run."""
-        return self.entry.metrics
 
     @property
     def artifacts(self) -> dict[str, StoredOutput]:

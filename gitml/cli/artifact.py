@@ -67,10 +67,7 @@ def list_artifacts(repo: Repo, name: str | None, run: str | None, as_json: bool)
         for one in found
     ]
     header = ["artifact", "digest", "size", "kind", "type", "made by", "commit", "when"]
-    if rows:
-        render.answer(*render.table(rows, header, right={2}))
-    else:
-        render.tell("No artifacts yet")
+    render.answer_rows(rows, header, right={2}, nothing="No artifacts yet")
 
 
 @artifact.command("show")

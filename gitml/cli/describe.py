@@ -35,6 +35,16 @@ def stages(version: VersionHandle) -> str:
     return paint("dim", "[archived]") if version.archived else ""
 
 
+def holders(state: ModelState) -> str:
+    """The stages of a model with the versions that hold them: ``production clf@v3``."""
+    held = [
+        f"{paint('stage', stage)} {paint('version', state.label(holder))}"
+        for stage in sorted(state.stages)
+        if (holder := state.holder(stage)) is not None
+    ]
+    return "  ".join(held)
+
+
 def version_mark(version: VersionHandle) -> str:
     """A version with its stages: ``clf@v3 [production]``."""
     return f"{paint('version', version.label)} {stages(version)}".rstrip()

@@ -48,17 +48,14 @@ def list_models(repo: Repo, as_json: bool) -> None:
         return
     rows = []
     for one in found:
-        held = [
-            f"{paint('stage', stage)} {paint('version', one.label(holder))}"
-            for stage in sorted(one.stages)
-            if (holder := one.holder(stage)) is not None
-        ]
         latest = paint("version", one.label(one.latest)) if one.latest else ""
-        rows.append([one.name, str(len(one.visible)), latest, "  ".join(held)])
-    if rows:
-        render.answer(*render.table(rows, ["model", "versions", "latest", "stages"], right={1}))
-    else:
-        render.tell("No models yet: a run of a pipeline with `model=Model(…)` makes one")
+        rows.append([one.name, str(len(one.visible)), latest, describe.holders(one)])
+    render.answer_rows(
+        rows,
+        ["model", "versions", "latest", "stages"],
+        right={1},
+        nothing="No models yet: a run of a pipeline with `model=Model(…)` makes one",
+    )
 
 
 @model.command("show")

@@ -54,10 +54,12 @@ def list_pipelines(repo: Repo, as_json: bool) -> None:
             last = f"{run_glyph(one.last)} {render.ago(one.last.entry.at)}"
         summary = one.definition.summary if one.definition else ""
         rows.append([paint("run", one.name), _file(repo, one), str(one.runs), last, summary])
-    if rows:
-        render.answer(*render.table(rows, ["pipeline", "file", "runs", "last", "about"], right={2}))
-    else:
-        render.tell("No pipelines: a function with `@pipeline` in a file below pipelines/ is one")
+    render.answer_rows(
+        rows,
+        ["pipeline", "file", "runs", "last", "about"],
+        right={2},
+        nothing="No pipelines: a function with `@pipeline` in a file below pipelines/ is one",
+    )
 
 
 @pipeline.command("show")

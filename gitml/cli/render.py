@@ -102,6 +102,20 @@ def tell(*lines: str) -> None:
         _write(sys.stderr, lines)
 
 
+def answer_rows(
+    rows: Sequence[Sequence[str]],
+    header: Sequence[str],
+    *,
+    right: Collection[int] = (),
+    nothing: str,
+) -> None:
+    """Print a table to standard output; without rows, say what there is ``nothing`` of."""
+    if rows:
+        answer(*table(rows, header, right=right))
+    else:
+        tell(nothing)
+
+
 def answer_json(schema: str, document: Mapping[str, Any]) -> None:
     """Print a JSON document to standard output: ``{"schema": "gitml.<schema>/1", …}``."""
     sys.stdout.write(_json_text(schema, document, indent=2) + "\n")

@@ -60,10 +60,8 @@ def list_stages(repo: Repo, model: str | None, as_json: bool) -> None:
             who = moves[-1].tagger.partition(" <")[0]
             when = render.ago(seconds_of(last.at))
             rows.append([one.name, paint("stage", name), holder, when, who, last.reason])
-    if rows:
-        render.answer(*render.table(rows, ["model", "stage", "holder", "since", "by", "why"]))
-    else:
-        render.tell("No version holds a stage yet")
+    header = ["model", "stage", "holder", "since", "by", "why"]
+    render.answer_rows(rows, header, nothing="No version holds a stage yet")
 
 
 @stage.command("log")

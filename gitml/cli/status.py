@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml.cli import render
-from gitml.cli.describe import run_glyph, step_counts, version_mark
+from gitml.cli.describe import holders, run_glyph, step_counts, version_mark
 from gitml.cli.invocation import json_option, with_repo
 from gitml.cli.render import paint
 
@@ -135,13 +135,8 @@ def data_document(one: DataState) -> dict[str, Any]:
 
 
 def _model(state: ModelState) -> Sequence[str]:
-    held = [
-        f"{paint('stage', stage)} {paint('version', state.label(holder))}"
-        for stage in sorted(state.stages)
-        if (holder := state.holder(stage)) is not None
-    ]
     latest = paint("version", state.label(state.latest)) if state.latest else "all deleted"
-    return [state.name, latest, "  ".join(held)]
+    return [state.name, latest, holders(state)]
 
 
 def _document(now: Status) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, Locked, RaceLost
@@ -14,6 +15,8 @@ from gitml.frozen import Frozen
 from gitml.fs import sync_directory
 from gitml.git import locks
 from gitml.git.process import Git
+
+T = TypeVar("T")
 
 _NONE = "0" * 40
 _TRIES = 8
@@ -96,6 +99,22 @@ def update(git: Git, changes: Iterable[Change], reason: str) -> None:
 
         time.sleep(random.uniform(0.005, 0.02) * (attempt + 1))  # noqa: S311 - jitter
     raise _refused(git, moves, f"{reason}: {words}")
+
+
+def retried(attempt: Callable[[], T], tries: int) -> T:
+    """What an attempt gives, made again when somebody else moved a ref first.
+
+    The attempt has to look at the refs anew each time. Raises RaceLost when it lost ``tries``
+    times.
+    """
+    for lost in range(1, tries):
+        try:
+            return attempt()
+        except RaceLost:
+            import random
+
+            time.sleep(random.uniform(0.001, 0.02) * lost)  # noqa: S311 - jitter
+    return attempt()
 
 
 def _update(git: Git, moves: Sequence[Change], reason: str, stdin: bytes) -> str | None:

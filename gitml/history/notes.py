@@ -15,7 +15,6 @@ from typing import Any
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId
 from gitml.entities.records import Note
-from gitml.errors import RaceLost
 from gitml.frozen import Frozen
 from gitml.git import refs
 from gitml.git.odb import FILE, FOLDER, Builder, Odb, TreeEntry
@@ -56,17 +55,8 @@ class Notes(Frozen):
         now = time.time()
         note = Note(ulid(now), timestamp(now), f"{person.name} <{person.mail}>", dict(values))
         line = codec.dump_line(codec.to_document(note)).encode() + b"\n"
-        for attempt in range(_TRIES):
-            try:
-                self._append(commit, line, person, now)
-                return note
-            except RaceLost:
-                import random
-
-                if attempt == _TRIES - 1:
-                    raise
-                time.sleep(random.uniform(0.001, 0.02) * (attempt + 1))  # noqa: S311 - jitter
-        raise AssertionError
+        refs.retried(lambda: self._append(commit, line, person, now), _TRIES)
+        return note
 
     def _append(self, commit: ObjectId, line: bytes, person: Person, now: float) -> None:
         tip = self.odb.resolve(REF)

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from gitml.entities.ids import check_model_name, check_name
 from gitml.errors import GitmlError, UsageError
+from gitml.pipelines.closure import unwrap
 
 PARAMETER_TYPES = (type(None), bool, int, float, str)
 
@@ -160,7 +161,7 @@ class StepFunction:
         environment: tuple[str, ...] = (),
         files: tuple[str, ...] = (),
     ) -> None:
-        plain, fixed = _unwrapped(function)
+        plain, fixed = unwrap(function)
         functools.update_wrapper(self, plain)
         self.function = plain
         self._fixed = fixed
@@ -310,14 +311,6 @@ def override(nodes: list[Node], values: Mapping[str, Any]) -> list[Node]:
         _check_parameter(value, path)
         changed[name] = replace(node, bindings={**node.bindings, parameter: value})
     return [changed[node.name] for node in nodes]
-
-
-def _unwrapped(function: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The function inside of a ``functools.partial``, and what that binds: parameters, too."""
-    if not isinstance(function, functools.partial):
-        return function, {}
-    bound = inspect.signature(function.func).bind_partial(*function.args, **function.keywords)
-    return function.func, dict(bound.arguments)
 
 
 def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:

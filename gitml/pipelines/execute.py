@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 import posixpath
 import sys
@@ -274,9 +275,10 @@ class Execution:
         given = [one.commit for one in inputs.values()]
         candidates = self._candidates(key.digest)
         exact = candidates.get((planned.name, *given), [])
-        others = [one for one in candidates.get((), []) if one not in exact]
+        known = {one.id for one in exact}
+        others = (one for one in candidates[()] if one.id not in known)
         usable = None
-        for entry in [*exact[:_TRIED], *others[:_TRIED]]:
+        for entry in [*exact[:_TRIED], *itertools.islice(others, _TRIED)]:
             if not self._usable(entry):
                 continue
             if self._same_commit(entry, inputs):

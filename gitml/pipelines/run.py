@@ -351,21 +351,19 @@ class Runner:
         if self.git.has_remote():
             recorder.publish(changes, f"version of {model}")
             return
+
+        def attempt() -> None:
+            self.index.refresh()
+            state = self._model_state(model)
+            number = state.next_number if state else 1
+            tag = recorder.number(model, number, version, committer)
+            recorder.builder.write_loose()
+            numbered = [*changes, Change(version_tag(model, number), tag, None)]
+            refs.update(self.git, numbered, f"{model} v{number}")
+
         with recorder.builder.write_pack():
             committer = self.odb.commit(version).committer
-            for attempt in range(_TRIES):
-                self.index.refresh()
-                state = self._model_state(model)
-                number = state.next_number if state else 1
-                tag = recorder.number(model, number, version, committer)
-                recorder.builder.write_loose()
-                numbered = [*changes, Change(version_tag(model, number), tag, None)]
-                try:
-                    refs.update(self.git, numbered, f"{model} v{number}")
-                    return
-                except RaceLost:
-                    if attempt == _TRIES - 1:
-                        raise
+            refs.retried(attempt, _TRIES)
 
     def _model_state(self, name: str) -> ModelState | None:
         """A model as it is now, None before its first version."""

@@ -194,3 +194,19 @@ def test_refs_are_shared_by_work_trees(git: Git, ids: list[ObjectId], tmp_path: 
     linked = Git.discover(tmp_path / "linked")
     refs.update(linked, [Change("refs/gitml/x", ids[0], None)], "there")
     assert state(git)["refs/gitml/x"] == ids[0].hex
+
+
+def test_an_attempt_that_lost_a_race_is_made_again() -> None:
+    lost: list[int] = []
+
+    def attempt() -> str:
+        if len(lost) < 3:
+            lost.append(1)
+            raise RaceLost("somebody was first")
+        return "done"
+
+    assert refs.retried(attempt, 4) == "done"
+    lost.clear()
+    with pytest.raises(RaceLost):
+        refs.retried(attempt, 3)
+    assert len(lost) == 3

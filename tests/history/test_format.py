@@ -319,7 +319,7 @@ def _word(hint: Any) -> str:
 
 def test_every_problem_that_fsck_names_stands_in_the_page() -> None:
     source = (Path(__file__).parents[2] / "gitml/history/check.py").read_text("utf-8")
-    kinds = set(re.findall(r'(?:_problem\(|Problem\(|kind = )"([a-z]+-[a-z-]+)"', source))
+    kinds = set(re.findall(r'(?:_problem\(|Problem\(|kind = |else )"([a-z]+-[a-z-]+)"', source))
     kinds |= set(re.findall(r'"([a-z]+-[a-z]+)" if isinstance', source))
     kinds |= {"missing-object"}
     section = PAGE.partition("## What fsck reports\n")[2].partition("\n## ")[0]
