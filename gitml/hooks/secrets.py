@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from gitml import config
 from gitml.entities.pointer import SUFFIX
@@ -23,47 +24,56 @@ MAX_BYTES = 32 << 20
 ALLOWED = ("gitml: allow-secret", "pragma: allowlist secret", "gitleaks:allow")
 """A line that has one of these is left alone: it says that somebody looked at it."""
 
-_PLACEHOLDER = re.compile(
+
+class _Late:
+    """A pattern that is compiled when it is first needed: most commits never need it."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def __getattr__(self, name: str) -> Any:
+        """What the compiled pattern has; it is kept by ``re``."""
+        return getattr(re.compile(self._source), name)
+
+
+_PLACEHOLDER = _Late(
     r"(?i)example|change.?me|place.?holder|your[_.-]|dummy|sample|fake|redacted|insert|replace|todo"
     r"|xxxx|1234567890|abcdef|(.)\1{5}|^(?:user|pass|passwd|pwd|password|secret|token|test|root"
     r"|admin|guest|postgres|mysql|minio(?:admin)?|foo|bar)\d{0,3}$"
 )
-_TEMPLATE = re.compile(r"^[$%<{\[*]|[{<]|\$[({A-Za-z_]|%[(s]|\.\.\.|^env[:.(]|^os\.|\(\)")
-_UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TEMPLATE = _Late(r"^[$%<{\[*]|[{<]|\$[({A-Za-z_]|%[(s]|\.\.\.|^env[:.(]|^os\.|\(\)")
+_UUID = _Late(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WORDS = ("secret", "passw", "token", "api_key", "api-key", "apikey", "access_key", "accesskey")
 _NAME = rf"([A-Za-z0-9_.-]{{0,60}}?(?:{'|'.join(_WORDS)})[A-Za-z0-9_.-]{{0,40}})"
-_QUOTED = re.compile(
+_QUOTED = _Late(
     rf"(?i)(?<![A-Za-z0-9_.:-]){_NAME}[\"'\]]{{0,2}}[ \t]{{0,8}}(?::=|=>|=|:)[ \t]{{0,8}}"
     r"[rbfu]?(?:\"([^\"\\\r\n]{8,200})\"|'([^'\\\r\n]{8,200})')"
 )
-_UNQUOTED = re.compile(
+_UNQUOTED = _Late(
     rf"(?i)[ \t]*(?:export[ \t]+|ENV[ \t]+|-[ \t]+)?{_NAME}"
     r"[ \t]{0,8}[=:][ \t]{0,8}([^\s\"'#;,]{8,200})[ \t]*(?:[#;].*)?\r?$"
 )
-_SETTINGS_FILE = re.compile(
+_SETTINGS_FILE = _Late(
     r"(?i)(?:^|/)(?:\.env[^/]*|[^/]*\.(?:env|ini|cfg|conf|properties|ya?ml|sh|tfvars)"
     r"|\.?dockerfile[^/]*|\.pypirc|\.npmrc|credentials)$"
 )
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_HARMLESS_NAME = re.compile(r"(?i)(?:^|_)(?:next|page|continuation|lock|arn|public)(?:_|$)")
-_LOCAL = re.compile(r"(?i)^(?:localhost|127\.|\[::1\]|0\.0\.0\.0|[^/]*\bexample\b)")
+_CAMEL = _Late(r"(?<=[a-z0-9])(?=[A-Z])")
+_HARMLESS_NAME = _Late(r"(?i)(?:^|_)(?:next|page|continuation|lock|arn|public)(?:_|$)")
+_LOCAL = _Late(r"(?i)^(?:localhost|127\.|\[::1\]|0\.0\.0\.0|[^/]*\bexample\b)")
 _REACH = 320
 
 
 class _Rule(Frozen):
-    """A form of credentials. Each begins with one of ``marks``, and to find a text is cheap.
-
-    The pattern is compiled when a mark was found: most commits never need it.
-    """
+    """A form of credentials. Each begins with one of ``marks``, and to find a text is cheap."""
 
     what: str
     marks: tuple[str, ...]
-    source: str
+    pattern: _Late
     judge: Callable[[re.Match[str]], bool]
 
     def match(self, text: str, at: int) -> bool:
         """Whether it stands at an offset of a text."""
-        found = re.compile(self.source).match(text, at)
+        found = self.pattern.match(text, at)
         return found is not None and self.judge(found)
 
 
@@ -93,7 +103,7 @@ def _rule(
 ) -> _Rule:
     """A rule; with ``edges`` nothing that could be a part of the same word stands around it."""
     whole = rf"(?<![A-Za-z0-9_-]){pattern}(?![A-Za-z0-9_-])" if edges else pattern
-    return _Rule(what, tuple(marks.split("|")), whole, judge)
+    return _Rule(what, tuple(marks.split("|")), _Late(whole), judge)
 
 
 _RULES = (

@@ -94,7 +94,7 @@ class Staged:
     @property
     def touched(self) -> list[str]:
         """The paths that differ from the commit before, whatever brings them and however named."""
-        return sorted({path for path, _, _ in self._differing(self._bases[0])})
+        return sorted({path for path, _, _ in self._changed})
 
     def sizes(self, files: Sequence[StagedFile]) -> list[int]:
         """The size in bytes of each file's blob; -1 for what is no blob here."""
@@ -113,11 +113,15 @@ class Staged:
     @cached_property
     def _new(self) -> set[tuple[str, int, ObjectId]]:
         """The entries of the index that no commit behind the one to be made has."""
-        first, *others = self._bases
-        new = set(self._differing(first))
-        for base in others:
+        new = set(self._changed)
+        for base in self._bases[1:]:
             new &= set(self._differing(base))
         return new
+
+    @cached_property
+    def _changed(self) -> list[tuple[str, int, ObjectId]]:
+        """The entries of the index that the commit before has not."""
+        return list(self._differing(self._bases[0]))
 
     @cached_property
     def _bases(self) -> list[str]:

@@ -7,16 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitml import tables
 from gitml.errors import GitmlError
 from gitml.workspace.compare import DataChange, DataSide, FileChange
 
 if TYPE_CHECKING:
     from gitml.store.reader import Reader
     from gitml.tables import TableChange
-
-SUFFIXES = (".csv", ".tsv", ".parquet", ".arrow", ".feather")
-_MAX_BYTES = 256 << 20
-"""A side of this size and more is not read into memory to be compared row by row."""
 
 
 def changed_tables(
@@ -38,10 +35,10 @@ def changed_tables(
 
 def _is_table(file: FileChange) -> bool:
     both = file.old is not None and file.new is not None and file.kind == "changed"
-    if not both or not file.path.lower().endswith(SUFFIXES):
+    if not both or not file.path.lower().endswith(tables.SUFFIXES):
         return False
     assert file.old is not None and file.new is not None  # noqa: S101 - for the type checker
-    return max(file.old.size, file.new.size) <= _MAX_BYTES
+    return max(file.old.size, file.new.size) <= tables.MAX_BYTES
 
 
 def _bytes(

@@ -12,10 +12,12 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from gitml.repo import Repo
 from gitml.testing.sealed import GitRepository, Project, sealed_variables
 
 pytest.importorskip("pre_commit")
@@ -161,6 +163,23 @@ def test_all_files_are_judged_by_hand_and_in_ci(team: Project) -> None:
     said = pre_commit(team, "run", "--from-ref", base, "--to-ref", "HEAD", status=1)
     assert "conf.py:1" in said
     assert "big.bin" in said
+
+
+def test_data_follows_its_pointers(team: Project) -> None:
+    with closing(Repo.discover(team.path)) as repo:
+        for content in ("one", "two"):
+            team.write("raw.csv", content)
+            repo.add([team.path / "raw.csv"])
+            team.commit(content)
+    code, said = run(team, "git", "checkout", "--detach", "HEAD~1")
+    assert code == 0, said
+    assert "Data followed: 1 file written (3 B)" in said
+    assert (team.path / "raw.csv").read_text() == "one"
+    team.write("raw.csv", "precious")
+    code, said = run(team, "git", "checkout", "main")
+    assert code == 0, said
+    assert "raw.csv stays as it is" in said
+    assert (team.path / "raw.csv").read_text() == "precious"
 
 
 def test_a_record_is_not_pushed_as_code(team: Project, tmp_path: Path) -> None:
