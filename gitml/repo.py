@@ -419,6 +419,7 @@ class Repo:
         *,
         everything: bool = False,
         rehash: bool = False,
+        force: bool = False,
         dry_run: bool = False,
     ) -> list[Added]:
         """Store data and give it pointers, staged; with ``everything`` all data that differs.
@@ -432,9 +433,9 @@ class Repo:
             self.install_drivers()
         wanted = self._inside(paths)
         if everything:
-            differing = ("changed", "behind") if not rehash else ("changed", "behind", "clean")
+            differing = ("changed", "clean") if rehash else ("changed",)
             wanted += [one.path for one in self.data_status() if one.state in differing]
-        return add(self.workspace, wanted, rehash=rehash, dry_run=dry_run)
+        return add(self.workspace, wanted, rehash=rehash, force=force, dry_run=dry_run)
 
     def checkout(
         self,

@@ -24,9 +24,17 @@ if TYPE_CHECKING:
 @click.option(
     "--rehash", is_flag=True, help="Read every byte again; heals a store that has lost some."
 )
+@click.option("--force", is_flag=True, help="Put older data in place of what the pointer has now.")
 @dry_run_option
 @with_repo
-def add(repo: Repo, paths: tuple[Path, ...], everything: bool, rehash: bool, dry_run: bool) -> None:
+def add(
+    repo: Repo,
+    paths: tuple[Path, ...],
+    everything: bool,
+    rehash: bool,
+    force: bool,
+    dry_run: bool,
+) -> None:
     """Store data and put a pointer in its place into git.
 
     The bytes go into the store, a small pointer `PATH.gitml` beside the data, and a line that hides
@@ -40,7 +48,8 @@ def add(repo: Repo, paths: tuple[Path, ...], everything: bool, rehash: bool, dry
     """
     if not paths and not everything:
         raise UsageError("nothing to add", hint="`gitml add PATH`, or `--all` for what has changed")
-    found = repo.add(paths, everything=everything, rehash=rehash, dry_run=dry_run)
+    flags = {"everything": everything, "rehash": rehash, "force": force}
+    found = repo.add(paths, **flags, dry_run=dry_run)
     for one in found:
         render.answer(_line(one, dry_run=dry_run))
     if not found:

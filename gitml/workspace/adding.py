@@ -61,13 +61,19 @@ class Taken(Frozen):
 
 
 def add(
-    tree: WorkingTree, paths: Sequence[str], *, rehash: bool = False, dry_run: bool = False
+    tree: WorkingTree,
+    paths: Sequence[str],
+    *,
+    rehash: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> list[Added]:
     """Store data and give it pointers; paths from the root, each once.
 
     With ``rehash`` every byte is read, whatever the stat cache says, which also heals a store that
-    has lost some. With ``dry_run`` everything is judged and read, and nothing is kept. Raises
-    UsageError for what is no data, NameNotFound, StorageError.
+    has lost some. Data whose pointer has moved on since it was checked out is refused, unless
+    ``force``: what the pointer has now would be undone. With ``dry_run`` everything is judged and
+    read, and nothing is kept. Raises UsageError for what is no data, NameNotFound, StorageError.
     """
     wanted = list(dict.fromkeys(paths))
     tracked = tree.pointers()
@@ -76,6 +82,8 @@ def add(
     _refuse_twins(wanted, tracked)
     cache = tree.cache()
     before = {one.path: one.pointer for one in tracked}
+    if not force:
+        _refuse_older(wanted, before, cache)
     writer = tree.store.writer()
     try:
         taken = {path: take(tree, path, writer, cache, rehash=rehash) for path in wanted}
@@ -84,7 +92,7 @@ def add(
     finally:
         writer.abort()
     if not dry_run:
-        with tree.locked():
+        with tree.locked(), tree.writing([".gitattributes", *taken]):
             _note(tree, taken)
     return [
         Added(path, one.pointer, before.get(path), one.block.count, one.read)
@@ -229,14 +237,14 @@ def _widened(view: View, path: str, block: Block) -> View:
 
 def _with_modes(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, int]]:
     """Names with the modes that a tree has for them; raises UsageError for what it cannot hold."""
-    for name in names:
-        path = folder / name
-        with storage_errors(path, "read"):
-            found = path.lstat()
-        mode = statcache.mode_of(found)
-        if not mode:
-            raise _not_storable(path, found.st_mode)
-        yield name, mode
+    prefix = os.fspath(folder)
+    with storage_errors(folder, "read"):
+        for name in names:
+            found = os.lstat(f"{prefix}/{name}")
+            mode = statcache.mode_of(found)
+            if not mode:
+                raise _not_storable(folder / name, found.st_mode)
+            yield name, mode
 
 
 def _refuse_members(folder: Path, repositories: Sequence[str]) -> None:
@@ -330,6 +338,20 @@ def _refuse_nesting(tree: WorkingTree, path: str, known: Mapping[str, Tracked]) 
         real = Path(os.path.realpath(place))
         if full == real or full in real.parents or real in full.parents:
             raise UsageError(f"{path} holds gitml's own files, or is one of them")
+
+
+def _refuse_older(
+    wanted: Sequence[str], pointers: Mapping[str, Pointer | None], cache: StatCache
+) -> None:
+    """Raise UsageError for data that was made from another version than its pointer's."""
+    for path in wanted:
+        pointer, held = pointers.get(path), cache.held.get(path)
+        if pointer is not None and held is not None and held.pointer.encode() != pointer.encode():
+            raise UsageError(
+                f"the pointer of {path} has moved on since the data was checked out",
+                hint=f"`gitml checkout {shlex.quote(path)}` brings the data of the pointer; "
+                f"`gitml add --force {shlex.quote(path)}` undoes what has changed there",
+            )
 
 
 def _refuse_twins(wanted: Sequence[str], tracked: Sequence[Tracked]) -> None:

@@ -107,7 +107,8 @@ def checkout(
         _refuse_missing(tree, plans)
         if not dry_run:
             tree.keep_views(wanted)
-            _carry_out(tree, plans)
+            with tree.writing(one.path for plan in plans for one in plan.write):
+                _carry_out(tree, plans)
     return [one.move for one in plans]
 
 

@@ -59,7 +59,7 @@ class Edits:
     """Changes of ``.gitignore`` and ``.gitattributes``, collected and then made and staged at once.
 
     A file in which the user has changes of their own that are not staged keeps them unstaged: only
-    our lines enter the index.
+    our lines enter the index. One that git does not track yet enters as it is.
     """
 
     git: Git
@@ -86,24 +86,26 @@ class Edits:
         """Write the files; stage them together with the ``staged`` and the ``removed``."""
         files, contents, gone = set(staged), dict[str, bytes](), set(removed)
         for name, lines in self._lines.items():
-            before = self._read(name)
+            before, known = self._read(name), self._in_index(name)
             after = _edited(name, before, lines)
-            if after == before:
-                continue
-            own_changes = self._has_changes(name)
-            path = self.git.work_tree() / name
-            if after:
-                write_durably(path, after, mode=0o666)
-            else:
-                with storage_errors(path):
-                    path.unlink()
-            if not own_changes:
+            if after != before:
+                self._write(name, after)
+            entry = _edited(name, known or b"", lines)
+            if known is None or entry == after:
                 (files if after else gone).add(name)
-            elif staged_text := _edited(name, self._in_index(name), lines):
-                contents[name] = staged_text
-            else:
+            elif entry != known and entry:
+                contents[name] = entry
+            elif entry != known:
                 gone.add(name)
         stage(self.git, files, contents=contents, removed=gone)
+
+    def _write(self, name: str, text: bytes) -> None:
+        path = self.git.work_tree() / name
+        if text:
+            write_durably(path, text, mode=0o666)
+        else:
+            with storage_errors(path):
+                path.unlink()
 
     def _read(self, name: str) -> bytes:
         path = self.git.work_tree() / name
@@ -120,15 +122,11 @@ class Edits:
                 return b""
             raise
 
-    def _has_changes(self, name: str) -> bool:
-        """Whether a file differs from what is staged of it; an untracked one counts as staged."""
+    def _in_index(self, name: str) -> bytes | None:
+        """What is staged of a file; None where git does not track it."""
         if not self.git.run("ls-files", "-z", "--", name):
-            return False
-        done = self.git.process("diff-files", "--quiet", "--no-ext-diff", "--", name)
-        return done.returncode != 0 and bool(self.git.run("diff", "--name-only", "--", name))
-
-    def _in_index(self, name: str) -> bytes:
-        return self.git.run("cat-file", "blob", f":{name}", accept=(0, 128))
+            return None
+        return self.git.run("cat-file", "blob", f":0:{name}", accept=(0, 128))
 
 
 def _beside(path: str) -> str:
@@ -148,7 +146,7 @@ def _edited(name: str, text: bytes, lines: Iterable[tuple[bytes, bool]]) -> byte
 
 
 def _ignored_by_project(git: Git, paths: Iterable[str]) -> set[str]:
-    """Those of the paths that a ``.gitignore`` of the project ignores already."""
+    """Those of the paths that another line of a ``.gitignore`` of the project ignores already."""
     # check-ignore refuses to be told that paths are literal; behind `./` nothing in them is magic.
     names = b"".join(b"./" + os.fsencode(path) + b"\0" for path in paths)
     if not names:
@@ -160,7 +158,9 @@ def _ignored_by_project(git: Git, paths: Iterable[str]) -> set[str]:
     found = set()
     for at in range(0, len(fields) - 3, 4):
         source, _, pattern, path = fields[at : at + 4]
+        name = path.removeprefix("./")
         shared = source.rpartition("/")[2] == ".gitignore" and not source.startswith(("/", ".git/"))
-        if shared and not pattern.startswith("!"):
-            found.add(path.removeprefix("./"))
+        ours = (source, pattern) == (_beside(name), os.fsdecode(line_for(name)))
+        if shared and not ours and not pattern.startswith("!"):
+            found.add(name)
     return found

@@ -67,12 +67,14 @@ def remove(
                 _delete(tree, {path: locals_[path] for path in chosen}, tree.cache())
             edits = Edits(tree.git)
             edits.unignore(chosen)
-            edits.apply(removed=[path + SUFFIX for path in chosen])
+            with tree.writing(chosen):
+                edits.apply(removed=[path + SUFFIX for path in chosen])
             tree.keep_views(dict.fromkeys(chosen))
             tree.cache().saved(dict.fromkeys(chosen))
-            with Remover(tree.root) as remover:
-                for path in chosen:
-                    remover.remove(path + SUFFIX)
+            files = [path + SUFFIX for path in chosen]
+            with tree.removing(files), Remover(tree.root) as remover:
+                for file in files:
+                    remover.remove(file)
                 if not keep:
                     remover.prune(chosen, stop="")
     return [Removed(path, known[path].pointer, keep) for path in chosen]
@@ -164,8 +166,9 @@ def move(
             _refuse_target(tree, known, source, full)
             moves.append(Renamed(source, full))
         if not dry_run:
-            for one in moves:
-                _move(tree, known[one.source], one.target)
+            with tree.writing(path for one in moves for path in (one.source, one.target)):
+                for one in moves:
+                    _move(tree, known[one.source], one.target)
     return moves
 
 

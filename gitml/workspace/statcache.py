@@ -74,6 +74,11 @@ class Entry(NamedTuple):
             now.st_size & 0xFFFFFFFF,
         )
 
+    def has_another_size(self, now: os.stat_result) -> bool:
+        """Whether a stat taken now proves by its size that the content is another."""
+        size = (now.st_size & 0xFFFFFFFF).to_bytes(4, "big")
+        return any(self.stat[:24]) and self.stat[36:] != size  # HOT says nothing, no size either
+
 
 class View(Frozen):
     """Which files of a folder are checked out: those that match, in the words of the user.

@@ -22,13 +22,10 @@ from gitml.workspace import statcache
 from gitml.workspace.globs import Globs
 from gitml.workspace.pointerfiles import Tracked
 from gitml.workspace.statcache import Block, Entry, Held, StatCache, packed_stat
-from gitml.workspace.workingtree import WorkingTree
+from gitml.workspace.workingtree import WorkingTree, is_temporary
 
 if TYPE_CHECKING:
     from gitml.store.tree import Tree
-
-TEMPORARY = (".gitml-", ".tmp")
-"""How the names of files begin and end that are being written beside their targets."""
 
 
 class Local:
@@ -36,7 +33,8 @@ class Local:
 
     ``held`` is that state, absent where nothing is known of it. Paths are relative to the data's
     own (a file's is empty), sorted. ``changed`` maps a path to the digest that the file has now,
-    None for what no tree can hold; ``repositories`` are git repositories among the new files.
+    None for what no tree can hold and, after a quick look, for a file that has another size;
+    ``repositories`` are git repositories among the new files.
     """
 
     def __init__(
@@ -86,16 +84,18 @@ def survey(
     cache: StatCache,
     *,
     look: Look | None = None,
+    quick: bool = False,
     locked: bool = False,
 ) -> dict[str, Local]:
     """What the data of these pointers, and all other held data, is like now, by path.
 
     Where nothing is known of data that exists, it is hashed and compared with its pointer. What is
     learned goes into the stat cache, unless another command is at work. ``look`` is one at all held
-    data that has begun already. Raises StorageError.
+    data that has begun already; with ``quick`` no file is read whose size tells that it has
+    changed. Raises StorageError.
     """
     known = {one.path for one in tracked}
-    locals_ = judged(tree, look or Look.begin(tree, cache), locked=locked)
+    locals_ = judged(tree, look or Look.begin(tree, cache), quick=quick, locked=locked)
     learned: dict[str, tuple[Held, Block] | None] = {}
     for one in tracked:
         if one.path not in locals_:
@@ -115,7 +115,9 @@ def compare(
     return judged(tree, Look.begin(tree, cache, only), locked=locked)
 
 
-def judged(tree: WorkingTree, look: Look, *, locked: bool = False) -> dict[str, Local]:
+def judged(
+    tree: WorkingTree, look: Look, *, quick: bool = False, locked: bool = False
+) -> dict[str, Local]:
     """What a look has found, each reported file looked at once more; what is learned is noted."""
     if look.scan is None:
         return {}
@@ -134,13 +136,13 @@ def judged(tree: WorkingTree, look: Look, *, locked: bool = False) -> dict[str, 
             found[owner].deleted.append(_inside(owner, path))
     for path in seen.others:
         owner = owners.of(path)
-        if owner is not None and not _is_temporary(path):
+        if owner is not None and not is_temporary(path):
             local = found[owner]
             new = local.repositories if path.endswith("/") else local.added
             new.append(_inside(owner, path))
     learned: dict[str, tuple[Held, Block] | None] = {}
     for owner, some in reported.items():
-        refreshed = _look_closer(tree.root, found[owner], cache, some, look.looked)
+        refreshed = _look_closer(tree.root, found[owner], cache, some, look.looked, quick)
         if refreshed:
             learned[owner] = (cache.held[owner], _renewed(cache, owner, refreshed))
     remember(tree, learned, cache, locked=locked)
@@ -192,7 +194,7 @@ def files_below(tree: WorkingTree, folder: str) -> tuple[list[str], list[str]]:
     files: list[str] = []
     repositories: list[str] = []
     for path in PrivateIndex(empty, tree.root).others([folder] if folder else ["."]):
-        if not _is_temporary(path):
+        if not is_temporary(path):
             inside = _inside(folder, path) if folder else path
             (repositories if path.endswith("/") else files).append(inside)
     return sorted(files, key=os.fsencode), repositories
@@ -262,13 +264,8 @@ def _inside(owner: str, path: str) -> str:
     return path[len(owner) + 1 :]
 
 
-def _is_temporary(path: str) -> bool:
-    name = path.rpartition("/")[2]
-    return name.startswith(TEMPORARY[0]) and name.endswith(TEMPORARY[1])
-
-
 def _look_closer(
-    root: Path, local: Local, cache: StatCache, reported: set[str], looked: int
+    root: Path, local: Local, cache: StatCache, reported: set[str], looked: int, quick: bool
 ) -> dict[str, bytes]:
     """Judge the files that git reports; the packed stats of those that are unchanged."""
     assert local.held is not None  # noqa: S101 - what is reported is held
@@ -284,6 +281,9 @@ def _look_closer(
                 packed = packed_stat(now, looked, None)
                 if packed != entry.stat:
                     refreshed[entry.path] = packed
+                continue
+            if quick and entry.has_another_size(now):
+                local.changed[_inside(owner, entry.path)] = None
                 continue
             digest, now = hash_member(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -324,6 +324,8 @@ def _unknown(
     if is_folder != (pointer.kind == "tree"):
         return Local(None, True, changed={"": None})
     looked = tree.clock()
+    if not is_folder and (tree.root / path).lstat().st_size != pointer.size:
+        return Local(None, True, changed={"": None})
     if not is_folder:
         digest, now = hash_member(tree.root / path)
         if digest != pointer.digest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -82,10 +82,48 @@ class WorkingTree(Frozen):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             _acquire(descriptor, _PATIENCE if wait else 0.0)
-            _sweep(self.folder)
+            _sweep(self.folder, self.root)
+            self._finish_removal()
             yield
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def writing(self, paths: Iterable[str]) -> Iterator[None]:
+        """Say for the length of a block beside which files others may be left half written.
+
+        Who takes the lock after a process that was killed removes those. The caller holds it.
+        """
+        folders = sorted({path.rpartition("/")[0] for path in paths})
+        path = self.folder / "writing"
+        with storage_errors(path):
+            path.write_bytes(b"\0".join(map(os.fsencode, folders)))
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def removing(self, pointers: Iterable[str]) -> Iterator[None]:
+        """Say for the length of a block which pointers are removed, the index knowing of it.
+
+        Who takes the lock after a process that was killed in it removes the rest.
+        """
+        path = self.folder / "removing"
+        with storage_errors(path):
+            path.write_bytes(b"\0".join(map(os.fsencode, sorted(pointers))))
+        yield
+        path.unlink(missing_ok=True)
+
+    def _finish_removal(self) -> None:
+        path = self.folder / "removing"
+        if not path.exists():
+            return
+        pointers = os.fsdecode(path.read_bytes()).split("\0")
+        back = os.fsdecode(self.git.run("ls-files", "-z", "--", *pointers)).split("\0")
+        for pointer in set(pointers) - set(back) - {""}:
+            (self.root / pointer).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
     def views(self) -> dict[str, View]:
         """Which folders are checked out in part, and which part, by path."""
@@ -152,11 +190,31 @@ def _acquire(descriptor: int, patience: float) -> None:
         time.sleep(0.05)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed commands left here; whoever holds the lock is alone."""
+def _sweep(folder: Path, root: Path) -> None:
+    """Remove what killed commands left; whoever holds the lock is alone."""
     with os.scandir(folder) as found:
         stale = [one.path for one in found if one.name.startswith(("index-", "clock-"))]
     for path in stale:
         with suppress(OSError):
-            if time.time() - Path(path).stat().st_ctime > 60 or "index-" in path:
+            if "index-" in path or time.time() - Path(path).stat().st_ctime > 60:
                 Path(path).unlink()
+    with suppress(FileNotFoundError):
+        folders = (folder / "writing").read_bytes().split(b"\0")
+        for name in folders:
+            _sweep_temporaries(root / os.fsdecode(name))
+        (folder / "writing").unlink()
+
+
+def _sweep_temporaries(folder: Path) -> None:
+    """Remove the files of a folder that were being written beside their targets."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
+        for one in found:
+            if is_temporary(one.name) and not one.is_dir(follow_symlinks=False):
+                with suppress(OSError):
+                    Path(one.path).unlink()
+
+
+def is_temporary(path: str) -> bool:
+    """Whether a path is that of a file that is being written beside its target."""
+    name = path.rpartition("/")[2]
+    return name.startswith(".gitml-") and name.endswith(".tmp")

@@ -81,6 +81,41 @@ def _with_garbage(workshop: Workshop) -> None:
     workshop.close()
 
 
+def _new_data(workshop: Workshop) -> None:
+    """A file and a folder without pointers, and a file that has one and has changed."""
+    _folder_of_files(workshop)
+    workshop.write("data/old.csv", "a,b\n1,2\n")
+    workshop.repo().add([workshop.path / "data/old.csv"])
+    workshop.commit("ready")
+    workshop.write(".gitignore", "__pycache__/\n")
+    workshop.git("add", ".gitignore")
+    workshop.write("data/old.csv", "a,b\n1,3\n")
+
+
+def _other_version(workshop: Workshop) -> None:
+    """Data is checked out, and git has gone to a commit with other data, in other places too."""
+    _folder_of_files(workshop)
+    workshop.write(".gitignore", "__pycache__/\n")
+    workshop.write("data/old.csv", "a,b\n1,2\n")
+    workshop.repo().add([workshop.path / "data/old.csv", workshop.path / "in"])
+    workshop.commit("first")
+    workshop.git("switch", "--quiet", "-c", "second")
+    workshop.write("in/1.txt", "changed")
+    workshop.write("in/deeper/new.txt", "new")
+    (workshop.path / "in/deep/2.bin").unlink()
+    (workshop.path / "in/run.sh").chmod(0o644)
+    workshop.write("data/new.csv", "a\n1\n")
+    workshop.repo().add([workshop.path / "data/new.csv", workshop.path / "in"])
+    workshop.repo().remove([workshop.path / "data/old.csv"])
+    workshop.commit("second")
+    workshop.git("switch", "--quiet", "--detach", "HEAD~1")
+
+
+def differing(workshop: Workshop) -> Any:
+    """The state of all data that is not what its pointer says."""
+    return {one.path: one.state for one in workshop.repo().data_status() if one.state != "clean"}
+
+
 def versions(workshop: Workshop) -> Any:
     """What the versions of the model hold, and who has which stage."""
     repo = workshop.repo()
@@ -127,4 +162,21 @@ NOTE = Scenario("note", ("gitml", "metadata", "set", "clf@v1", "live=0.9"), _tra
 
 GC = Scenario("gc", ("gitml", "gc", "--prune=now"), _with_garbage, saved)
 
-SCENARIOS: tuple[Scenario, ...] = (RUN, PUT, PROMOTE, DELETE, NOTE, GC)
+ADD = Scenario("add", ("gitml", "add", "in", "data/old.csv"), _new_data, differing)
+CHECKOUT = Scenario("checkout", ("gitml", "checkout"), _other_version, differing)
+REMOVE = Scenario(
+    "rm",
+    ("gitml", "rm", "-r", "in", "data"),
+    _other_version,
+    differing,
+    codes_again=(0, NameNotFound.exit_code),
+)
+MOVE = Scenario(
+    "mv",
+    ("gitml", "mv", "in", "elsewhere/out"),
+    _other_version,
+    differing,
+    codes_again=(0, NameNotFound.exit_code),
+)
+
+SCENARIOS: tuple[Scenario, ...] = (RUN, PUT, PROMOTE, DELETE, NOTE, GC, ADD, CHECKOUT, REMOVE, MOVE)

@@ -97,6 +97,28 @@ def test_all_adds_what_differs_and_nothing_else(clone: Clone) -> None:
     assert clone.repo.add(everything=True) == []
 
 
+def test_data_of_an_older_pointer_does_not_undo_what_the_pointer_has(clone: Clone) -> None:
+    """After `git pull` without a checkout: to add would take the others' work away."""
+    clone.write("data/a", "one")
+    clone.add("data")
+    clone.commit("one")
+    clone.git("branch", "one")
+    clone.write("data/b", "two")
+    clone.add("data")
+    clone.commit("two")
+    clone.git("switch", "--quiet", "one")
+    clone.checkout()
+    clone.git("merge", "--quiet", "main")
+    clone.write("data/c", "mine")
+    assert clone.repo.add(everything=True) == []
+    with pytest.raises(UsageError, match="has moved on since the data was checked out"):
+        clone.add("data")
+    clone.checkout()
+    clone.add("data")
+    assert clone.files() == {"data/a": b"one", "data/b": b"two", "data/c": b"mine"}
+    clone.add("data", force=True)
+
+
 def test_other_staged_things_stay_as_they_are(clone: Clone) -> None:
     clone.write("code.py", "x = 1\n")
     clone.git("add", "code.py")

@@ -65,6 +65,21 @@ def test_what_is_nowhere_else_is_refused(filled: Clone) -> None:
     assert not (filled.path / "data/images").exists()
 
 
+def test_a_removal_that_was_cut_off_is_finished_by_who_comes_next(filled: Clone) -> None:
+    """Killed between two pointers: the first is gone, so the same command does not find it."""
+    text = (filled.path / "data/images.gitml").read_bytes()
+    remove(filled, "data/raw.csv", "data/images")
+    filled.write("data/images.gitml", text)
+    filled.write(".git/gitml/stat/removing", b"data/images.gitml\0data/raw.csv.gitml")
+    with pytest.raises(NameNotFound):
+        remove(filled, "data/raw.csv", "data/images")
+    assert not (filled.path / "data/images.gitml").exists()
+    filled.git("restore", "--staged", "--worktree", ".")
+    filled.write(".git/gitml/stat/removing", b"data/images.gitml")
+    filled.checkout()
+    assert filled.differing() == {}
+
+
 def test_a_folder_of_pointers_needs_a_word(filled: Clone) -> None:
     with pytest.raises(UsageError, match="a folder with 2 pointers"):
         remove(filled, "data")

@@ -12,7 +12,7 @@ from gitml.entities.ids import Digest
 from gitml.entities.pointer import Pointer
 from gitml.git.scan import PrivateIndex
 from gitml.store.digest import hash_bytes
-from gitml.workspace import statcache
+from gitml.workspace import statcache, survey
 from gitml.workspace.statcache import Block, Held, StatCache, packed_stat
 from tests.workspace.conftest import Clone, later
 
@@ -139,6 +139,23 @@ def test_what_proved_unchanged_is_not_reported_by_git_again(clone: Clone) -> Non
     assert len(tree.index.scan(["data"]).seen().reported) == 5
     assert clone.differing() == {}
     assert tree.index.scan(["data"]).seen().reported == ()
+
+
+def test_a_file_of_another_size_is_not_read_for_status(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("grown", "other"):
+        clone.write(f"data/{name}", "same size")
+    clone.add("data")
+    clone.write("data/grown", "another size")
+    clone.write("data/other", "SAME SIZE")
+    read: list[str] = []
+    monkeypatch.setattr(
+        "gitml.workspace.survey.hash_member",
+        lambda path, look=survey.hash_member: (read.append(path.name), look(path))[1],
+    )
+    assert clone.differing() == {"data/grown": "M", "data/other": "M"}
+    assert read == ["other"]
 
 
 def test_nobodys_settings_count(clone: Clone) -> None:
