@@ -84,6 +84,27 @@ def flush_to_disk(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
+_FICLONE = 0x40049409
+_NO_CLONE = (
+    *(errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL),
+    *(errno.ENOSYS, errno.ETXTBSY, errno.EISDIR),
+)
+
+
+def clone(source: int, target: int) -> bool:
+    """Whether the empty file ``target`` now shares all blocks of ``source``; raises OSError.
+
+    Both are descriptors. False where the file system, or the two of them, cannot.
+    """
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as error:
+        if error.errno in _NO_CLONE:
+            return False
+        raise
+    return True
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in the folder ``path`` durable: what was created, renamed or removed there.
 

@@ -228,18 +228,20 @@ class Repo:
     @cached_property
     def store(self) -> Store:
         """The bytes: below the common git directory, or where ``gitml.store`` says."""
+        from gitml.store.links import link_mode
         from gitml.store.store import Store
 
+        link = link_mode(self.git.config("gitml.link"))
         elsewhere = self.git.config("gitml.store")
         if not elsewhere:
-            return Store(self.git.common / "gitml" / "store")
+            return Store(self.git.common / "gitml" / "store", link=link)
         from gitml.history.clones import register
 
         root = Path(elsewhere)
         with contextlib.suppress(StorageError):  # where it may only be read
             if root.is_dir():
                 register(root, self.git)
-        return Store(root, lambda: register(root, self.git))
+        return Store(root, lambda: register(root, self.git), link)
 
     @cached_property
     def parts(self) -> Parts:

@@ -45,14 +45,20 @@ def hash_tree_form(data: bytes) -> Digest:
 
 def hash_file(path: Path) -> Digest:
     """The digest of the file's bytes, in constant memory; raises StorageError."""
-    hasher = new_hasher()
     with storage_errors(path, "read"):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            for piece in read_pieces(descriptor):
-                hasher.update(piece)
+            return hash_descriptor(descriptor)
         finally:
             os.close(descriptor)
+
+
+def hash_descriptor(descriptor: int) -> Digest:
+    """The digest of an open file's bytes, from its start; raises OSError."""
+    hasher = new_hasher()
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    for piece in read_pieces(descriptor):
+        hasher.update(piece)
     return Digest(hasher.hexdigest())
 
 

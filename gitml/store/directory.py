@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from gitml.entities.ids import Digest
 from gitml.errors import StorageError, UsageError
-from gitml.fs import storage_errors, write_fully
+from gitml.fs import clone, flush_to_disk, storage_errors, write_fully
 from gitml.store.digest import new_hasher, read_pieces
 from gitml.store.tree import EXECUTABLE, REGULAR, SYMLINK
 
@@ -61,10 +61,10 @@ class SourceFile:
             for piece in read_pieces(self._descriptor):
                 left -= len(piece)
                 if left < 0:
-                    raise self._changed()
+                    raise self.changed()
                 yield piece
         if left:
-            raise self._changed()
+            raise self.changed()
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Some bytes, fewer at the end."""
@@ -77,7 +77,7 @@ class SourceFile:
         while len(data) < length:
             more = self.read_at(offset + len(data), length - len(data))
             if not more:
-                raise self._changed()
+                raise self.changed()
             data += more
         return data
 
@@ -100,16 +100,27 @@ class SourceFile:
             hasher.update(piece)
             yield piece
         if hasher.hexdigest() != digest.hex:
-            raise self._changed()
+            raise self.changed()
+
+    def flush(self) -> None:
+        """Make the bytes durable; raises StorageError."""
+        with storage_errors(self.path):
+            flush_to_disk(self._descriptor)
+
+    def clone_to(self, target: int) -> bool:
+        """Whether an empty file now shares all blocks of this one; raises StorageError."""
+        with storage_errors(self.path, "clone"):
+            return clone(self._descriptor, target)
 
     def check_unchanged(self) -> None:
         """Raise StorageError if the name now means other bytes than those that were read."""
         with storage_errors(self.path, "read"):
             now = self.path.stat()
         if not is_unchanged(self.stat, now):
-            raise self._changed()
+            raise self.changed()
 
-    def _changed(self) -> StorageError:
+    def changed(self) -> StorageError:
+        """The error for a file that did not stay the same."""
         return changed_while_read(self.path)
 
 

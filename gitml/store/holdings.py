@@ -17,6 +17,7 @@ from gitml.errors import CorruptData
 from gitml.store import parts
 from gitml.store.digest import PIECE
 from gitml.store.layout import Layout
+from gitml.store.links import LinkMode, Links, is_sealed
 from gitml.store.pack import NO_INDEX, TREE, ObjectRow, Pack
 from gitml.store.reader import Copy, Reader, StoredObject, fault_of
 
@@ -27,9 +28,18 @@ Others = Callable[[], Iterable[Pack]]
 class Holdings(Reader):
     """Every copy below one root; reading one changes nothing there."""
 
-    def __init__(self, root: Path, introduce: Callable[[], None] | None = None) -> None:
-        """``introduce`` is called when the root is made, to say there who shares it."""
+    def __init__(
+        self,
+        root: Path,
+        introduce: Callable[[], None] | None = None,
+        link: LinkMode = "auto",
+    ) -> None:
+        """``introduce`` is called when the root is made, to say there who shares it.
+
+        ``link`` says whether files may share their blocks with working files.
+        """
         self.layout = Layout(root, introduce)
+        self.links = Links(self.layout, link)
         self._packs: dict[str, Pack] = {}
         self._condemned: dict[str, Pack] = {}
         self._latest: Pack | None = None
@@ -77,7 +87,7 @@ class Holdings(Reader):
         Each digest is read once in a process.
         """
         for copy in self._standing(digest):
-            if digest.raw in self._proved or fault_of(copy) is None:
+            if digest.raw in self._proved or self._is_sealed(copy) or fault_of(copy) is None:
                 self._proved.add(digest.raw)
                 with suppress(CorruptData, OSError):  # gone since it was listed
                     return copy.files()
@@ -97,6 +107,13 @@ class Holdings(Reader):
                 with suppress(CorruptData, OSError):  # gone since it was listed
                     return parts.files_of_chunk(digest, [pack, *self._in_place()])
         return None
+
+    def _is_sealed(self, copy: Copy) -> bool:
+        """Whether a copy is a loose file that needs no reading to be trusted."""
+        with suppress(OSError):
+            is_loose = copy.path == self.layout.loose(copy.stored.digest)
+            return is_loose and is_sealed(copy.path.stat(), copy.stored.digest)
+        return False
 
     def is_sound(self, digest: Digest) -> bool:
         """Whether a copy that is not condemned is whole, read now."""
@@ -152,6 +169,9 @@ class Holdings(Reader):
 
     def _packs_now(self) -> list[Pack]:
         return self.packs()
+
+    def _links(self) -> Links:
+        return self.links
 
     def _refresh(self) -> bool:
         """List the packs anew, unless the folder has surely not changed since the last time."""

@@ -3,6 +3,8 @@
 <root>/format          ``gitml-store 1``
 <root>/packs/          <digest of the index>.pack and .idx, immutable
 <root>/loose/ab/cdef…  large files that do not compress, whole and raw
+<root>/damaged/        loose files that were not their digest any more, as <digest>+<8 digits>
+<root>/reflink         whether the file system makes clones: yes or no
 <root>/condemned/      what nothing named when gc looked, as <seconds>+<name>: deleted in time
 <root>/clones/         the clones that share the store, each a line of JSON
 <root>/tmp/            what is being written, named by its process
@@ -14,7 +16,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +42,7 @@ ABANDONED_AFTER = 7 * 24 * 3600
 """Seconds without a write after which a temporary file of an unknown process is nobody's."""
 
 _FOLDERS = ("packs", "loose", "condemned", "tmp")
-_OWN_NAMES = frozenset({"format", "clones", *_FOLDERS})
+_OWN_NAMES = frozenset({"format", "clones", "damaged", "reflink", *_FOLDERS})
 _HEX62 = re.compile(r"[0-9a-f]{62}\Z")
 _CONDEMNED = re.compile(r"([0-9]{1,12})\+([0-9a-f]{64}(?:\.pack|\.idx)?)\Z")
 _USED = ".used"
@@ -93,6 +95,10 @@ class Layout:
             self._introduce()
         self._is_prepared = True
 
+    def is_there(self) -> bool:
+        """Whether the folders of the store exist."""
+        return (self.root / "tmp").is_dir()
+
     def check_format(self) -> None:
         """Refuse a store of a later version or with a feature that we lack: StorageError."""
         path = self.root / "format"
@@ -122,6 +128,21 @@ class Layout:
         """Where the loose file of a digest is, or would be."""
         # One string instead of three joins: every look-up of what is not in a pack comes here.
         return Path(f"{self.root}/loose/{digest.hex[:2]}/{digest.hex[2:]}")
+
+    def aside(self, digest: Digest) -> Path:
+        """A new name for a loose file that is damaged."""
+        return self.root / "damaged" / f"{digest.hex}+{secrets.token_hex(4)}"
+
+    def remembered(self, name: str, find_out: Callable[[], bool]) -> bool:
+        """A fact about the place of the store that is found out once, if it can be written."""
+        path = self.root / name
+        with suppress(OSError):
+            return path.read_text("ascii") == "yes\n"
+        with suppress(StorageError):
+            is_so = find_out()
+            self.write_new(path, b"yes\n" if is_so else b"no\n")
+            return is_so
+        return False
 
     def loose_files(self) -> Iterator[tuple[Digest, Path]]:
         """Every loose file with the digest that its name claims."""
@@ -190,9 +211,17 @@ class Layout:
 
     def publish_loose(self, temporary: Path, digest: Digest) -> None:
         """Give a durable loose file its name."""
-        path = self.loose(digest)
-        make_directories(path.parent)
-        self._rename(temporary, path)
+        self.publish_all_loose({digest: temporary})
+
+    def publish_all_loose(self, files: Mapping[Digest, Path]) -> None:
+        """Give durable loose files their names, flushing each folder once."""
+        folders = {self.loose(digest).parent for digest in files}
+        for folder in sorted(folders):
+            make_directories(folder)
+        for digest, temporary in files.items():
+            self._replace(temporary, self.loose(digest))
+        for folder in folders:
+            sync_directory(folder)
 
     def freshen(self, path: Path) -> bool:
         """Note that a file is relied upon from now on; False if it is not in its place any more.
@@ -305,6 +334,11 @@ class Layout:
         return began
 
     def _rename(self, temporary: Path, path: Path) -> None:
+        """Put a finished file in its place, durably; nothing is left if that fails."""
+        self._replace(temporary, path)
+        sync_directory(path.parent)
+
+    def _replace(self, temporary: Path, path: Path) -> None:
         """Put a finished file in its place; nothing is left if that fails."""
         with storage_errors(path):
             try:
@@ -312,7 +346,6 @@ class Layout:
             except BaseException:
                 discard(temporary)
                 raise
-        sync_directory(path.parent)
 
 
 def listed(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, overload
 
 from gitml.entities.ids import Digest
@@ -70,6 +70,13 @@ class Members(Sequence[Member]):
         for row in range(len(self)):
             if not self._rows[row * _ROW.size + 33]:  # the type of a file is never 0
                 yield row
+
+    def replace_stats(self, stat_of: Callable[[Member], os.stat_result | None]) -> None:
+        """Put other stats in the place of those for which ``stat_of`` gives one."""
+        for row, member in enumerate(self):
+            status = stat_of(member)
+            if status is not None:
+                self.put(row, member.entry.digest.raw, status)
 
     def tree(self) -> Tree:
         """The tree of all members, whose names must be in the order of their bytes."""

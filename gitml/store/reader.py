@@ -17,6 +17,7 @@ from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError, Us
 from gitml.store.arrow import decode as decode_tree
 from gitml.store.digest import new_hasher
 from gitml.store.directory import fill, new_file_beside, new_folder_beside
+from gitml.store.links import Links
 from gitml.store.lookup import SmallBlobs
 from gitml.store.pack import Pack
 from gitml.store.restore import Restoration
@@ -104,7 +105,8 @@ class Reader:
         and nothing is removed. On an error (as `read`; UsageError for what stands in the way)
         what was written so far stays, each whole.
         """
-        restoration = Restoration(root, entries, self._fill_file, self._read_link)
+        links = self._links()
+        restoration = Restoration(root, entries, self._fill_file, self._read_link, links)
         with SmallBlobs(self._packs_now(), len(entries)) as blobs:
             return restoration.run(blobs)
 
@@ -114,6 +116,10 @@ class Reader:
 
     def _packs_now(self) -> list[Pack]:
         """The packs that can be read from, the likeliest first."""
+        raise NotImplementedError
+
+    def _links(self) -> Links:
+        """What may share its blocks with working files."""
         raise NotImplementedError
 
     def _refresh(self) -> bool:

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, UsageError
 from gitml.fs import (
     ProcessIdentity,
@@ -26,6 +27,7 @@ from gitml.fs import (
     storage_errors,
 )
 from gitml.store.directory import Folders, kind_of
+from gitml.store.links import Links
 from gitml.store.lookup import SmallBlobs
 from gitml.store.members import STAT_BYTES, Stats, pack_stat
 from gitml.store.tree import (
@@ -56,12 +58,14 @@ class Restoration:
         entries: Sequence[TreeEntry],
         write_blob: Callable[[TreeEntry, int, Path], None],
         read_link: Callable[[TreeEntry], bytes],
+        links: Links,
     ) -> None:
         """Judge the paths; raises CorruptData."""
         self._root = root
         self._entries = entries
         self._write_blob = write_blob
         self._read_link = read_link
+        self._links = links
         raws = [raw for raw, *_ in raw_entries(entries, range(len(entries)))]
         if not are_plain_paths(raws):
             judge_relative_paths(raws)
@@ -76,6 +80,7 @@ class Restoration:
         raise, with the entry at which it stopped as it was.
         """
         self._blobs = blobs
+        self._has_links = self._links.gives()
         with _opened(self._root, create=False) as below:
             self._places = _Places(below, self._folders, self._names)
             self._places.clean()
@@ -110,28 +115,41 @@ class Restoration:
     def _write_quickly(self, folders: Folders, entry: RawEntry, names: _Names) -> bytes:
         """Write a small file and give its packed stat; zeros if that has to be done carefully."""
         path, mode, size, digest = entry
-        data = self._blobs.read(digest) if mode != SYMLINK else None
-        if data is None or len(data) != size:
+        if mode == SYMLINK:
             return _NOTHING
         path, is_staged = self._places.of(path)
         try:
             folder, name = folders.of(path)
             temporary = name if is_staged else names.new()
-            permissions = 0o777 if mode == EXECUTABLE else 0o666
-            descriptor = os.open(temporary, _NEW_FILE, permissions, dir_fd=folder)
             try:
-                if os.write(descriptor, data) != size:
-                    raise OSError(errno.ENOSPC, "a short write")
-                if not is_staged:
-                    os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-                return pack_stat(os.fstat(descriptor))
+                if self._has_links and size and self._give_out(entry, folder, temporary):
+                    return pack_stat(_in_place(folder, temporary, name))
+                data = self._blobs.read(digest)
+                if data is None or len(data) != size:
+                    return _NOTHING
+                permissions = 0o777 if mode == EXECUTABLE else 0o666
+                descriptor = os.open(temporary, _NEW_FILE, permissions, dir_fd=folder)
+                try:
+                    if os.write(descriptor, data) != size:
+                        raise OSError(errno.ENOSPC, "a short write")
+                    if not is_staged:
+                        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                    if self._has_links:
+                        self._links.replaced(Digest(digest.hex()))
+                    return pack_stat(os.fstat(descriptor))
+                finally:
+                    os.close(descriptor)
             except OSError:
                 os.unlink(temporary, dir_fd=folder)
                 raise
-            finally:
-                os.close(descriptor)
         except OSError:
             return _NOTHING
+
+    def _give_out(self, entry: RawEntry, folder: int, name: bytes) -> bool:
+        """Whether a link or clone of a loose file now has this name; raises OSError."""
+        _, mode, size, digest = entry
+        blob = Digest(digest.hex())
+        return self._links.give_out(blob, size, folder, name, executable=mode == EXECUTABLE)
 
     def _write_missing(self) -> None:
         """Write one by one what is not written yet."""
@@ -145,8 +163,7 @@ class Restoration:
                 try:
                     self._write_carefully(folder, temporary, entry)
                     with self._named_obstacles(entry.path):
-                        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-                        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                        status = _in_place(folder, temporary, name)
                 except BaseException:
                     with suppress(OSError):
                         os.unlink(temporary, dir_fd=folder)
@@ -163,12 +180,16 @@ class Restoration:
                 os.symlink(link, name, dir_fd=folder)
             return
         with storage_errors(shown):
+            raw = (entry.raw_path, entry.mode, entry.size, entry.digest.raw)
+            if self._has_links and entry.size and self._give_out(raw, folder, name):
+                return
             mode = 0o777 if entry.mode == EXECUTABLE else 0o666
             descriptor = os.open(name, _NEW_FILE, mode, dir_fd=folder)
         try:
             self._write_blob(entry, descriptor, shown)
         finally:
             os.close(descriptor)
+        self._links.replaced(entry.digest)
 
     @contextmanager
     def _named_obstacles(self, path: str) -> Iterator[None]:
@@ -281,6 +302,16 @@ def _opened(root: Path, *, create: bool) -> Iterator[Folders]:
         yield folders
     finally:
         folders.close()
+
+
+def _in_place(folder: int, temporary: bytes, name: bytes) -> os.stat_result:
+    """Give a finished file or link its name, which it may have already; its stat; OSError."""
+    if temporary != name:
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        with suppress(FileNotFoundError):
+            # Two names of one file: then rename succeeds and does nothing.
+            os.unlink(temporary, dir_fd=folder)
+    return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
 
 def _is_abandoned(name: bytes) -> bool:

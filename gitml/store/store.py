@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from gitml.entities.ids import Digest
@@ -31,6 +32,7 @@ from gitml.store.holdings import Holdings, described
 from gitml.store.large import is_worth_cutting, put_chunks
 from gitml.store.layout import discard
 from gitml.store.lease import Lease
+from gitml.store.links import Links, is_sealed
 from gitml.store.maintenance import Maintenance, Succession
 from gitml.store.members import Member, Members
 from gitml.store.ownpacks import OwnPacks
@@ -133,6 +135,8 @@ class Writer(Reader):
         self._lease = Lease(store.layout)
         self._packs = OwnPacks(store.layout, self._lease)
         self._loose: dict[Digest, Path] = {}
+        self._linked: dict[Digest, SourceFile] = {}
+        self._members: list[tuple[Path, Members]] = []
 
     def __enter__(self) -> Writer:
         return self
@@ -179,7 +183,8 @@ class Writer(Reader):
     def put_members(self, root: Path, names: Sequence[tuple[str, int]]) -> Members:
         """Store the files and links of a folder that are named with their tree modes.
 
-        Gives an entry and the stat for each, in order; `list_directory` makes such names. Raises
+        Gives an entry and the stat for each, in order; `list_directory` makes such names. With
+        hard links `commit` changes files, and the stats with them. Raises
         UsageError for what cannot be checked out safely again (as `put_directory`), and
         StorageError, also for a file that changes while it is read.
         """
@@ -190,10 +195,12 @@ class Writer(Reader):
             except CorruptData as error:
                 raise UsageError(f"cannot store the folder {root}") from error
         members = Members(names)
-        if len(names) > SLICE:
+        if len(names) > SLICE and not self._store.links.makes_hard_links:
             Packing(self._store, self._packs, self._lease, root, names, members).run(LARGE)
         for row in members.missing():
             members.put(row, *self._put_member(root, *names[row]))
+        if self._store.links.makes_hard_links:
+            self._members.append((root, members))
         return members
 
     def put_tree(self, tree: Tree) -> Digest:
@@ -234,12 +241,16 @@ class Writer(Reader):
         try:
             relied_on = self._lease.confirm()
             self._packs.finish()
-            for digest, temporary in self._loose.items():
-                layout.publish_loose(temporary, digest)
+            self._seal()
+            for digest in self._loose:
+                self._store.links.make_room(digest)
+            layout.publish_all_loose(self._loose)
             if self._packs.publish():
                 self._store.forget_listing()
             for folder in relied_on:
                 sync_directory(folder)
+            for root, members in self._members:
+                members.replace_stats(partial(self._stat_of_link, root))
         finally:
             self.abort()
 
@@ -259,7 +270,7 @@ class Writer(Reader):
         self._packs.discard()
         for temporary in self._loose.values():
             discard(temporary)
-        self._loose = {}
+        self._loose, self._linked, self._members = {}, {}, []
 
     def _copies(self, digest: Digest) -> Iterator[Copy]:
         for pack in self._packs.all():
@@ -274,6 +285,9 @@ class Writer(Reader):
     def _packs_now(self) -> list[Pack]:
         self.flush()
         return [*self._packs.all(), *self._store.packs()]
+
+    def _links(self) -> Links:
+        return self._store.links
 
     def _refresh(self) -> bool:
         return self._store._refresh()
@@ -331,7 +345,11 @@ class Writer(Reader):
         return self.put_bytes(target).raw, before
 
     def _put_source(self, source: SourceFile) -> tuple[Digest, int]:
-        """Store an open file: a small one in one read, a large one in two passes."""
+        """Store an open file: a small one in one read, a large one in pieces."""
+        if self._store.links.takes(source.size):
+            digest = self._put_link(source)
+            if digest is not None:
+                return digest, source.size
         if source.size < LARGE:
             data = source.read_all()
             source.check_unchanged()
@@ -346,6 +364,37 @@ class Writer(Reader):
         if not self._has_parts(digest, parts):
             self._building().add_object(digest.raw, BLOB, source.size, 0, parts)
         return digest, source.size
+
+    def _put_link(self, source: SourceFile) -> Digest | None:
+        """Store an open file as a loose one that shares its blocks, if it can be shared."""
+        self._lease.begin()
+        taken = self._store.links.take_in(source, self._is_held)
+        if taken is None:
+            return None
+        digest, temporary = taken
+        if temporary is not None:
+            self._loose[digest] = temporary
+            self._linked[digest] = source
+        return digest
+
+    def _seal(self) -> None:
+        """Seal the loose files to be that share their blocks, if they are as they were read."""
+        for digest, source in self._linked.items():
+            temporary = self._loose[digest]
+            with storage_errors(temporary):
+                now = temporary.stat()
+            if now.st_ino == source.stat.st_ino and not is_unchanged(source.stat, now):
+                raise changed_while_read(source.path)
+            self._store.links.seal(temporary, digest)
+
+    def _stat_of_link(self, root: Path, member: Member) -> os.stat_result | None:
+        """The stat of a member that has become a hard link, unless it was changed since."""
+        if member.entry.digest in self._linked:
+            with suppress(OSError):
+                now = (root / member.entry.path).lstat()
+                if now.st_ino == member.stat.st_ino and is_sealed(now, member.entry.digest):
+                    return now
+        return None
 
     def _put_whole(self, source: SourceFile) -> Digest:
         """Store an open file as a loose one, in two passes."""
