@@ -235,13 +235,18 @@ class Repo:
         elsewhere = self.git.config("gitml.store")
         if not elsewhere:
             return Store(self.git.common / "gitml" / "store", link=link)
-        from gitml.history.clones import register
+        from gitml.history.clones import is_remembered, register, remember
 
         root = Path(elsewhere)
-        with contextlib.suppress(StorageError):  # where it may only be read
-            if root.is_dir():
-                register(root, self.git)
-        return Store(root, lambda: register(root, self.git), link)
+
+        def introduce() -> None:
+            register(root, self.git)
+            remember(root, self.git)
+
+        if (root / "format").exists():
+            with contextlib.suppress(StorageError):  # where it may only be read
+                introduce()
+        return Store(root, introduce, link, is_known=is_remembered(root, self.git))
 
     @cached_property
     def parts(self) -> Parts:

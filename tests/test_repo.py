@@ -17,6 +17,7 @@ from gitml.errors import (
     InvalidName,
     NameNotFound,
     NoRepository,
+    StorageError,
     UsageError,
 )
 from gitml.fs import ProcessIdentity
@@ -276,3 +277,32 @@ def test_the_next_command_tidies_up_what_a_dead_git_announced(workshop: Workshop
     (moves / f"{mine.to_text()}+00000000").write_text('{"refs/heads/y": ""}')
     assert workshop.repo().recover() == []
     assert [path.name for path in moves.iterdir()] == [f"{mine.to_text()}+00000000"]
+
+
+def test_a_shared_store_that_is_not_mounted_is_named_and_not_made_again(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    root = tmp_path / "shared"
+    workshop.git("config", "gitml.store", str(root))
+    with Repo.discover(workshop.path).store.writer() as writer:
+        digest = writer.put_bytes(b"data")
+    root.rename(tmp_path / "away")
+    root.mkdir()
+    store = Repo.discover(workshop.path).store
+    with pytest.raises(StorageError, match="shared is not there"):
+        store.read(digest)
+    with pytest.raises(StorageError, match="shared is not there"), store.writer() as writer:
+        writer.put_bytes(b"more")
+    assert os.listdir(root) == []
+    root.rmdir()
+    (tmp_path / "away").rename(root)
+    assert Repo.discover(workshop.path).store.read(digest) == b"data"
+    workshop.git("config", "gitml.store", str(tmp_path / "another"))
+    with Repo.discover(workshop.path).store.writer() as writer:
+        writer.put_bytes(b"in a new one")
+
+
+def test_a_setting_for_links_that_means_nothing_is_an_error(workshop: Workshop) -> None:
+    workshop.git("config", "gitml.link", "symlink")
+    with pytest.raises(ConfigError, match="should be auto, hardlink or copy"):
+        _ = Repo.discover(workshop.path).store

@@ -17,9 +17,10 @@ from gitml.errors import CorruptData, GitmlError, MissingBytes
 from gitml.fs import make_directories, write_durably
 from gitml.git.process import Git
 from gitml.store.digest import hash_bytes
-from gitml.store.layout import listed
+from gitml.store.layout import Layout, listed
 
 FOLDER = "clones"
+_SEEN = "gitml/store-seen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,25 @@ def register(root: Path, git: Git) -> None:
     file = root / FOLDER / f"{hash_bytes(os.fsencode(common)).hex[:16]}.json"
     if file.exists():
         return
-    make_directories(file.parent)
+    Layout(root).make_folder(file.parent)
     device = common.stat().st_dev
     document = {"format": 1, "host": _host(), "path": str(common), "device": device}
     write_durably(file, codec.dump_line(document).encode() + b"\n")
+
+
+def remember(root: Path, git: Git) -> None:
+    """Note in this clone that it uses the store at ``root``; raises StorageError."""
+    if not is_remembered(root, git):
+        make_directories((git.common / _SEEN).parent)
+        write_durably(git.common / _SEEN, os.fsencode(root) + b"\n")
+
+
+def is_remembered(root: Path, git: Git) -> bool:
+    """Whether this clone has used the store at ``root``, so that it has to be there."""
+    try:
+        return (git.common / _SEEN).read_bytes() == os.fsencode(root) + b"\n"
+    except OSError:
+        return False
 
 
 def registered(root: Path) -> list[Clone]:

@@ -33,12 +33,15 @@ class Holdings(Reader):
         root: Path,
         introduce: Callable[[], None] | None = None,
         link: LinkMode = "auto",
+        *,
+        is_known: bool = False,
     ) -> None:
         """``introduce`` is called when the root is made, to say there who shares it.
 
-        ``link`` says whether files may share their blocks with working files.
+        ``link`` says whether files may share their blocks with working files. A store that
+        ``is_known`` was there before: if it is gone, that is an error, and no other is made.
         """
-        self.layout = Layout(root, introduce)
+        self.layout = Layout(root, introduce, is_known=is_known)
         self.links = Links(self.layout, link)
         self._packs: dict[str, Pack] = {}
         self._condemned: dict[str, Pack] = {}

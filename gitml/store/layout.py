@@ -3,7 +3,6 @@
 <root>/format          ``gitml-store 1``
 <root>/packs/          <digest of the index>.pack and .idx, immutable
 <root>/loose/ab/cdef…  large files that do not compress, whole and raw
-<root>/damaged/        loose files that were not their digest any more, as <digest>+<8 digits>
 <root>/reflink         whether the file system makes clones: yes or no
 <root>/condemned/      what nothing named when gc looked, as <seconds>+<name>: deleted in time
 <root>/clones/         the clones that share the store, each a line of JSON
@@ -15,6 +14,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -42,7 +43,8 @@ ABANDONED_AFTER = 7 * 24 * 3600
 """Seconds without a write after which a temporary file of an unknown process is nobody's."""
 
 _FOLDERS = ("packs", "loose", "condemned", "tmp")
-_OWN_NAMES = frozenset({"format", "clones", "damaged", "reflink", *_FOLDERS})
+_OWN_NAMES = frozenset({"format", "clones", "reflink", *_FOLDERS})
+_SHARED = stat.S_ISGID | stat.S_IWGRP
 _HEX62 = re.compile(r"[0-9a-f]{62}\Z")
 _CONDEMNED = re.compile(r"([0-9]{1,12})\+([0-9a-f]{64}(?:\.pack|\.idx)?)\Z")
 _USED = ".used"
@@ -65,9 +67,17 @@ class Condemned:
 class Layout:
     """The folders below one root. Nothing is created before `prepare`."""
 
-    def __init__(self, root: Path, introduce: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        introduce: Callable[[], None] | None = None,
+        *,
+        is_known: bool = False,
+    ) -> None:
+        """``introduce`` is called at the first write; a store that ``is_known`` must be there."""
         self.root = root
         self._introduce = introduce
+        self._is_known = is_known
         self.packs = root / "packs"
         self.condemned = root / "condemned"
         self._is_prepared = False
@@ -88,12 +98,43 @@ class Layout:
             )
         self.check_format()
         for name in _FOLDERS:
-            make_directories(self.root / name)
+            self.make_folder(self.root / name)
         if "format" not in present:
             self.write_new(self.root / "format", f"{FORMAT}\n".encode())
         if self._introduce is not None:
             self._introduce()
         self._is_prepared = True
+
+    def make_folder(self, path: Path) -> None:
+        """Create a folder of the store, durably; in a shared one, for its group."""
+        if path.is_dir():
+            return
+        make_directories(path)
+        shared = self._shared_mode()
+        if shared is not None:
+            with storage_errors(path):
+                path.chmod(shared)
+
+    def share(self, path: Path) -> None:
+        """Let those who share the store read a file that is about to get its name.
+
+        The umask of the one who writes is meant for files of one's own, and so is the group of
+        a file that is linked from there.
+        """
+        shared = self._shared_mode()
+        if shared is not None:
+            with storage_errors(path):
+                group = self.root.stat().st_gid
+                known = path.stat()
+                if known.st_gid != group:
+                    os.chown(path, -1, group)
+                path.chmod(known.st_mode & 0o555 | shared & 0o444)
+
+    def _shared_mode(self) -> int | None:
+        """The mode of every folder, if the root is made for a group: setgid, and writable to it."""
+        with storage_errors(self.root, "read"):
+            mode = stat.S_IMODE(self.root.stat().st_mode)
+        return mode if mode & _SHARED == _SHARED else None
 
     def is_there(self) -> bool:
         """Whether the folders of the store exist."""
@@ -104,7 +145,14 @@ class Layout:
         path = self.root / "format"
         try:
             lines = path.read_text("utf-8", "replace").splitlines()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if self._is_known:
+                raise StorageError(
+                    f"the store {self.root} is not there: nothing was read or written",
+                    hint=f"`ls {shlex.quote(str(self.root))}` should show its files: is a disk not "
+                    "mounted? If it is gone for good, choose another with "
+                    "`git config gitml.store <folder>`",
+                ) from error
             return
         except OSError as error:
             raise StorageError(f"cannot read {path}") from error
@@ -128,10 +176,6 @@ class Layout:
         """Where the loose file of a digest is, or would be."""
         # One string instead of three joins: every look-up of what is not in a pack comes here.
         return Path(f"{self.root}/loose/{digest.hex[:2]}/{digest.hex[2:]}")
-
-    def aside(self, digest: Digest) -> Path:
-        """A new name for a loose file that is damaged."""
-        return self.root / "damaged" / f"{digest.hex}+{secrets.token_hex(4)}"
 
     def remembered(self, name: str, find_out: Callable[[], bool]) -> bool:
         """A fact about the place of the store that is found out once, if it can be written."""
@@ -217,7 +261,7 @@ class Layout:
         """Give durable loose files their names, flushing each folder once."""
         folders = {self.loose(digest).parent for digest in files}
         for folder in sorted(folders):
-            make_directories(folder)
+            self.make_folder(folder)
         for digest, temporary in files.items():
             self._replace(temporary, self.loose(digest))
         for folder in folders:
@@ -279,7 +323,7 @@ class Layout:
         name = condemned.name.partition("+")[2]
         place = self.place_of(name)
         with storage_errors(place), suppress(FileNotFoundError):
-            place.parent.mkdir(exist_ok=True)
+            self.make_folder(place.parent)
             condemned.rename(place)
             if place.suffix == ".pack":
                 condemned.with_suffix(".idx").rename(place.with_suffix(".idx"))
@@ -323,6 +367,12 @@ class Layout:
         times = [(path, path.name.partition("+")[0]) for path in found]
         return [(path, int(since)) for path, since in times if since.isdecimal()]
 
+    def is_ours(self, path: Path) -> bool:
+        """Whether this user may finish a temporary file; in a shared store some are of others."""
+        with suppress(FileNotFoundError):
+            return os.geteuid() in (0, path.stat().st_uid)
+        return False
+
     def writers(self) -> list[float]:
         """When each writer began that may still be at work, in seconds."""
         gone = set(self.abandoned())
@@ -342,6 +392,7 @@ class Layout:
         """Put a finished file in its place; nothing is left if that fails."""
         with storage_errors(path):
             try:
+                self.share(temporary)
                 temporary.replace(path)
             except BaseException:
                 discard(temporary)

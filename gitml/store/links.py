@@ -153,11 +153,12 @@ class Links:
         It is kept: with hard links it is also the working file that somebody edited.
         """
         path = self._layout.loose(digest)
-        target = self._layout.aside(digest)
-        with storage_errors(path), suppress(FileNotFoundError):
-            if path.stat().st_size and hash_file(path) != digest:
-                target.parent.mkdir(exist_ok=True)
-                path.rename(target)
+        try:
+            is_damaged = path.stat().st_size > 0 and hash_file(path) != digest
+        except FileNotFoundError:
+            return
+        if is_damaged:
+            self._layout.set_aside(path)
 
     def _is_good(self, digest: Digest, descriptor: int, status: os.stat_result) -> bool:
         """Whether an open loose file has its bytes; a seal that broke is set again."""

@@ -153,7 +153,8 @@ def recover(store: Holdings) -> list[Digest]:
     """Publish and clean up what interrupted processes left: see `Store.recover`."""
     saved: list[Digest] = []
     for path in store.layout.abandoned():
-        saved += salvage(store.layout, path)
+        if store.layout.is_ours(path):
+            saved += salvage(store.layout, path)
     store.forget_listing()
     for pack in store.packs():
         if pack.tables and pack.index_fault:
