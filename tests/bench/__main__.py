@@ -8,17 +8,21 @@ more options of its own: ``python -m tests.bench.storage``.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.bench import loops
 from tests.bench.measure import compare, user_environment
 from tests.bench.storage.report import report
 from tests.bench.storage.session import Settings, measured
+
+ZENML = {"ZENML_ANALYTICS_OPT_IN": "false", "ZENML_LOGGING_VERBOSITY": "ERROR"}
+ZENML_STEPS = str(Path(__file__).with_name("zenml_steps.py"))
 
 PIPELINES = """\
 from gitml import pipeline, step
@@ -59,6 +63,7 @@ def main() -> None:
         "--storage", type=float, default=1, metavar="SCALE", help="size of the data, 0 for none"
     )
     parser.add_argument("--peers", type=Path, help="the folder that peers.sh filled")
+    parser.add_argument("--zenml", type=Path, help="a virtual environment that has ZenML")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gitml-bench-") as name:
         folder = Path(name)
@@ -68,11 +73,21 @@ def main() -> None:
         small = _project(folder / "small", env)
         print(f"## Steps: {given.steps} no-op steps, milliseconds a step\n")
         print(_loop(small, env, "steps", str(given.steps)))
-        if shutil.which("zenml"):
-            print("## ZenML: ten no-op steps on its local orchestrator, milliseconds a step\n")
-            print(_loop(folder, env, "zenml", "10"))
+        print(f"## Ten no-op steps, milliseconds a step\n\n{_loop(small, env, 'steps', '9')}")
+        peers = _peers(given.peers)
+        if given.zenml:
+            bin_ = given.zenml.resolve() / "bin"
+            print("## The same in ZenML, on its local orchestrator\n")
+            print(_output([str(bin_ / "python"), ZENML_STEPS], folder, env | ZENML))
+            peers |= {
+                "zenml version": [str(bin_ / "zenml"), "version"],
+                "zenml stack list": [str(bin_ / "zenml"), "stack", "list"],
+            }
         print("## Commands in a repository with a few runs\n")
         print(compare(_commands(small), given.repeat, cwd=small, env=env))
+        if peers:
+            print("## Commands of peers\n")
+            print(compare(peers, 3, cwd=small, env=env | ZENML))
         large = _project(folder / "large", env)
         print(f"## {given.runs} runs\n")
         print(_loop(large, env, "runs", str(given.runs)))
@@ -100,8 +115,13 @@ def _project(path: Path, env: Mapping[str, str]) -> Path:
 
 def _loop(folder: Path, env: Mapping[str, str], *arguments: str) -> str:
     """What a loop measured in a process of its own, as a table."""
-    script = [sys.executable, loops.__file__, *arguments]
-    done = subprocess.run(script, cwd=folder, env=env, check=True, capture_output=True, text=True)
+    return _output([sys.executable, loops.__file__, *arguments], folder, env)
+
+
+def _output(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> str:
+    done = subprocess.run(command, cwd=folder, env=env, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{command} ended with {done.returncode}: {done.stderr[-2000:]}")
     return done.stdout
 
 
@@ -114,7 +134,7 @@ def _commands(folder: Path) -> dict[str, list[str]]:
         capture_output=True,
         text=True,
     ).stdout.strip()
-    commands = {
+    return {
         "python -c pass": [sys.executable, "-c", "pass"],
         "gitml --version": ["gitml", "--version"],
         "git status": ["git", "status"],
@@ -123,10 +143,13 @@ def _commands(folder: Path) -> dict[str, list[str]]:
         "gitml log -n 20": ["gitml", "log", "-n", "20"],
         "gitml show RUN": ["gitml", "show", newest],
     }
-    for peer in (["zenml", "version"], ["dvc", "--version"], ["gto", "--version"]):
-        if shutil.which(peer[0]):
-            commands[" ".join(peer)] = peer
-    return commands
+
+
+def _peers(folder: Path | None) -> dict[str, list[str]]:
+    """The start of other tools, where they are installed or in a folder of their own."""
+    path = f"{folder.resolve() / 'bin'}{os.pathsep}{os.environ['PATH']}" if folder else None
+    found = {name: shutil.which(name, path=path) for name in ("dvc", "gto", "pre-commit")}
+    return {f"{name} --version": [where, "--version"] for name, where in found.items() if where}
 
 
 if __name__ == "__main__":

@@ -50,10 +50,14 @@ class Usage:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One command over all its runs: seconds of wall time of each, and the largest peak RSS."""
+    """One command over all its runs: seconds of each by the clock and on all processors, its peak.
+
+    On a busy machine the processors' time says more: it leaves out the waiting.
+    """
 
     name: str
     seconds: tuple[float, ...]
+    cpu_seconds: tuple[float, ...]
     peak_bytes: int
 
     @property
@@ -73,11 +77,12 @@ class Table:
         lines = [
             self.conditions,
             "",
-            "| command | median | min | max | peak RSS |",
-            "|---|---:|---:|---:|---:|",
+            "| command | median | min | max | CPU | peak RSS |",
+            "|---|---:|---:|---:|---:|---:|",
         ]
         for row in self.rows:
-            times = (row.median, min(row.seconds), max(row.seconds))
+            cpu = statistics.median(row.cpu_seconds)
+            times = (row.median, min(row.seconds), max(row.seconds), cpu)
             cells = [row.name, *map(_duration, times), f"{row.peak_bytes / 1e6:.0f} MB"]
             lines.append(f"| {' | '.join(cells)} |")
         return "\n".join(lines) + "\n"
@@ -109,16 +114,22 @@ def compare(
     Names are for the table; values are argument lists. Their input and output is ``/dev/null``.
     Raises RuntimeError when one of them fails: a fast failure is no result.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    peaks = dict.fromkeys(commands, 0)
+    used: dict[str, list[Usage]] = {name: [] for name in commands}
     for round_number in range(warmup + runs):
         for name, command in commands.items():
-            used = once(name, command, cwd=cwd, env=env)
+            one = once(name, command, cwd=cwd, env=env)
             if round_number >= warmup:
-                seconds[name].append(used.seconds)
-                peaks[name] = max(peaks[name], used.peak_bytes)
+                used[name].append(one)
     floor = once("true", ["true"], cwd=cwd, env=env).peak_bytes
-    rows = tuple(Measurement(name, tuple(seconds[name]), peaks[name]) for name in commands)
+    rows = tuple(
+        Measurement(
+            name,
+            tuple(one.seconds for one in each),
+            tuple(one.cpu_seconds for one in each),
+            max(one.peak_bytes for one in each),
+        )
+        for name, each in used.items()
+    )
     return Table(rows, _conditions(runs, warmup, floor))
 
 

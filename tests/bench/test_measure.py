@@ -49,16 +49,16 @@ def test_a_failing_command_is_no_result() -> None:
 
 def test_the_table_is_markdown_with_its_conditions() -> None:
     rows = (
-        Measurement("fast", (0.010, 0.012, 0.011), 12_400_000),
-        Measurement("slow", (2.0, 1.5), 300_000_000),
+        Measurement("fast", (0.010, 0.012, 0.011), (0.004, 0.002, 0.003), 12_400_000),
+        Measurement("slow", (2.0, 1.5), (0.5, 1.0), 300_000_000),
     )
     assert str(Table(rows, "On a machine.")) == (
         "On a machine.\n"
         "\n"
-        "| command | median | min | max | peak RSS |\n"
-        "|---|---:|---:|---:|---:|\n"
-        "| fast | 11.0 ms | 10.0 ms | 12.0 ms | 12 MB |\n"
-        "| slow | 1.75 s | 1.50 s | 2.00 s | 300 MB |\n"
+        "| command | median | min | max | CPU | peak RSS |\n"
+        "|---|---:|---:|---:|---:|---:|\n"
+        "| fast | 11.0 ms | 10.0 ms | 12.0 ms | 3.0 ms | 12 MB |\n"
+        "| slow | 1.75 s | 1.50 s | 2.00 s | 750.0 ms | 300 MB |\n"
     )
     conditions = compare({"true": ["true"]}, runs=1).conditions
     assert f"Python {platform.python_version()}; git version " in conditions
