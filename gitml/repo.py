@@ -45,6 +45,7 @@ from gitml.stack.stack import DEFAULT, SETTING, Stack, stack_named, stacks
 
 if TYPE_CHECKING:
     from gitml.diff import Comparison
+    from gitml.doctor import Finding
     from gitml.history.check import Problem
     from gitml.history.heal import Healed
     from gitml.history.lineage import Ancestor
@@ -1053,6 +1054,16 @@ class Repo:
         from gitml.store import gc
 
         return gc.restore(self.store)
+
+    def doctor(self, *, fix: bool = False) -> list[Finding]:
+        """What is wrong with this clone or machine, and what helps; see ``doctor.examine``."""
+        from gitml import doctor
+
+        names = lambda: self.names  # noqa: E731
+        patient = doctor.Patient(
+            self.git, self.index, names, self.store, self.workspace, sys.executable
+        )
+        return doctor.examine(patient, fix=fix)
 
     def reindex(self) -> int:
         """Make what is derived again: the index from git, the packs' indexes; the refs read."""

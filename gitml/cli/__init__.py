@@ -55,6 +55,9 @@ TASKS = {
             "gitml.cli.maintenance:maintenance",
             "Store the same bytes in less room and fewer files.",
         ),
+        Entry(
+            "doctor", "gitml.cli.doctor:doctor", "Check this clone and machine, and say what helps."
+        ),
         Entry("reindex", "gitml.cli.fsck:reindex", "Make the index again from git alone."),
         Entry("hooks", "gitml.cli.hooks:hooks", "Install git's hooks, and run one by hand."),
     ),

@@ -205,14 +205,18 @@ class Layout:
 
         Their process is dead for certain, or cannot be judged and did not write for a week.
         """
+        here = ProcessIdentity.current()
         for path in listed(self.root / "tmp"):
-            try:
-                owner = ProcessIdentity.parse("+".join(path.name.split("+")[:4]))
-                is_alive = owner.is_alive()
-            except CorruptData:
-                is_alive = True
             with storage_errors(path, "read"), suppress(FileNotFoundError):
-                if not is_alive or time.time() - path.stat().st_mtime > ABANDONED_AFTER:
+                is_silent = time.time() - path.stat().st_mtime > ABANDONED_AFTER
+                try:
+                    owner = ProcessIdentity.parse("+".join(path.name.split("+")[:4]))
+                except CorruptData:
+                    is_abandoned = is_silent
+                else:  # a process of this boot may be as slow as it likes
+                    can_judge = (owner.host, owner.boot) == (here.host, here.boot)
+                    is_abandoned = not owner.is_alive() if can_judge else is_silent
+                if is_abandoned:
                     yield path
 
     def discard_of(self, pid: int) -> None:

@@ -36,10 +36,19 @@ _LISTED = 100_000
 
 def install_drivers(git: Git) -> bool:
     """Have this clone's git merge and show pointers by gitml; whether anything had to be set."""
-    missing = {key: value for key, value in _SETTINGS.items() if git.config(key) != value}
+    missing = _missing(git)
     for key, value in missing.items():
         git.set_config(key, value)
     return bool(missing)
+
+
+def lacks_drivers(git: Git) -> bool:
+    """Whether this clone's git would merge or show a pointer as lines."""
+    return bool(_missing(git))
+
+
+def _missing(git: Git) -> dict[str, str]:
+    return {key: value for key, value in _SETTINGS.items() if git.config(key) != value}
 
 
 class Merged(Frozen):

@@ -115,6 +115,19 @@ def test_what_cannot_be_judged_is_left_for_a_week(tmp_path: Path) -> None:
     assert os.listdir(store.root / "tmp") == []
 
 
+def test_a_living_writer_may_be_silent_for_weeks(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with store.writer() as writer:
+        digest = writer.put_bytes(b"slowly")
+        writer.flush()
+        old = time.time() - 30 * 24 * 3600
+        for path in (store.root / "tmp").iterdir():
+            os.utime(path, (old, old))
+        assert Store(store.root).recover() == []
+        assert len(os.listdir(store.root / "tmp")) == 2
+    assert store.read(digest) == b"slowly"
+
+
 COMMITS = """
 import sys; from pathlib import Path
 from gitml.store.store import Store
