@@ -123,6 +123,7 @@ class Collecting(RuleBasedStateMachine):
         for digest, at in self.used.items():
             if at > self.now - grace:
                 assert held.has(digest), "younger than the grace"
+        self.used = {digest: at for digest, at in self.used.items() if held.has(digest)}
 
     @rule()
     def dry_run(self) -> None:
