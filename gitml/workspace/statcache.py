@@ -31,7 +31,13 @@ from gitml.entities.ids import Digest
 from gitml.entities.pointer import Pointer
 from gitml.errors import CorruptData
 from gitml.frozen import Frozen
-from gitml.fs import storage_errors, write_fully
+from gitml.fs import (
+    flush_to_disk,
+    make_directories,
+    storage_errors,
+    sync_directory,
+    write_fully,
+)
 
 _HEADER = struct.Struct(">4sII")
 _ENTRY = struct.Struct(">10I20sH")
@@ -191,19 +197,34 @@ def _entries(data: bytes | mmap.mmap, at: int, end: int) -> Iterator[Entry]:
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder a git directory of its own, in which nobody's settings count."""
+    """Make the folder a git directory of its own, in which nobody's settings count.
+
+    ``refs`` comes last, when all else is durable: its being there says that nothing is missing.
+    """
     if (folder / "refs").is_dir():
         return
+    make_directories(folder / "objects")
     with storage_errors(folder):
-        (folder / "objects").mkdir(parents=True, exist_ok=True)
-        (folder / "config").write_text(
+        _write_flushed(
+            folder / "config",
             "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tfilemode = true\n"
             "\tsymlinks = true\n\tignorecase = false\n\tprecomposeunicode = false\n"
             "\ttrustctime = true\n\tcheckstat = default\n\thooksPath = /dev/null\n"
-            "\tquotepath = false\n[index]\n\tsparse = false\n"
+            "\tquotepath = false\n[index]\n\tsparse = false\n",
         )
-        (folder / "HEAD").write_text("ref: refs/heads/none\n")
-        (folder / "refs").mkdir(exist_ok=True)
+        _write_flushed(folder / "HEAD", "ref: refs/heads/none\n")
+    sync_directory(folder)
+    make_directories(folder / "refs")
+
+
+def _write_flushed(path: Path, text: str) -> None:
+    """Write a small file through to the disk; raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        write_fully(descriptor, text.encode())
+        flush_to_disk(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def clock(folder: Path) -> int:

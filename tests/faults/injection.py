@@ -3,12 +3,11 @@
 A command is traced undisturbed first. A `Point` is then a process, a call and how many of this
 call it has made by then (strace counts each call by itself); a `Fault` is what happens there:
 either everything that belongs to the command dies at once, as it does when a machine or a
-container goes down, or the one call fails.
+container goes down, or the one call fails. A worker dies alone: the command can go on without it.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from tests.faults.tracing import OPTIONS, Call, read_trace
 from tests.faults.warm import Ended, Warm
 
 PYTHON = "python"
+WORKER = "worker"
 KILL = "KILL"
 STOP = "STOP"
 
@@ -42,7 +42,11 @@ exec {git} "$@"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The ``nth`` call of this name of a process: ``python``, or ``git.2`` for the second git."""
+    """The ``nth`` call of this name of a process.
+
+    That is ``python``, or ``git.2`` for the second git, or ``worker.1`` for the first process that
+    Python forked to share its work with.
+    """
 
     process: str
     call: str
@@ -93,7 +97,7 @@ class Injector:
         log = self._folder / PYTHON
         ended = self._run(command, folder, "all", log, [], "")
         calls = list(read_trace(PYTHON, log, folder))
-        for path in self._folder.glob("git.*"):
+        for path in self._logs():
             calls += read_trace(path.name, path, folder)
         return ended, sorted(calls, key=lambda call: call.at)
 
@@ -116,7 +120,10 @@ class Injector:
         options = ["-e", f"inject={fault.injection}"] if process == PYTHON else []
         own = log if process == PYTHON else Path(os.devnull)
         ended = self._run(command, folder, process, own, options, fault.injection, watch)
-        if fault.what in (KILL, STOP):
+        if fault.what == KILL and process.startswith(WORKER):
+            said = log.read_text(errors="replace") if log.exists() else ""
+            happened = said.rstrip().endswith((" = ?", "<unfinished ...>"))
+        elif fault.what in (KILL, STOP):
             happened = ended.code == -9
         else:
             happened = log.exists() and "(INJECTED)" in log.read_text(errors="replace")
@@ -125,9 +132,13 @@ class Injector:
         return ended
 
     def _forget(self) -> None:
-        for path in itertools.chain(self._folder.glob("git.*"), self._folder.glob(PYTHON)):
-            path.unlink()
+        for path in (self._folder / PYTHON, *self._logs()):
+            path.unlink(missing_ok=True)
         (self._folder / "count").write_text("0\n")
+
+    def _logs(self) -> list[Path]:
+        """The traces of the processes that the command started."""
+        return [*self._folder.glob("git.*"), *self._folder.glob(f"{WORKER}.*")]
 
     def _run(
         self,

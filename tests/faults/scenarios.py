@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,6 +112,39 @@ def _other_version(workshop: Workshop) -> None:
     workshop.git("switch", "--quiet", "--detach", "HEAD~1")
 
 
+def _crowd(workshop: Workshop) -> None:
+    """More small files than one process takes at a time."""
+    for number in range(600):
+        workshop.write(f"many/{number % 7}/{number}.txt", f"{number}," * 20)
+
+
+def _added(workshop: Workshop) -> None:
+    """Data that is added and committed."""
+    _folder_of_files(workshop)
+    workshop.write(".gitignore", "__pycache__/\n")
+    workshop.write("raw.csv", "a,b\n" + "1,2\n" * 5000)
+    workshop.repo().add([workshop.path / "in", workshop.path / "raw.csv"])
+    workshop.close()
+    workshop.commit("data")
+
+
+def _changed(workshop: Workshop) -> None:
+    """Data of which some was changed, removed and made since it was added."""
+    _added(workshop)
+    workshop.write("in/0.txt", "other," * 3000)
+    workshop.write("in/new/one", "new")
+    (workshop.path / "in/1.txt").unlink()
+    workshop.write("raw.csv", "a,b\n" + "1,2\n" * 2000 + "3,4\n" * 3000)
+
+
+def _absent(workshop: Workshop) -> None:
+    """Data that is not checked out, as after a clone beside a store."""
+    _added(workshop)
+    shutil.rmtree(workshop.path / "in")
+    (workshop.path / "raw.csv").unlink()
+    shutil.rmtree(workshop.path / ".git/gitml/stat", ignore_errors=True)
+
+
 def differing(workshop: Workshop) -> Any:
     """The state of all data that is not what its pointer says."""
     return {one.path: one.state for one in workshop.repo().data_status() if one.state != "clean"}
@@ -179,4 +213,12 @@ MOVE = Scenario(
     codes_again=(0, NameNotFound.exit_code),
 )
 
-SCENARIOS: tuple[Scenario, ...] = (RUN, PUT, PROMOTE, DELETE, NOTE, GC, ADD, CHECKOUT, REMOVE, MOVE)
+CROWD = Scenario("crowd", ("gitml", "add", "many"), _crowd, differing)
+UPDATE = Scenario("update", ("gitml", "add", "--all"), _changed, differing)
+RESTORE = Scenario("restore", ("gitml", "checkout"), _absent, differing)
+
+SCENARIOS: tuple[Scenario, ...] = (
+    *(RUN, PUT, PROMOTE, DELETE, NOTE),
+    *(ADD, CROWD, UPDATE, CHECKOUT, RESTORE, REMOVE, MOVE),
+    GC,
+)

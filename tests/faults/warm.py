@@ -10,7 +10,9 @@ it, in a session of its own, which dies, is traced and is limited like any other
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
+import itertools
 import json
 import os
 import pkgutil
@@ -24,6 +26,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+
+from tests.faults.tracing import OPTIONS
+
+_BE_SUBREAPER = 36
+_ALLOW_TRACER = 0x59616D61
+_LINGERS = 10.0
+"""Seconds for which something of a command may go on when its first process has ended."""
 
 _LAZY = ("blake3", "dulwich.pack", "pyarrow", "sqlite3", "zstandard", "numpy")
 
@@ -100,6 +109,7 @@ def _serve() -> None:
     """Answer requests until the client goes."""
     import gitml
 
+    _adopt_orphans()
     for one in pkgutil.walk_packages(gitml.__path__, "gitml."):
         if not one.name.startswith(("gitml.testing", "gitml.demo", "gitml.__main__")):
             importlib.import_module(one.name)
@@ -115,9 +125,30 @@ def _serve() -> None:
         print(pid, flush=True)
         status = os.waitpid(pid, 0)[1]
         if os.WIFSIGNALED(status):  # a git that outlives its parent would only tidy up
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+            _end_group(pid)
+        _await_group(pid)
         print(status, flush=True)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of whatever a command leaves behind, to see when it is gone."""
+    ctypes.CDLL(None).prctl(_BE_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _await_group(group: int) -> None:
+    """Wait until no process of a command is left; what lives on for long is made to go."""
+    deadline = time.monotonic() + _LINGERS
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            if os.waitpid(-group, os.WNOHANG)[0] == 0:
+                if time.monotonic() > deadline:
+                    _end_group(group)
+                time.sleep(0.001)
 
 
 def _become(request: Mapping[str, Any]) -> NoReturn:
@@ -136,6 +167,7 @@ def _become(request: Mapping[str, Any]) -> NoReturn:
             _take_half()
         if request["traced"]:
             _await_tracer()
+        _trace_workers()
         code = _execute(request["command"])
     finally:
         with contextlib.suppress(OSError):
@@ -169,9 +201,29 @@ def _take_half() -> None:
 
 def _await_tracer() -> None:
     """Wait until a tracer has hold of this process."""
+    ctypes.CDLL(None).prctl(_ALLOW_TRACER, ctypes.c_ulong(-1), 0, 0, 0)
     while "TracerPid:\t0\n" in Path("/proc/self/status").read_text():
         time.sleep(0.0005)
     time.sleep(0.002)
+
+
+def _trace_workers() -> None:
+    """Have a process that the command forks traced like the command, as ``worker.<n>``."""
+    numbers = itertools.count(1)
+    forked: list[int] = []
+
+    def begin() -> None:
+        name = f"worker.{forked[-1]}"
+        wanted = os.environ.get("FAULT_PROCESS")
+        if wanted not in ("all", name):
+            return
+        inject = ["-e", f"inject={os.environ['FAULT_INJECTED']}"] if wanted == name else []
+        log = f"{os.environ['FAULT_FOLDER']}/{name}"
+        argv = [*OPTIONS, *inject, "-o", log, "-p", str(os.getpid())]
+        subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+        _await_tracer()
+
+    os.register_at_fork(before=lambda: forked.append(next(numbers)), after_in_child=begin)
 
 
 def _execute(command: Sequence[str]) -> int:
