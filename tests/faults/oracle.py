@@ -61,7 +61,7 @@ class World:
         for one in ("files", "staged", "refs"):
             mine, old, new = (getattr(world, one) for world in (self, before, after))
             for name in sorted({*mine, *old, *new}):
-                is_temporary = name.rpartition("/")[2].startswith(TEMPORARY)
+                is_temporary = any(one.startswith(TEMPORARY) for one in name.split("/"))
                 if not is_temporary and mine.get(name) not in (old.get(name), new.get(name)):
                     torn.append(f"{one} {name}: {mine.get(name)}")
         return torn
