@@ -39,15 +39,24 @@ def escaped(path: str) -> str:
 
 
 def _compiled(patterns: Iterable[str]) -> re.Pattern[str] | None:
-    parts = [_expression(one) for one in patterns]
+    parts = [_checked(one, _expression(one)) for one in patterns]
     return re.compile("|".join(parts), re.DOTALL) if parts else None
+
+
+def _checked(pattern: str, expression: str) -> str:
+    """The expression of a pattern; raises UsageError where a bracket holds no range (``[z-a]``)."""
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise _meaningless(pattern) from error
+    return expression
 
 
 def _expression(pattern: str) -> str:
     """One pattern as a regular expression for a whole path."""
     text = pattern.removeprefix("./").strip("/")
     if not text or ".." in text.split("/"):
-        raise UsageError(f"the pattern `{pattern}` means nothing", hint="for example `'*.png'`")
+        raise _meaningless(pattern)
     anywhere = "" if "/" in pattern.strip("/") or pattern.startswith(("/", "./")) else r"(?:.*/)?"
     pieces, at = [], 0
     while at < len(text):
@@ -61,6 +70,10 @@ def _expression(pattern: str) -> str:
             piece, at = _piece(text, at)
             pieces.append(piece)
     return rf"{anywhere}{''.join(pieces)}(?:/.*)?\Z"
+
+
+def _meaningless(pattern: str) -> UsageError:
+    return UsageError(f"the pattern `{pattern}` means nothing", hint="for example `'*.png'`")
 
 
 def _piece(text: str, at: int) -> tuple[str, int]:

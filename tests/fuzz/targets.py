@@ -7,10 +7,13 @@ soon and in little memory. Some check more: what was read is written the same, n
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import os
 import posixpath
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -27,11 +30,16 @@ from gitml.git.odb import parse_commit, parse_tag, parse_tree
 from gitml.history import journal, notes, revs
 from gitml.history.index import line_of
 from gitml.materializers import Rules
-from gitml.store import arrow
+from gitml.store import arrow, tensors
 from gitml.store import tree as trees
+from gitml.store.chunking import SMALLEST
 from gitml.store.digest import hash_bytes
 from gitml.store.store import Store
 from gitml.store.tree import Tree, TreeEntry
+from gitml.tables import compare_tables
+from gitml.workspace import ignores
+from gitml.workspace.globs import Globs
+from gitml.workspace.statcache import Block, Held, StatCache, View
 
 _OID = ObjectId("a" * 40)
 _KINDS = (
@@ -110,6 +118,12 @@ def _store_files() -> tuple[bytes, bytes]:
             writer.put_tree(Tree.of(entries))
         (pack,) = folder.glob("packs/*.pack")
         return pack.read_bytes(), pack.with_suffix(".idx").read_bytes()
+
+
+def _golden(suffix: str) -> list[bytes]:
+    """Packs with every codec, where they are small enough to be read thousands of times."""
+    files = (Path(__file__).parents[1] / "store/golden").glob(f"*/packs/*.{suffix}")
+    return [path.read_bytes() for path in files if path.stat().st_size < 1 << 20]
 
 
 def _use(store: Store) -> None:
@@ -333,6 +347,84 @@ def _array() -> object:
     return np.arange(6, dtype="<f4").reshape(2, 3)
 
 
+# Data
+
+
+def _tensors(data: bytes) -> None:
+    """Whatever a header says, the regions go up and end where the file does."""
+    found = tensors.regions_of(lambda at, length: data[at : at + length], len(data))
+    ends = [region.end for region in found]
+    assert ends == sorted(set(ends))
+    assert ends[-1:] == [len(data)][: len(data)]
+    assert {region.width for region in found} <= {1, 2, 4, 8}
+
+
+def _tensor_seeds() -> list[bytes]:
+    size = 4 * SMALLEST
+    about = {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}
+    header = json.dumps({"a": about, "__metadata__": {"x": "y"}}).encode()
+    array = b"\x93NUMPY\1\0v\0{'descr': '<f4', 'fortran_order': False, 'shape': (9,), }"
+    return [
+        len(header).to_bytes(8, "little") + header + bytes(size),
+        array.ljust(127) + b"\n" + bytes(size),
+    ]
+
+
+def _stat_cache(data: bytes) -> None:
+    """A cache whose sum is right: what is behind it is our own, but may be of a later version."""
+    with _scratch() as folder:
+        path = folder / "index"
+        end = max(0, len(data) - 24)
+        summed = zlib.crc32(data[:end]).to_bytes(4, "big")
+        path.write_bytes(data[:end] + summed + bytes(20))
+        cache = StatCache.read(path)
+        for name in cache.held:
+            list(cache.entries(name))
+            list(cache.block(name).rows())
+
+
+@cache
+def _stat_cache_seed() -> bytes:
+    with _scratch() as folder:
+        path = folder / "index"
+        pointer = Pointer(Digest("ab" * 32), "tree", 12)
+        block = Block.of((name, 0o100644, b"x" * 20, bytes(40)) for name in (b"d/a", b"d/b"))
+        StatCache.read(path).saved({"d": (Held("d", pointer), block)})
+        return path.read_bytes()
+
+
+def _globs(data: bytes) -> None:
+    pattern, _, path = data.decode("utf-8", "surrogateescape").partition("\n")
+    Globs.of(View((pattern,))).match(path)
+
+
+def _ignores(data: bytes) -> None:
+    """A line that is put into a .gitignore is there, and taking it out leaves the others."""
+    line, _, text = data.partition(b"\0")
+    line = ignores.line_for(os.fsdecode(line))
+    written = ignores.with_line(text, line)
+    assert line in [one.removesuffix(b"\r") for one in written.split(b"\n")]
+    assert ignores.with_line(written, line) == written
+    assert line not in ignores.without_line(written, line).splitlines()
+
+
+def _tables(data: bytes) -> None:
+    """A table beside another, either way round; made of two halves where it begins with 2."""
+    compare_tables(data, _table_seeds()[0])
+    compare_tables(_table_seeds()[0], data)
+
+
+@cache
+def _table_seeds() -> list[bytes]:
+    import pyarrow.parquet
+
+    rows = _table()
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(rows, sink)
+    text = b'id,name\n1,x\n2,"y, z"\n3,\n'
+    return [text, sink.getvalue(), bytes(materializers.named("arrow").save(rows, Rules()))]  # type: ignore[arg-type]
+
+
 _COMMIT = (
     f"tree {_OID}\nparent {_OID}\nauthor A <a@b> 1700000000 +0100\n"
     "committer A <a@b> 1700000000 +0100\n\nSubject\n\nGitml-Kind: step\nGitml-Code: x\n"
@@ -344,9 +436,9 @@ _SETTINGS = (
 )
 
 TARGETS = (
-    Target("pack", _pack, lambda: [_store_files()[0]]),
-    Target("index", _index, lambda: [_store_files()[1]]),
-    Target("abandoned", _abandoned, lambda: [_store_files()[0]]),
+    Target("pack", _pack, lambda: [_store_files()[0], *_golden("pack")]),
+    Target("index", _index, lambda: [_store_files()[1], *_golden("idx")]),
+    Target("abandoned", _abandoned, lambda: [_store_files()[0], *_golden("pack")]),
     Target("tree", _arrow_tree, lambda: [arrow.encode(_example_tree())]),
     Target("paths", _paths, lambda: [b"a/b\nc.txt\na/d", b"x\nX", b".git/config", "é\n".encode()]),
     Target("link", _link, lambda: [b"a/b\n../c", b"a\n..", b"a/b\n/etc", b"a/b/c\n../../d/e"]),
@@ -377,4 +469,9 @@ TARGETS = (
     Target("npy value", _value("npy"), _saved("npy", _array)),
     Target("arrow value", _value("arrow"), _saved("arrow", _table)),
     Target("pandas value", _value("pandas"), _saved("pandas", _frame)),
+    Target("tensors", _tensors, _tensor_seeds),
+    Target("stat cache", _stat_cache, lambda: [_stat_cache_seed()]),
+    Target("globs", _globs, lambda: [b"*.png\na/b.png", b"a/**/[!x]?.txt\na/b/yz.txt"]),
+    Target("ignores", _ignores, lambda: [b"data\0# x\n*.pyc\n/b\n", b"a b \0\r\n/x\r\n"]),
+    Target("tables", _tables, lambda: list(_table_seeds())),
 )
