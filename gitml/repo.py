@@ -434,16 +434,22 @@ class Repo:
 
         See ``gitml.workspace.adding.add``.
         """
+        from gitml.workspace import pointerfiles
         from gitml.workspace.adding import add
 
         self.config  # noqa: B018 - without gitml.toml there is no project to add to
         if not dry_run:
             self.install_drivers()
-        wanted = self._inside(paths)
+        wanted, unfinished = self._inside(paths), list[str]()
         if everything:
             differing = ("changed", "clean") if rehash else ("changed",)
-            wanted += [one.path for one in self.data_status() if one.state in differing]
-        return add(self.workspace, wanted, rehash=rehash, force=force, dry_run=dry_run)
+            states = self.data_status()
+            wanted += [one.path for one in states if one.state in differing]
+            unstaged = pointerfiles.unstaged(self.git)
+            possible = [one for one in states if one.path in unstaged]
+            unfinished = [one.path for one in possible if one.state in ("clean", "behind")]
+        flags = {"rehash": rehash, "force": force, "dry_run": dry_run}
+        return add(self.workspace, wanted, unfinished=unfinished, **flags)
 
     def checkout(
         self,

@@ -64,6 +64,7 @@ def add(
     tree: WorkingTree,
     paths: Sequence[str],
     *,
+    unfinished: Sequence[str] = (),
     rehash: bool = False,
     force: bool = False,
     dry_run: bool = False,
@@ -72,8 +73,10 @@ def add(
 
     With ``rehash`` every byte is read, whatever the stat cache says, which also heals a store that
     has lost some. Data whose pointer has moved on since it was checked out is refused, unless
-    ``force``: what the pointer has now would be undone. With ``dry_run`` everything is judged and
-    read, and nothing is kept. Raises UsageError for what is no data, NameNotFound, StorageError.
+    ``force``: what the pointer has now would be undone. The ``unfinished`` may have been left by an
+    add that was killed, and are added if they are what their pointers say. With ``dry_run``
+    everything is judged and read, and nothing is kept. Raises UsageError for what is no data,
+    NameNotFound, StorageError.
     """
     wanted = list(dict.fromkeys(paths))
     tracked = tree.pointers()
@@ -82,11 +85,15 @@ def add(
     _refuse_twins(wanted, tracked)
     cache = tree.cache()
     before = {one.path: one.pointer for one in tracked}
-    if not force:
-        _refuse_older(wanted, before, cache)
     writer = tree.store.writer()
     try:
         taken = {path: take(tree, path, writer, cache, rehash=rehash) for path in wanted}
+        for path in unfinished:
+            found, pointer = take(tree, path, writer, cache), before.get(path)
+            if pointer is not None and found.pointer.encode() == pointer.encode():
+                taken[path] = found
+        if not force:
+            _refuse_older(taken, before, cache)
         if not dry_run:
             writer.commit()
     finally:
@@ -341,12 +348,18 @@ def _refuse_nesting(tree: WorkingTree, path: str, known: Mapping[str, Tracked]) 
 
 
 def _refuse_older(
-    wanted: Sequence[str], pointers: Mapping[str, Pointer | None], cache: StatCache
+    taken: Mapping[str, Taken], pointers: Mapping[str, Pointer | None], cache: StatCache
 ) -> None:
-    """Raise UsageError for data that was made from another version than its pointer's."""
-    for path in wanted:
+    """Raise UsageError for data that was made from another version than its pointer's.
+
+    Data that is what its pointer says is none, even if the cache has not heard of it: an add that
+    was killed leaves it so.
+    """
+    for path, one in taken.items():
         pointer, held = pointers.get(path), cache.held.get(path)
-        if pointer is not None and held is not None and held.pointer.encode() != pointer.encode():
+        if pointer is None or held is None or one.pointer.encode() == pointer.encode():
+            continue
+        if held.pointer.encode() != pointer.encode():
             raise UsageError(
                 f"the pointer of {path} has moved on since the data was checked out",
                 hint=f"`gitml checkout {shlex.quote(path)}` brings the data of the pointer; "

@@ -11,6 +11,7 @@ from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.errors import CorruptData, GitmlError, StorageError
 from gitml.frozen import Frozen
 from gitml.fs import judge_relative_path
+from gitml.git.odb import blob_id
 from gitml.git.process import Git
 
 _MAX_BYTES = (64 << 10) + 1
@@ -93,6 +94,19 @@ def in_index(git: Git) -> Iterator[tuple[str, str]]:
         path = data_path(file)
         if stage == "0" and path is not None:
             yield path, blob
+
+
+def unstaged(git: Git) -> set[str]:
+    """The data whose pointer in the working tree is not the one in git's index."""
+    root, staged = git.work_tree(), dict(in_index(git))
+    found = set()
+    for one in find(git):
+        if (
+            one.pointer is not None
+            and staged.get(one.path) != blob_id(_content(root / one.file)).hex
+        ):
+            found.add(one.path)
+    return found
 
 
 def _folder(path: str) -> str:

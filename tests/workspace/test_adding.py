@@ -301,3 +301,44 @@ def test_a_lock_of_gits_is_waited_for_and_named(
     (clone.path / ".git/index.lock").unlink()
     clone.add("a")
     assert clone.differing() == {}
+
+
+def test_all_stages_what_an_interrupted_add_left(clone: Clone) -> None:
+    """The pointer was written and the data is what it says, but git and the cache do not know."""
+    clone.write("data.csv", "1,2\n")
+    clone.add("data.csv")
+    clone.commit("data")
+    cache = clone.path / ".git/gitml/stat/index"
+    for before in (None, cache.read_bytes()):
+        clone.write("data.csv", "3,4\n" if before is None else "5,6\n")
+        clone.add("data.csv")
+        clone.git("restore", "--staged", "data.csv.gitml")
+        if before is not None:
+            cache.write_bytes(before)
+        (added,) = clone.repo.add([], everything=True)
+        assert not added.is_new
+        assert clone.git("diff", "--cached", "--name-only") == "data.csv.gitml"
+        assert clone.repo.add([], everything=True) == []
+
+
+def test_all_leaves_data_of_another_version_alone(clone: Clone) -> None:
+    clone.write("data.csv", "1,2\n")
+    clone.add("data.csv")
+    clone.commit("data")
+    other = hash_bytes(b"other")
+    clone.write("data.csv.gitml", Pointer(other, "blob", 5).encode())
+    assert clone.repo.add([], everything=True) == []
+
+
+def test_data_that_is_what_its_pointer_says_can_be_added_whatever_the_cache_says(
+    clone: Clone,
+) -> None:
+    clone.write("data.csv", "1,2\n")
+    clone.add("data.csv")
+    cache = clone.path / ".git/gitml/stat/index"
+    before = cache.read_bytes()
+    clone.write("data.csv", "3,4\n")
+    clone.add("data.csv")
+    cache.write_bytes(before)
+    (added,) = clone.add("data.csv")
+    assert not added.is_new
