@@ -16,7 +16,7 @@ from tests.fuzz.corpus import known
 from tests.fuzz.mutation import mutated
 from tests.fuzz.targets import TARGETS, Target
 
-EXAMPLES = 40
+EXAMPLES = 25
 MOST_SECONDS = 5
 MOST_KIB = 300 << 10
 
