@@ -21,7 +21,9 @@ class Scenario:
 
     ``keeps`` says that the objects in the store must be those of the undisturbed command exactly;
     otherwise there may be more: a run that was killed is recorded, with what it had logged.
-    ``codes_again`` are the exit codes of the same command once its work is done.
+    ``collects`` says that the command takes more garbage away each time: then only what is named
+    must be there, which fsck sees. ``codes_again`` are the exit codes of the same command once its
+    work is done.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Scenario:
     prepare: Prepare
     outcome: Outcome
     keeps: bool = True
+    collects: bool = False
     codes_again: Sequence[int] = (0,)
 
     def __str__(self) -> str:
@@ -194,7 +197,7 @@ DELETE = Scenario(
 )
 NOTE = Scenario("note", ("gitml", "metadata", "set", "clf@v1", "live=0.9"), _trained_twice, noted)
 
-GC = Scenario("gc", ("gitml", "gc", "--prune=now"), _with_garbage, saved)
+GC = Scenario("gc", ("gitml", "gc", "--prune=now"), _with_garbage, saved, collects=True)
 
 ADD = Scenario("add", ("gitml", "add", "in", "data/old.csv"), _new_data, differing)
 CHECKOUT = Scenario("checkout", ("gitml", "checkout"), _other_version, differing)
