@@ -446,8 +446,11 @@ class Repo:
             states = self.data_status()
             wanted += [one.path for one in states if one.state in differing]
             unstaged = pointerfiles.unstaged(self.git)
-            possible = [one for one in states if one.path in unstaged]
-            unfinished = [one.path for one in possible if one.state in ("clean", "behind")]
+            unfinished = [
+                one.path
+                for one in states
+                if one.state == "behind" or (one.state == "clean" and one.path in unstaged)
+            ]
         flags = {"rehash": rehash, "force": force, "dry_run": dry_run}
         return add(self.workspace, wanted, unfinished=unfinished, **flags)
 
