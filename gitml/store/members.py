@@ -29,6 +29,22 @@ class Member(NamedTuple):
     stat: os.stat_result
 
 
+class Row(NamedTuple):
+    """A member as it is kept: the digest, and the stat under the names of `os.stat_result`."""
+
+    digest: bytes
+    st_mode: int
+    st_ino: int
+    st_dev: int
+    st_nlink: int
+    st_uid: int
+    st_gid: int
+    st_size: int
+    st_atime_ns: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+
+
 class Members(Sequence[Member]):
     """Members in the order of the names that were asked for, each made when it is asked for.
 
@@ -78,12 +94,20 @@ class Members(Sequence[Member]):
             if status is not None:
                 self.put(row, member.entry.digest.raw, status)
 
+    def raw_names(self) -> Iterator[bytes]:
+        """The names as the file system has them."""
+        return (raw_name(name) for name, _ in self._names)
+
+    def rows(self) -> Iterator[Row]:
+        """All members as they are kept: a tenth of the time of making entries and stats."""
+        return map(Row._make, _ROW.iter_unpack(self._rows))
+
     def tree(self) -> Tree:
         """The tree of all members, whose names must be in the order of their bytes."""
         rows = list(_ROW.iter_unpack(self._rows))
         modes = {mode: tree_mode(mode) for mode in {row[1] for row in rows}}
         return Tree.of_columns(
-            [raw_name(name) for name, _ in self._names],
+            list(self.raw_names()),
             array("I", [modes[row[1]] for row in rows]),
             array("Q", [row[7] for row in rows]),
             b"".join([row[0] for row in rows]),

@@ -27,6 +27,7 @@ from gitml.workspace.survey import compare, files_below
 from gitml.workspace.workingtree import WorkingTree
 
 if TYPE_CHECKING:
+    from gitml.store.members import Members
     from gitml.store.store import Member, Writer
     from gitml.store.tree import TreeEntry
 
@@ -128,7 +129,7 @@ def take(
     names, repositories = files_below(tree, path)
     _refuse_members(full, repositories)
     members = writer.put_members(full, list(_with_modes(full, names)))
-    return _taken_folder(path, writer, {}, {}, members, looked)
+    return _taken_new(path, writer, members, looked)
 
 
 def _take_file(tree: WorkingTree, path: str, writer: Writer, looked: int) -> Taken:
@@ -173,6 +174,21 @@ def _take_changes(
     newest = tree.cache()
     stats = {one.path[len(path) + 1 :]: one.stat for one in newest.entries(path)}
     return _taken_folder(path, writer, kept, stats, members, looked)
+
+
+def _taken_new(path: str, writer: Writer, members: Members, looked: int) -> Taken:
+    """The tree and the block of a folder of new members only, without an object for each."""
+    try:
+        made = members.tree()
+    except CorruptData as error:
+        raise UsageError(f"cannot store the folder {path}") from error
+    prefix = os.fsencode(path) + b"/"
+    columns = zip(members.raw_names(), made.columns.modes, members.rows(), strict=True)
+    block = Block.in_order(
+        (prefix + name, mode, row.digest, packed_stat(row, looked, looked))
+        for name, mode, row in columns
+    )
+    return Taken(Pointer(writer.put_tree(made), "tree", made.size), block, len(members))
 
 
 def _taken_folder(

@@ -25,7 +25,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.entities.ids import Digest
 from gitml.entities.pointer import Pointer
@@ -38,6 +38,9 @@ from gitml.fs import (
     sync_directory,
     write_fully,
 )
+
+if TYPE_CHECKING:
+    from gitml.store.members import Row
 
 _HEADER = struct.Struct(">4sII")
 _ENTRY = struct.Struct(">10I20sH")
@@ -119,8 +122,17 @@ class Block(Frozen):
     @classmethod
     def of(cls, entries: Iterable[tuple[bytes, int, bytes, bytes]]) -> Block:
         """The block of (raw path, mode, digest or its first 20 bytes, packed stat) in any order."""
-        packed = [_packed(*one) for one in sorted(entries)]
-        return cls(b"".join(packed), len(packed))
+        return cls.in_order(sorted(entries))
+
+    @classmethod
+    def in_order(cls, entries: Iterable[tuple[bytes, int, bytes, bytes]]) -> Block:
+        """The block of entries that are sorted by their raw paths; keeps none of them."""
+        data = bytearray()
+        count = 0
+        for one in entries:
+            data += _packed(*one)
+            count += 1
+        return cls(bytes(data), count)
 
     def rows(self) -> Iterator[Entry]:
         """The entries, one by one."""
@@ -245,7 +257,7 @@ def clock(folder: Path) -> int:
                 probe.unlink()
 
 
-def packed_stat(found: os.stat_result, looked: int, read: int | None) -> bytes:
+def packed_stat(found: os.stat_result | Row, looked: int, read: int | None) -> bytes:
     """A stat as an entry has it.
 
     ``looked`` is a time (`clock`) before the stat was taken; ``read`` one before the content was
@@ -270,7 +282,7 @@ def packed_stat(found: os.stat_result, looked: int, read: int | None) -> bytes:
     )
 
 
-def mode_of(found: os.stat_result) -> int:
+def mode_of(found: os.stat_result | Row) -> int:
     """The mode that a tree has for a file; 0 for what no tree can hold."""
     if stat.S_ISLNK(found.st_mode):
         return SYMLINK
@@ -279,7 +291,7 @@ def mode_of(found: os.stat_result) -> int:
     return 0
 
 
-def _times(found: os.stat_result) -> tuple[int, int, int, int]:
+def _times(found: os.stat_result | Row) -> tuple[int, int, int, int]:
     """Change and modification time as an index has them: seconds and nanoseconds."""
     changed, modified = divmod(found.st_ctime_ns, _SECOND), divmod(found.st_mtime_ns, _SECOND)
     return (changed[0] & 0xFFFFFFFF, changed[1], modified[0] & 0xFFFFFFFF, modified[1])
