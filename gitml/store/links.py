@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from gitml.entities.ids import Digest
 from gitml.errors import ConfigError, StorageError
@@ -25,6 +25,9 @@ from gitml.fs import clone, flush_to_disk, storage_errors
 from gitml.store.digest import hash_descriptor, hash_file
 from gitml.store.directory import SourceFile
 from gitml.store.layout import Layout, discard
+
+if TYPE_CHECKING:
+    from gitml.store.members import Row
 
 LinkMode = Literal["auto", "hardlink", "copy"]
 
@@ -53,7 +56,7 @@ def seal_of(digest: Digest) -> int:
     return int.from_bytes(digest.raw[:4], "big") % (_SECOND - 1) + 1
 
 
-def is_sealed(status: os.stat_result, digest: Digest) -> bool:
+def is_sealed(status: os.stat_result | Row, digest: Digest) -> bool:
     """Whether a loose file of our own is as it was when it was sealed.
 
     What somebody else may write to proves nothing, whatever its time.

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitml.entities.ids import Digest
 from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.errors import CorruptData, MissingBytes, NameNotFound, UsageError
 from gitml.frozen import Frozen
@@ -27,7 +29,7 @@ from gitml.workspace.survey import compare, files_below
 from gitml.workspace.workingtree import WorkingTree
 
 if TYPE_CHECKING:
-    from gitml.store.members import Members
+    from gitml.store.members import Members, Row
     from gitml.store.store import Member, Writer
     from gitml.store.tree import TreeEntry
 
@@ -54,11 +56,15 @@ class Added(Frozen):
 
 
 class Taken(Frozen):
-    """Data whose bytes are in a writer: its pointer, its entries, the number of files read."""
+    """Data whose bytes are in a writer: its pointer, the number of files read, and its entries.
+
+    ``block`` makes the entries. It is called after the writer's commit, which may make links of
+    files and so move their times.
+    """
 
     pointer: Pointer
-    block: Block
     read: int
+    block: Callable[[], Block]
 
 
 def add(
@@ -99,11 +105,12 @@ def add(
             writer.commit()
     finally:
         writer.abort()
+    blocks = {path: one.block() for path, one in taken.items()}
     if not dry_run:
         with tree.locked(), tree.writing([".gitattributes", *taken]):
-            _note(tree, taken)
+            _note(tree, taken, blocks)
     return [
-        Added(path, one.pointer, before.get(path), one.block.count, one.read)
+        Added(path, one.pointer, before.get(path), blocks[path].count, one.read)
         for path, one in taken.items()
     ]
 
@@ -138,13 +145,12 @@ def _take_file(tree: WorkingTree, path: str, writer: Writer, looked: int) -> Tak
         mode = statcache.mode_of(full.lstat())
     if mode not in (statcache.REGULAR, statcache.EXECUTABLE):
         raise UsageError(f"cannot store {path}: it is no regular file")
-    (member,) = writer.put_members(full.parent, [(full.name, mode)])
-    entry = member.entry
+    members = writer.put_members(full.parent, [(full.name, mode)])
+    (entry,) = [member.entry for member in members]
     extra = {_MODE: "100755"} if entry.mode == statcache.EXECUTABLE else {}
     pointer = Pointer(entry.digest, "blob", entry.size, extra)
-    packed = packed_stat(member.stat, looked, looked)
-    block = Block.of([(os.fsencode(path), entry.mode, entry.digest.raw, packed)])
-    return Taken(pointer, block, 1)
+    block = partial(_new_block, [os.fsencode(path)], [entry.mode], members, looked)
+    return Taken(pointer, 1, block)
 
 
 def _take_changes(
@@ -155,7 +161,7 @@ def _take_changes(
     local = compare(tree, cache, [path])[path]
     if held.pointer.kind == "blob":
         if local.is_clean and writer.has(held.pointer.digest):
-            return Taken(held.pointer, cache.block(path), 0)
+            return Taken(held.pointer, 0, partial(cache.block, path))
         return None
     try:
         base = tree.store.read_tree(held.pointer.digest)
@@ -165,7 +171,7 @@ def _take_changes(
     _refuse_members(full, local.repositories)
     unsure = [one.path for one in base.entries if not writer.has(one.digest)]
     if local.is_clean and not unsure:
-        return Taken(held.pointer, cache.block(path), 0)
+        return Taken(held.pointer, 0, partial(cache.block, path))
     gone = set(local.deleted)
     lost = [one for one in unsure if one not in gone and (view is None or view.match(one))]
     names = sorted({*local.changed, *local.added, *lost}, key=os.fsencode)
@@ -183,12 +189,29 @@ def _taken_new(path: str, writer: Writer, members: Members, looked: int) -> Take
     except CorruptData as error:
         raise UsageError(f"cannot store the folder {path}") from error
     prefix = os.fsencode(path) + b"/"
-    columns = zip(members.raw_names(), made.columns.modes, members.rows(), strict=True)
-    block = Block.in_order(
-        (prefix + name, mode, row.digest, packed_stat(row, looked, looked))
-        for name, mode, row in columns
+    names = map(prefix.__add__, members.raw_names())
+    block = partial(_new_block, names, made.columns.modes, members, looked)
+    return Taken(Pointer(writer.put_tree(made), "tree", made.size), len(members), block)
+
+
+def _new_block(
+    paths: Iterable[bytes], modes: Iterable[int], members: Members, looked: int
+) -> Block:
+    """The entries of new members, row by row."""
+    columns = zip(paths, modes, members.rows(), strict=True)
+    return Block.in_order(
+        (path, mode, row.digest, _packed(row, row.digest, looked)) for path, mode, row in columns
     )
-    return Taken(Pointer(writer.put_tree(made), "tree", made.size), block, len(members))
+
+
+def _packed(found: os.stat_result | Row, digest: bytes, looked: int) -> bytes:
+    """A stat as an entry has it; of a file that became a link by being added its seal is proof."""
+    if not found.st_mode & 0o222:
+        from gitml.store.links import is_sealed
+
+        if is_sealed(found, Digest(digest.hex())):
+            return packed_stat(found, looked, None)
+    return packed_stat(found, looked, looked)
 
 
 def _taken_folder(
@@ -207,33 +230,38 @@ def _taken_folder(
 
     for member in members:
         kept[member.entry.path] = member.entry
-        stats[member.entry.path] = packed_stat(member.stat, looked, looked)
     try:
         made = Tree.of(kept.values())
     except CorruptData as error:
         raise UsageError(f"cannot store the folder {path}") from error
-    prefix = os.fsencode(path) + b"/"
-    block = Block.of(
-        (prefix + one.raw_path, one.mode, one.digest.raw, stats[one.path])
-        for one in made.entries
-        if one.path in stats
-    )
-    return Taken(Pointer(writer.put_tree(made), "tree", made.size), block, len(members))
+
+    def block() -> Block:
+        for member in members:
+            digest = member.entry.digest.raw
+            stats[member.entry.path] = _packed(member.stat, digest, looked)
+        prefix = os.fsencode(path) + b"/"
+        return Block.in_order(
+            (prefix + one.raw_path, one.mode, one.digest.raw, stats[one.path])
+            for one in made.entries
+            if one.path in stats
+        )
+
+    return Taken(Pointer(writer.put_tree(made), "tree", made.size), len(members), block)
 
 
-def _note(tree: WorkingTree, taken: Mapping[str, Taken]) -> None:
+def _note(tree: WorkingTree, taken: Mapping[str, Taken], blocks: Mapping[str, Block]) -> None:
     """Write pointers, ignore lines and the stat cache; the caller holds the lock."""
     edits = Edits(tree.git)
     views = {}
     for path, one in taken.items():
         _write_pointer(tree.root / (path + SUFFIX), one.pointer)
         if (view := tree.views().get(path)) is not None:
-            views[path] = _widened(view, path, one.block)
+            views[path] = _widened(view, path, blocks[path])
     tree.keep_views(views)
     edits.attributes()
     edits.ignore(taken)
     edits.apply(staged=[path + SUFFIX for path in taken])
-    held = {path: (Held(path, one.pointer), one.block) for path, one in taken.items()}
+    held = {path: (Held(path, one.pointer), blocks[path]) for path, one in taken.items()}
     tree.cache().saved(held)
 
 

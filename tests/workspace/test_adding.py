@@ -11,8 +11,9 @@ import pytest
 from gitml.entities.pointer import Pointer
 from gitml.errors import GitmlError, NameNotFound, UsageError
 from gitml.store.digest import hash_bytes
+from gitml.workspace import survey
 from gitml.workspace.statcache import StatCache
-from tests.workspace.conftest import Clone
+from tests.workspace.conftest import Clone, later
 
 
 def pointer(clone: Clone, path: str) -> Pointer:
@@ -342,3 +343,24 @@ def test_data_that_is_what_its_pointer_says_can_be_added_whatever_the_cache_says
     cache.write_bytes(before)
     (added,) = clone.add("data.csv")
     assert not added.is_new
+
+
+def test_what_became_a_link_by_being_added_is_not_read_again(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone.git("config", "gitml.link", "hardlink")
+    clone.write("data/a/one", "one")
+    clone.write("data/a/two", "two" * 50_000)
+    clone.write("data/single", "single")
+    clone.add("data/a", "data/single")
+    clone.write("data/a/three", "three")
+    later()
+    clone.add("data/a")
+    assert (clone.path / "data/a/three").stat().st_nlink == 2
+    read: list[str] = []
+    monkeypatch.setattr(
+        "gitml.workspace.survey.hash_member",
+        lambda path, look=survey.hash_member: (read.append(path.name), look(path))[1],
+    )
+    assert clone.differing() == {}
+    assert read == []
