@@ -154,6 +154,7 @@ class Collector:
     _chunks: set[bytes] = field(default_factory=set)
     _packs: list[Pack] = field(default_factory=list)
     _condemned: dict[Path, Pack] = field(default_factory=dict)
+    _rewritten: set[str] = field(default_factory=set)
     _unknown: dict[bytes, Pack] = field(default_factory=dict)
 
     def run(self) -> Collection:
@@ -266,6 +267,7 @@ class Collector:
                 reason = (error.causes() or [error.message])[0]
                 self.acts.append(Act("left", "pack", name, size, f"not rewritten: {reason}"))
                 return
+        self._rewritten.add(name)
         self.acts.append(Act("rewritten", "pack", name, new_size, f"of {size} bytes"))
         if not self.grace:  # the old one goes at once
             self.freed -= new_size
@@ -399,7 +401,12 @@ class Collector:
                 discard(Path(f"{layout.place_of(one.name)}.used"))
 
     def _is_last_good_copy(self, one: Condemned) -> bool:
-        """Whether live objects in a condemned file have no whole copy in its place."""
+        """Whether live objects in a condemned file have no whole copy in its place.
+
+        All is read now, but for what was rewritten, and read back, just before.
+        """
+        if _stem(one.name) in self._rewritten:
+            return False
         if not one.name.endswith(".pack"):
             raw = bytes.fromhex(one.name)
             return self._wants_object(raw) and not self.store.is_sound(Digest(one.name))
