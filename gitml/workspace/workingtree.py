@@ -110,8 +110,7 @@ class WorkingTree(Frozen):
         Who takes the lock after a process that was killed in it removes the rest.
         """
         path = self.folder / "removing"
-        with storage_errors(path):
-            path.write_bytes(b"\0".join(map(os.fsencode, sorted(pointers))))
+        write_durably(path, b"\0".join(map(os.fsencode, sorted(pointers))))  # a part would lie
         yield
         path.unlink(missing_ok=True)
 
@@ -119,9 +118,10 @@ class WorkingTree(Frozen):
         path = self.folder / "removing"
         if not path.exists():
             return
-        pointers = os.fsdecode(path.read_bytes()).split("\0")
+        listed = os.fsdecode(path.read_bytes()).split("\0")
+        pointers = [one for one in listed if pointerfiles.data_path(one) is not None] or ["."]
         back = os.fsdecode(self.git.run("ls-files", "-z", "--", *pointers)).split("\0")
-        for pointer in set(pointers) - set(back) - {""}:
+        for pointer in set(pointers) - set(back) - {"."}:
             (self.root / pointer).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
@@ -193,15 +193,14 @@ def _acquire(descriptor: int, patience: float) -> None:
 def _sweep(folder: Path, root: Path) -> None:
     """Remove what killed commands left; whoever holds the lock is alone."""
     with os.scandir(folder) as found:
-        stale = [one.path for one in found if one.name.startswith(("index-", "clock-"))]
-    for path in stale:
-        with suppress(OSError):
-            if "index-" in path or time.time() - Path(path).stat().st_ctime > 60:
-                Path(path).unlink()
+        stale = [one.name for one in found if one.name.startswith(("index-", "clock-", ".gitml-"))]
+    for name in stale:
+        with suppress(OSError):  # a clock may be that of a look that goes on without the lock
+            if name[0] != "c" or time.time() - (folder / name).stat().st_ctime > 60:
+                (folder / name).unlink()
     with suppress(FileNotFoundError):
-        folders = (folder / "writing").read_bytes().split(b"\0")
-        for name in folders:
-            _sweep_temporaries(root / os.fsdecode(name))
+        for inside in (folder / "writing").read_bytes().split(b"\0"):
+            _sweep_temporaries(root / os.fsdecode(inside))
         (folder / "writing").unlink()
 
 
