@@ -28,6 +28,7 @@ from gitml.store.holdings import Holdings
 from gitml.store.layout import Condemned, Layout, discard, listed
 from gitml.store.pack import Pack, Span, walk
 from gitml.store.repack import rewrite
+from gitml.store.repair import salvage
 
 GRACE = 14 * 24 * 3600.0
 """Seconds for which what nothing names stays in its place, and then stays condemned."""
@@ -160,6 +161,7 @@ class Collector:
     def run(self) -> Collection:
         """Look, then act: rewritten and condemned first, deleted last."""
         layout = self.store.layout
+        self._packs = self.store.packs()
         self._tidy()
         self.store.forget_listing()
         self._packs = self.store.packs()
@@ -428,26 +430,33 @@ class Collector:
     # What was left behind
 
     def _tidy(self) -> None:
-        """Remove what dead processes left in ``tmp/``, unless something live is in it."""
+        """Remove what dead processes left in ``tmp/``; publish what is live and only there."""
         layout = self.store.layout
         for path in layout.abandoned():
             with suppress(FileNotFoundError):
-                is_young = path.stat().st_mtime >= self.cutoff
+                at, size = path.stat().st_mtime, _size(path)
                 holds_bytes = path.suffix in (".pack", ".loose")
-                if holds_bytes and (is_young or self._is_wanted(path)):
+                if holds_bytes and at >= self.cutoff:
                     continue
-                self.acts.append(Act("deleted", "temporary", path.name, path.stat().st_size))
+                if holds_bytes and self._is_missed_in(path):
+                    self.acts.append(Act("restored", "temporary", path.name, size, "in use"))
+                    if not self.dry_run:
+                        salvage(layout, path)
+                    continue
+                self.acts.append(Act("deleted", "temporary", path.name, size))
                 self._remove(path)
 
-    def _is_wanted(self, path: Path) -> bool:
-        """Whether a temporary file holds a live object."""
+    def _is_missed_in(self, path: Path) -> bool:
+        """Whether a temporary file holds a live object that stands nowhere."""
         if path.suffix == ".loose":
-            return bytes.fromhex(path.stem.rpartition("+")[2]) in self.live
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return any(raw in self.live for raw, _ in walk(descriptor, resync=False)[0].objects())
-        finally:
-            os.close(descriptor)
+            raws = [bytes.fromhex(path.stem.rpartition("+")[2])]
+        else:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                raws = [raw for raw, _ in walk(descriptor, resync=False)[0].objects()]
+            finally:
+                os.close(descriptor)
+        return any(raw in self.live and not self._stands(raw.hex()) for raw in raws)
 
     def _result(self) -> Collection:
         layout = self.store.layout

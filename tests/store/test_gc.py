@@ -265,6 +265,23 @@ def test_what_the_dead_left_goes_and_what_the_living_write_stays(store: Store) -
     assert os.listdir(store.root / "tmp") == []
 
 
+def test_a_pack_that_a_killed_gc_was_writing_goes_or_is_finished(store: Store) -> None:
+    """All of it stands elsewhere; and where something live does not, it is published."""
+    (live,) = put(store, b"live")
+    (pack,) = store.layout.packs.glob("*.pack")
+    mine = ProcessIdentity.current()
+    dead = ProcessIdentity(4_194_303, "1", mine.host, mine.boot).to_text()
+    left = store.root / f"tmp/{dead}+00000000.pack"
+    left.write_bytes(pack.read_bytes())
+    os.utime(left, (time.time() - 60,) * 2)
+    assert deeds(gc(store, live, grace=0)) == [("deleted", "temporary")]
+    pack.rename(left)
+    pack.with_suffix(".idx").unlink()
+    assert deeds(gc(store, live, grace=0)) == [("restored", "temporary")]
+    assert Store(store.root).read(live) == b"live"
+    assert os.listdir(store.root / "tmp") == []
+
+
 def test_a_full_disk_skips_rewriting_and_still_frees(tmp_path: Path, small_disk: Path) -> None:
     store = Store(small_disk / "store")
     live, _ = put(store, os.urandom(100_000), os.urandom(400_000))
