@@ -43,6 +43,8 @@ T = TypeVar("T")
 _LAYOUT = 3
 _LONGEST_MARK = 32 << 10
 """Bytes up to which a listing is its own mark: to import what makes a digest takes longer."""
+_REMEMBERED = 10_000
+"""Steps that are kept as they were read; the next one begins anew."""
 _PATIENCE = 20.0
 """Seconds to wait for another process that writes the index."""
 _VERSION_TAG = r"refs/tags/[^/@]+@v[1-9][0-9]{0,8}\Z"
@@ -124,6 +126,7 @@ class Index:
         self._path = git.common / "gitml" / "index.sqlite"
         self._open: sqlite3.Connection | None = None
         self._private = False
+        self._steps: dict[str, StepEntry] = {}
         self.mark = b""
 
     @property
@@ -219,14 +222,24 @@ class Index:
 
     def step(self, oid: ObjectId) -> StepEntry | None:
         """The step execution of this commit."""
+        if oid.hex in self._steps:
+            return self._steps[oid.hex]
         rows = self._rows(f"{_STEP} WHERE id = ?", (str(oid),))
         row = rows[0] if rows else self._reader.find(oid, "step")
-        return _step_entry(row) if row else None
+        return self._step(row) if row else None
+
+    def _step(self, row: Sequence[Any]) -> StepEntry:
+        """The step of a row: a run of many steps asks for each of them several times."""
+        if row[0] not in self._steps:
+            if len(self._steps) >= _REMEMBERED:
+                self._steps.clear()
+            self._steps[row[0]] = _step_entry(row)
+        return self._steps[row[0]]
 
     def steps_with_key(self, key: str) -> list[StepEntry]:
         """The executions with this cache key, newest first."""
         rows = self._rows(f"{_STEP} WHERE key = ? ORDER BY at DESC, id", (key,))
-        return [_step_entry(row) for row in rows]
+        return [self._step(row) for row in rows]
 
     def steps_named(self, name: str, pipeline: str | None = None) -> list[StepEntry]:
         """The executions of a step, newest first."""
@@ -234,7 +247,7 @@ class Index:
             f"{_STEP} WHERE name = ?1 AND (?2 IS NULL OR pipeline = ?2) ORDER BY at DESC, id",
             (name, pipeline),
         )
-        return [_step_entry(row) for row in rows]
+        return [self._step(row) for row in rows]
 
     def runs_of_step(self, step: ObjectId) -> list[ObjectId]:
         """The runs that a step execution belongs to, oldest first."""
@@ -423,6 +436,7 @@ class Index:
         listing, self.mark = self._listing()
         if stored == (self.mark,):
             return
+        self._steps.clear()
         with _transaction(connection):
             if connection.execute(query).fetchone() != stored:
                 # Another process was here while we waited. Our listing may be older than what it

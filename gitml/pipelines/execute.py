@@ -346,7 +346,8 @@ class Execution:
         versions that this run was given are among its parents, so that lineage names them.
         """
         given = {one.commit for one in inputs.values()}
-        if not {one for one in given if self.index.version(one)} <= set(entry.parents):
+        others = {one for one in given if self.index.step(one) is None}
+        if not {one for one in others if self.index.version(one)} <= set(entry.parents):
             return False
         given |= {one.commit for one in entry.record.loads}
         return self._belongs(entry.record.code) and all(

@@ -84,7 +84,9 @@ def main() -> None:
                 "zenml stack list": [str(bin_ / "zenml"), "stack", "list"],
             }
         print("## Commands in a repository with a few runs\n")
-        print(compare(_commands(small), given.repeat, cwd=small, env=env))
+        few = _project(folder / "few", env)
+        _loop(few, env, "fill", "5")
+        print(compare(_commands(few), given.repeat, cwd=few, env=env))
         if peers:
             print("## Commands of peers\n")
             print(compare(peers, 3, cwd=small, env=env | ZENML))
