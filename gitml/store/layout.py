@@ -355,13 +355,19 @@ class Layout:
         return sorted(found, key=lambda one: (-one.since, one.name))
 
     def set_aside(self, path: Path) -> None:
-        """Take a damaged file out of its place, where no reader looks; gc deletes it in time."""
+        """Put a damaged file where no reader looks; gc deletes it in time.
+
+        It may be condemned already.
+        """
         name = path.name if path.parent == self.packs else f"{path.parent.name}{path.name}"
+        target = self.condemned / f"{int(time.time())}+{name}{_BAD}"
+        if path.parent == self.condemned:
+            target = path.with_name(f"{path.name}{_BAD}")
         with storage_errors(path):
             make_directories(self.condemned)
             if path.suffix == ".pack":
                 path.with_suffix(".idx").unlink(missing_ok=True)
-            path.rename(self.condemned / f"{int(time.time())}+{name}{_BAD}")
+            path.rename(target)
         sync_directory(self.condemned)
         sync_directory(path.parent)
 

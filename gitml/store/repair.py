@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, StorageError
-from gitml.fs import flush_to_disk, storage_errors
+from gitml.fs import flush_to_disk, make_directories, storage_errors
 from gitml.store.digest import hash_bytes, hash_file
 from gitml.store.holdings import Holdings
 from gitml.store.layout import Layout, listed
@@ -99,19 +100,20 @@ def _any_has(packs: list[Pack], chunk: bytes) -> bool:
     return any(pack.find_chunk(chunk) for pack in packs)
 
 
-def mend(store: Holdings) -> list[Path]:
+def mend(store: Holdings, store_again: Callable[[Digest], None]) -> list[Path]:
     """Rewrite every damaged pack with what is whole in it; gives the files that it set aside.
 
-    Damaged loose files are set aside as well, and indexes whose pack is gone. Nothing whole is
-    lost, and nothing that is damaged looks as if it were held any more. Raises StorageError.
+    Damaged loose files are set aside as well, and indexes whose pack is gone. Nothing that can be
+    read is lost, and nothing that is damaged looks as if it were held any more. ``store_again``
+    reads an object, verified, from any copy, and stores it anew. Raises StorageError.
     """
     recover(store)
-    aside = []
+    replaced = []
     for pack in store.packs():
         bad = {raw for damage in _check_pack(store, pack) for raw in (_raws(damage) or [b""])}
-        if bad:
-            aside += _mend_pack(store.layout, pack, bad)
-    store.forget_listing()
+        if bad and not _mend_pack(store.layout, pack, bad):
+            replaced.append(pack)
+    aside = _condemn_and_rescue(store, replaced, store_again)
     packs = {pack.path for pack in store.packs()}
     aside += [one.path.with_suffix(".idx") for one in _check_lonely_indexes(store, packs)]
     for digest, path in store.layout.loose_files():
@@ -125,12 +127,33 @@ def mend(store: Holdings) -> list[Path]:
     return aside
 
 
+def _condemn_and_rescue(
+    store: Holdings, packs: list[Pack], store_again: Callable[[Digest], None]
+) -> list[Path]:
+    """Take packs out of their places without losing what only they have; where they are now.
+
+    Bytes are proven by their own digest, entries by their check: so an object may be readable in a
+    pack although its entry is not whole and was not copied. While the pack is condemned it is
+    still read, and does not count as held: what no other file has is stored anew.
+    """
+    held = [Digest.from_bytes(raw) for pack in packs for raw, _ in pack.tables.objects()]
+    if packs:
+        make_directories(store.layout.condemned)
+    moved = [store.layout.condemn(pack.path, int(time.time())) for pack in packs]
+    store.forget_listing()
+    for digest in held:
+        if not store.is_sound(digest):
+            with suppress(CorruptData):  # then this is what was damaged
+                store_again(digest)
+    return moved
+
+
 def _raws(damage: Damage) -> list[bytes]:
     return [digest.raw for digest in damage.digests]
 
 
-def _mend_pack(layout: Layout, pack: Pack, bad: set[bytes]) -> list[Path]:
-    """Publish what is whole in a pack as a new one; the files of the old one, to be set aside."""
+def _mend_pack(layout: Layout, pack: Pack, bad: set[bytes]) -> bool:
+    """Publish what is whole in a pack as a new one; whether that took the place of the old one."""
     with storage_errors(pack.path, "read"), pack.opened() as descriptor:
         tables, _ = walk(descriptor, resync=True)
     whole = Pack(pack.path, tables)
@@ -146,7 +169,7 @@ def _mend_pack(layout: Layout, pack: Pack, bad: set[bytes]) -> list[Path]:
             )
         ]
     made = rewrite(layout, whole, spans) if any(not span.is_chunk for span in spans) else None
-    return [] if made == pack.path else [pack.path]
+    return made == pack.path
 
 
 def recover(store: Holdings) -> list[Digest]:

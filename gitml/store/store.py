@@ -110,7 +110,21 @@ class Store(Holdings):
         They lie in ``condemned/``, where no reader looks, until `gc` deletes them. What was damaged
         is missing from then on, so heal before. Raises StorageError.
         """
-        return repair.mend(self)
+        return repair.mend(self, self._store_again)
+
+    def _store_again(self, digest: Digest) -> None:
+        """Store an object anew that only a condemned file has; raises CorruptData if it is bad."""
+        # A store of its own: what this one has read and proven was in the file that goes.
+        with Store(self.root).writer() as writer:
+            if self.info(digest).kind == "tree":
+                writer.put_tree(self.read_tree(digest))
+                return
+            plain = self.layout.temporary(".part")
+            try:
+                self.copy_to(digest, plain)
+                writer.put_file(plain)
+            finally:
+                plain.unlink(missing_ok=True)
 
     def recover(self) -> list[Digest]:
         """Publish what dead writers left, make missing indexes again, drop other leftovers.

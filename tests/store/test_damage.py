@@ -316,3 +316,35 @@ def test_no_single_byte_of_a_pack_or_index_goes_unnoticed(
             assert Store(folder).read(digest) == BLOBS[name]
         except GitmlError:
             assert digest in {one for damage in Store(folder).check() for one in damage.digests}
+
+
+def test_mending_loses_nothing_that_can_be_read(tmp_path: Path) -> None:
+    """Bytes are proven by their digest, entries by their check: the second may fail alone."""
+    store = Store(tmp_path / "store")
+    with store.writer() as writer:
+        digests = [writer.put_bytes(one) for one in (b"1,2\n" * 5000, b"x" * 200, b"")]
+    (pack,) = store.root.glob("packs/*.pack")
+    (index,) = store.root.glob("packs/*.idx")
+    whole, listed = pack.read_bytes(), index.read_bytes()
+    for at in range(16, 16 + 96, 3):
+        for path in store.root.rglob("*"):
+            if path.is_file() and path.name != "format":
+                path.unlink()
+        pack.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        index.write_bytes(listed)
+        before = readable(Store(store.root), digests)
+        Store(store.root).mend()
+        mended = Store(store.root)
+        assert readable(mended, digests) == before, at
+        assert [one for one in mended.check() if not one.readable] == []
+
+
+def readable(store: Store, digests: list[Digest]) -> list[Digest]:
+    found = []
+    for digest in digests:
+        try:
+            store.read(digest)
+        except (CorruptData, MissingBytes):
+            continue
+        found.append(digest)
+    return found
