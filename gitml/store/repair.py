@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitml.entities.ids import Digest
-from gitml.errors import CorruptData, StorageError
+from gitml.errors import CorruptData, MissingBytes, StorageError
 from gitml.fs import flush_to_disk, make_directories, storage_errors
 from gitml.store.digest import hash_bytes, hash_file
 from gitml.store.holdings import Holdings
@@ -143,7 +143,7 @@ def _condemn_and_rescue(
     store.forget_listing()
     for digest in held:
         if not store.is_sound(digest):
-            with suppress(CorruptData):  # then this is what was damaged
+            with suppress(CorruptData, MissingBytes):  # then this is what was damaged
                 store_again(digest)
     return moved
 
