@@ -17,10 +17,11 @@ from typing import NamedTuple
 from gitml.entities.ids import Digest
 from gitml.errors import StorageError, UsageError
 from gitml.fs import clone, flush_to_disk, storage_errors, write_fully
+from gitml.store.copying import copy_hashed
 from gitml.store.digest import new_hasher, read_pieces
 from gitml.store.tree import EXECUTABLE, REGULAR, SYMLINK
 
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -93,15 +94,6 @@ class SourceFile:
             hasher.update(piece)
         return Digest(hasher.hexdigest())
 
-    def pieces_of(self, digest: Digest) -> Iterator[memoryview]:
-        """All bytes once more; raises StorageError at the end if they are others than before."""
-        hasher = new_hasher()
-        for piece in self.pieces():
-            hasher.update(piece)
-            yield piece
-        if hasher.hexdigest() != digest.hex:
-            raise self.changed()
-
     def flush(self) -> None:
         """Make the bytes durable; raises StorageError."""
         with storage_errors(self.path):
@@ -111,6 +103,13 @@ class SourceFile:
         """Whether an empty file now shares all blocks of this one; raises StorageError."""
         with storage_errors(self.path, "clone"):
             return clone(self._descriptor, target)
+
+    def copy_to(self, target: int) -> Digest:
+        """Fill a new file with all bytes; their digest. Raises OSError, StorageError."""
+        digest = copy_hashed(self._descriptor, target, self.size, flush=True)
+        if digest is None:
+            raise self.changed()
+        return digest
 
     def check_unchanged(self) -> None:
         """Raise StorageError if the name now means other bytes than those that were read."""

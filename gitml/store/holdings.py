@@ -82,7 +82,7 @@ class Holdings(Reader):
         """The copy of a blob in one loose file; raises OSError."""
         size = path.stat().st_size
         stored = StoredObject(digest, "blob", size, size)
-        return Copy(stored, path, lambda: _file_pieces(path), lambda: [path])
+        return Copy(stored, path, lambda: _file_pieces(path), lambda: [path], is_plain=True)
 
     def proven_copy(self, digest: Digest) -> Iterable[Path] | None:
         """The files of a whole copy that is not condemned, if there is one.

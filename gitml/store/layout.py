@@ -228,27 +228,34 @@ class Layout:
                 if (owner.pid, owner.host, owner.boot) == (pid, ours.host, ours.boot):
                     discard(path)
 
-    def write_temporary(self, suffix: str, pieces: Iterable[bytes | memoryview]) -> Path:
-        """A new durable file in ``tmp/`` with this content; nothing is left if that fails."""
+    def write_temporary(self, suffix: str, fill: Callable[[int], None]) -> Path:
+        """A new durable file in ``tmp/`` as ``fill`` fills it; nothing is left if that fails."""
         path = self.temporary(suffix)
         with storage_errors(path):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             descriptor = os.open(path, flags, 0o444)
+        try:
             try:
-                try:
-                    for piece in pieces:
-                        write_fully(descriptor, piece)
+                with storage_errors(path):
+                    fill(descriptor)
                     flush_to_disk(descriptor)
-                finally:
-                    os.close(descriptor)
-            except BaseException:
-                discard(path)
-                raise
+            finally:
+                os.close(descriptor)
+        except BaseException:
+            discard(path)
+            raise
         return path
 
     def write_new(self, path: Path, data: bytes) -> None:
         """Write a file of the store durably, by way of ``tmp/``; raises StorageError."""
-        self._rename(self.write_temporary(".part", [data]), path)
+        self._rename(self.write_temporary(".part", lambda file: write_fully(file, data)), path)
+
+    def rename_temporary(self, path: Path, suffix: str) -> Path:
+        """Another name in ``tmp/``: what a file is may be known only when it is there."""
+        renamed = self.temporary(suffix)
+        with storage_errors(renamed):
+            path.rename(renamed)
+        return renamed
 
     def publish_pack(self, temporary: Path, index: bytes) -> Path:
         """Give a durable pack its name, then its index: the digest of the index names both."""

@@ -14,7 +14,9 @@ from typing import Literal, TypeVar
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError, UsageError
+from gitml.fs import storage_errors
 from gitml.store.arrow import decode as decode_tree
+from gitml.store.copying import copy_hashed
 from gitml.store.digest import new_hasher
 from gitml.store.directory import fill, new_file_beside, new_folder_beside
 from gitml.store.links import Links
@@ -27,6 +29,7 @@ Kind = Literal["blob", "tree"]
 T = TypeVar("T")
 
 _MAX_LINK = 4096
+_IN_THREADS = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,14 @@ class Copy:
     """One copy of an object: what is said of it, its file, and its bytes, unverified.
 
     The pieces of a blob are its bytes, those of a tree its Arrow form. ``files`` are all those
-    that hold some of them.
+    that hold some of them. A copy ``is_plain`` if its file is nothing but its bytes.
     """
 
     stored: StoredObject
     path: Path
     pieces: Callable[[], Iterator[bytes]]
     files: Callable[[], Iterable[Path]]
+    is_plain: bool = False
 
 
 class Reader:
@@ -164,7 +168,7 @@ class Reader:
 
     def _fill(self, digest: Digest, descriptor: int, path: Path) -> None:
         """Make a verified blob the content of an open file."""
-        self._take(digest, "blob", lambda copy: fill(descriptor, verified_pieces(copy), path))
+        self._take(digest, "blob", lambda copy: _fill_from(copy, descriptor, path))
 
     def _fill_file(self, entry: TreeEntry, descriptor: int, path: Path) -> None:
         """Make a tree's file the content of an open file; CorruptData if its size is another."""
@@ -180,6 +184,25 @@ class Reader:
         if len(target) != entry.size:
             raise CorruptData(f"{entry.path!r} has not the size that its tree says")
         return target
+
+
+def _fill_from(copy: Copy, descriptor: int, path: Path) -> None:
+    """Make a copy the content of an open file, whatever was in it; CorruptData, StorageError."""
+    if not copy.is_plain or copy.stored.size < _IN_THREADS:
+        fill(descriptor, verified_pieces(copy), path)
+        return
+    try:
+        source = os.open(copy.path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CorruptData(f"{copy.path} cannot be read") from error
+    try:
+        with storage_errors(path):
+            os.ftruncate(descriptor, 0)
+            digest = copy_hashed(source, descriptor, copy.stored.size, flush=False)
+    finally:
+        os.close(source)
+    if digest != copy.stored.digest:
+        raise CorruptData("the bytes are not what the digest says")
 
 
 def verified_pieces(copy: Copy) -> Iterator[bytes]:

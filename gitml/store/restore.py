@@ -40,7 +40,7 @@ from gitml.store.tree import (
 )
 from gitml.store.workers import SLICE, Share, run_divided
 
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PREFIX, _SUFFIX = b".gitml-", b".tmp"
 _NOTHING = bytes(STAT_BYTES)
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from gitml.entities.ids import Digest
@@ -411,15 +412,30 @@ class Writer(Reader):
         return None
 
     def _put_whole(self, source: SourceFile) -> Digest:
-        """Store an open file as a loose one, in two passes."""
-        digest = source.digest()
-        if not self._is_held(digest):
-            self._lease.begin()
-            suffix = f"+{digest.hex}.loose"
-            pieces = source.pieces_of(digest)
-            self._loose[digest] = self._store.layout.write_temporary(suffix, pieces)
-        source.check_unchanged()
+        """Store an open file as a loose one."""
+        layout = self._store.layout
+        if self._may_be_held(source.size) and self._is_held(digest := source.digest()):
+            source.check_unchanged()
+            return digest
+        self._lease.begin()
+        found: list[Digest] = []
+        part = layout.write_temporary(".part", lambda file: found.append(source.copy_to(file)))
+        try:
+            source.check_unchanged()
+            (digest,) = found
+            if not self._is_held(digest):
+                self._loose[digest] = layout.rename_temporary(part, f"+{digest.hex}.loose")
+        finally:
+            discard(part)
         return digest
+
+    def _may_be_held(self, size: int) -> bool:
+        """Whether a loose file has this size: then it is worth reading a file before copying it."""
+        for _, path in chain(self._store.layout.loose_files(), self._loose.items()):
+            with suppress(OSError):
+                if path.stat().st_size == size:
+                    return True
+        return False
 
     def _is_chunk_held(self, digest: bytes) -> bool:
         """Whether a whole copy of a chunk is here already; many threads may ask."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, MissingBytes, StorageError, UsageError
 from gitml.store import tree as trees
 from gitml.store.digest import hash_bytes, hash_file
-from gitml.store.directory import SourceFile
 from gitml.store.store import LARGE, Store, Tree, TreeEntry
 
 ABSENT = hash_bytes(b"never stored")
@@ -315,32 +315,58 @@ def test_a_file_that_is_replaced_while_it_is_read_is_refused(
             writer.put_file(path)
 
 
-def test_bytes_that_change_between_the_two_reads_of_a_loose_file_are_refused(
+def test_what_changes_while_it_is_copied_has_the_digest_of_the_copy(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A program that writes and puts the time back: nothing can tell, but no name may lie."""
     path = tmp_path / "file"
-    path.write_bytes(os.urandom(LARGE))
+    path.write_bytes(os.urandom(5 * LARGE))
     status = path.stat()
-    digest_of = SourceFile.digest
+    copy = os.copy_file_range
 
-    def meddling(source: SourceFile) -> Digest:
-        answer = digest_of(source)
+    def meddling(source: int, target: int, count: int, offset: int) -> int:
+        done = copy(source, target, count, offset)
         with path.open("r+b") as file:
+            file.write(b"first, which is copied already")
+            file.seek(-1, os.SEEK_END)
             file.write(b"!")
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        return answer
+        return done
+
+    with monkeypatch.context() as patch, store.writer() as writer:
+        patch.setattr(os, "copy_file_range", meddling)
+        digest, size = writer.put_file(path)
+    assert len(store.read(digest)) == size
+    assert digest != hash_file(path)
+    assert list(store.check()) == []
+
+
+@pytest.mark.parametrize("call", ["copy_file_range", "preadv", "fdatasync"])
+def test_a_failing_copy_of_a_large_file_leaves_nothing(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(40 * LARGE))
+
+    def failing(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
 
     with store.writer() as writer:
-        before = writer.put_bytes(b"before")
+        kept = writer.put_bytes(b"kept")
         with monkeypatch.context() as patch:
-            patch.setattr(SourceFile, "digest", meddling)
-            with pytest.raises(StorageError, match="changed while it was read"):
+            patch.setattr(os, call, failing)
+            with pytest.raises(StorageError, match="cannot write"):
                 writer.put_file(path)
-        after = writer.put_bytes(b"after")
-    assert store.read(before) == b"before"
-    assert store.read(after) == b"after"
-    assert {one.digest for one in store.objects()} == {before, after}
-    assert list(store.check()) == []
+        assert len(os.listdir(store.root / "tmp")) == 2  # the pack and the lease
+        digest, _ = writer.put_file(path)
+    assert store.read(kept) == b"kept"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "copy_file_range", failing)
+        with pytest.raises(StorageError, match="cannot write"):
+            store.copy_to(digest, tmp_path / "out")
+        patch.delattr(os, "copy_file_range")  # a system that has none
+        store.copy_to(digest, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == path.read_bytes()
 
 
 def test_a_folder_with_other_things_is_no_store(tmp_path: Path) -> None:
