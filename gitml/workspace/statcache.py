@@ -149,13 +149,19 @@ class StatCache:
 
     @classmethod
     def read(cls, path: Path) -> StatCache:
-        """The cache in a file; an empty one where it is absent or not what we wrote."""
+        """The cache in a file; an empty one where it is absent or not what we wrote.
+
+        Raises StorageError where it cannot be read: who took that for an absent one would forget
+        what is checked out.
+        """
         try:
-            with path.open("rb") as file:
-                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            return cls(path, _pointers(data), data)
-        except (OSError, ValueError, struct.error, CorruptData):
-            return cls(path, {}, b"")
+            with storage_errors(path, "read"), suppress(FileNotFoundError, IsADirectoryError):
+                with path.open("rb") as file:
+                    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                return cls(path, _pointers(data), data)
+        except (ValueError, struct.error, CorruptData):
+            pass
+        return cls(path, {}, b"")
 
     def entries(self, path: str) -> Iterator[Entry]:
         """The entries of a pointer's data, sorted by their raw paths."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from gitml.entities.ids import Digest
 from gitml.entities.pointer import Pointer
+from gitml.errors import StorageError
 from gitml.git.scan import PrivateIndex
 from gitml.store.digest import hash_bytes
 from gitml.workspace import statcache, survey
@@ -68,6 +70,18 @@ def test_a_damaged_cache_is_an_empty_one(tmp_path: Path, damage: str) -> None:
     elif damage == "folder":
         path.mkdir()
     assert StatCache.read(path).held == {}
+
+
+def test_a_cache_that_cannot_be_read_is_not_taken_for_an_absent_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout that believed it would leave what has to go, and never remove it."""
+    path = tmp_path / "index"
+    StatCache.read(path).saved({"data": (Held("data", POINTER), Block.of(rows([b"data/a"])))})
+    failure = OSError(errno.EIO, "input/output error")
+    monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(failure))
+    with pytest.raises(StorageError, match="cannot read"):
+        StatCache.read(path)
 
 
 @pytest.mark.parametrize("size", [0, 1, (4 << 30) - 1, 4 << 30, (8 << 30) + 7])
