@@ -91,16 +91,17 @@ def _gitml(name: str, link: str, *, works: frozenset[str], reflinks: bool = Fals
     )
 
 
-def _dvc(name: str, *settings: str, note: str = "") -> Tool:
+_DVC_SETTINGS = "[core]\\n  analytics = false\\n  check_update = false\\n"
+
+
+def _dvc(name: str, settings: str = "") -> Tool:
     return Tool(
         name,
         "dvc --version",
         start=(
             *_GIT,
             "dvc init --quiet",
-            "git config --file .dvc/config core.analytics false",
-            "git config --file .dvc/config core.check_update false",
-            *settings,
+            f"sh -c 'printf \"{_DVC_SETTINGS + settings}\" > .dvc/config'",
             "git commit --quiet --all --message=init",
         ),
         add="dvc add --quiet {name}",
@@ -108,7 +109,6 @@ def _dvc(name: str, *settings: str, note: str = "") -> Tool:
         status="dvc status",
         checkout="dvc checkout --quiet {name}.dvc",
         store=(".dvc/cache",),
-        note=note,
     )
 
 
@@ -195,7 +195,7 @@ TOOLS = (
         note="git-annex moves the file into its store and leaves a symlink, also at checkout",
     ),
     _dvc("DVC"),
-    _dvc("DVC hardlink", "git config --file .dvc/config cache.type hardlink"),
+    _dvc("DVC hardlink", "[cache]\\n  type = hardlink\\n"),
     Tool(
         "restic",
         "restic version",
