@@ -19,7 +19,11 @@ TASKS = {
     "data": (
         Entry("add", "gitml.cli.add:add", "Store data and put a pointer in its place into git."),
         Entry("checkout", "gitml.cli.checkout:checkout", "Make data follow the pointers."),
-        Entry("diff", "gitml.cli.diff:diff", "Compare data, file by file."),
+        Entry(
+            "diff",
+            "gitml.cli.diff:diff",
+            "Compare data: files added, removed, renamed and changed, with their sizes.",
+        ),
         Entry("rm", "gitml.cli.rm:rm", "Remove data with its pointer."),
         Entry("mv", "gitml.cli.mv:mv", "Move data with its pointer."),
     ),
@@ -56,7 +60,9 @@ TASKS = {
             "Store the same bytes in less room and fewer files.",
         ),
         Entry(
-            "doctor", "gitml.cli.doctor:doctor", "Check this clone and machine, and say what helps."
+            "doctor",
+            "gitml.cli.doctor:doctor",
+            "Check this clone and this machine, and say what helps.",
         ),
         Entry("reindex", "gitml.cli.fsck:reindex", "Make the index again from git alone."),
         Entry("hooks", "gitml.cli.hooks:hooks", "Install git's hooks, and run one by hand."),

@@ -53,7 +53,6 @@ def diff(
     something differs.
 
     \b
-    gitml diff
     gitml diff main...HEAD --md
     gitml diff clf@v2 clf@v3
     """

@@ -177,7 +177,6 @@ def run_hook(hook: str, arguments: tuple[str, ...], limit: str | None) -> None:
     \b
     gitml hooks run gitml-secrets conf/train.yaml
     gitml hooks run gitml-pointers --limit '50 MB'
-    gitml hooks run pre-commit
     """
     from gitml.git.process import Git
 

@@ -192,7 +192,9 @@ def test_a_bug_without_a_place_for_the_log_is_still_told(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
-    assert failures.report(KeyError("key"), Invocation(json=True), []) == failures.BUG
+    invocation = Invocation()
+    invocation.json = True
+    assert failures.report(KeyError("key"), invocation, []) == failures.BUG
     found = error_of(capsys.readouterr().err)
     assert "KeyError: 'key'" in str(found["error"])
     assert found["exit_code"] == failures.BUG

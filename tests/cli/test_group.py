@@ -42,5 +42,7 @@ def test_what_reads_has_json() -> None:
     reading = {"status", "log", "show", "lineage", "list", "compare", "explain", "fsck", "run"}
     for context in every_command(click.Context(main, info_name="gitml")):
         command = context.command
+        if context.command_path == "gitml hooks run":
+            continue  # it is a hook: what it says goes to git
         if context.info_name in reading and not isinstance(command, click.Group):
             assert "as_json" in {one.name for one in command.params}, context.command_path
