@@ -113,14 +113,15 @@ def mend(store: Holdings, store_again: Callable[[Digest], None]) -> list[Path]:
         bad = {raw for damage in _check_pack(store, pack) for raw in (_raws(damage) or [b""])}
         if bad and not _mend_pack(store.layout, pack, bad):
             replaced.append(pack)
-    aside = _condemn_and_rescue(store, replaced, store_again)
+    moved = _condemn_and_rescue(store, replaced, store_again)
+    aside = [pack.path for pack in replaced]
     packs = {pack.path for pack in store.packs()}
     aside += [one.path.with_suffix(".idx") for one in _check_lonely_indexes(store, packs)]
     for digest, path in store.layout.loose_files():
         with suppress(OSError):
             if fault_of(store.loose_copy(digest, path)):
                 aside.append(path)
-    for path in aside:
+    for path in [*moved, *aside]:
         if path.exists():
             store.layout.set_aside(path)
     store.forget_listing()
