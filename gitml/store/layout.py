@@ -283,15 +283,18 @@ class Layout:
 
         gc looks at the time of a file after it has taken it out of its place. So either it sees
         that somebody relies on the file, and puts it back, or who relies on it sees it gone.
-        The parts of a second stay: a loose file that is linked is known by them.
+        The parts of a second of a loose file stay, as one that is linked is known by them: its
+        time is up to a second ahead, so that it is another than before.
         """
         with storage_errors(path, "rely on"):
             try:
                 known = path.stat()
                 if known.st_nlink > 1:  # then the time is also that of somebody's own file
                     raise PermissionError
-                later = (time.time_ns() // _SECOND + 1) * _SECOND + known.st_mtime_ns % _SECOND
-                os.utime(path, ns=(known.st_atime_ns, later))
+                used = time.time_ns()
+                if path.parent != self.packs:
+                    used += (known.st_mtime_ns - used) % _SECOND
+                os.utime(path, ns=(known.st_atime_ns, used))
             except FileNotFoundError:
                 return False
             except PermissionError:  # the times are another user's, or another file's as well

@@ -85,7 +85,18 @@ def _piece(text: str, at: int) -> tuple[str, int]:
         return "[^/]", at + 1
     end = text.find("]", at + 2) if one == "[" else -1
     if end > 0:
-        inner = text[at + 1 : end].replace("\\", "\\\\")
+        inner = text[at + 1 : end]
         negated = inner.startswith(("!", "^"))
-        return f"[{'^/' if negated else ''}{inner[negated:]}]", end + 1
+        return f"(?!/)[{'^' if negated else ''}{_set(inner[negated:])}]", end + 1
     return re.escape(one), at + 1
+
+
+def _set(signs: str) -> str:
+    """The inside of a bracket, escaped: Python keeps ``[[`` or ``&&`` for itself."""
+    pieces, at = [], 0
+    while at < len(signs):
+        is_range = signs[at + 1 : at + 2] == "-" and at + 2 < len(signs)
+        ends = (signs[at], signs[at + 2]) if is_range else (signs[at],)
+        pieces.append("-".join(re.escape(one) for one in ends))
+        at += 3 if is_range else 1
+    return "".join(pieces)

@@ -165,6 +165,14 @@ def test_restore_takes_everything_back(store: Store) -> None:
     assert restore(store) == []
 
 
+def test_what_was_just_relied_upon_goes_when_now_is_said(store: Store) -> None:
+    put(store, b"dead")
+    gc(store, after=GRACE)
+    restore(store)
+    time.sleep(0.05)  # a tick of the file system's clock
+    assert deeds(collect(store, set, grace=0)) == [("deleted", "pack")]
+
+
 def test_marks_that_cannot_be_made_stop_everything(store: Store) -> None:
     put(store, b"dead")
 
