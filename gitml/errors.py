@@ -4,6 +4,9 @@
     ├── StepFailed                  1   a step of a run raised; the run is recorded
     ├── UnsupportedValue            1   a value that no materializer can store exactly
     ├── StorageError                1   disk full, read-only, input/output error
+    ├── RemoteFailed                1   a remote did not do what it was asked for
+    │   └── ConnectionLost          1   it broke off or is too busy: another try may do
+    │       └── Unreachable         1   it does not answer at all
     ├── UsageError                  2   the command or the call cannot mean anything
     │   ├── InvalidName             2   outside the grammar of names
     │   ├── ConfigError             2   gitml.toml or a git setting is wrong
@@ -63,6 +66,18 @@ class UnsupportedValue(GitmlError):
 
 class StorageError(GitmlError):
     """The file system refused: disk full, read-only, no permission, input/output error."""
+
+
+class RemoteFailed(GitmlError):
+    """A remote did not do what it was asked for."""
+
+
+class ConnectionLost(RemoteFailed):
+    """A remote broke off, or is too busy for now: the same request again may well succeed."""
+
+
+class Unreachable(ConnectionLost):
+    """A remote does not answer at all: no such host, nobody listening, a disk not mounted."""
 
 
 class UsageError(GitmlError):

@@ -30,6 +30,9 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "pickle": "gitml.materializers.pickle:PickleMaterializer",
         "sklearn": "gitml.materializers.sklearn:SklearnMaterializer",
     },
+    "gitml.remotes": {
+        "file": "gitml.remotes.folder:FolderRemote",
+    },
 }
 
 

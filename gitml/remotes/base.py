@@ -1,0 +1,204 @@
+"""What a remote is: a place that keeps bytes under keys. A new flavor is one file with one class.
+
+What a user of the interface may rely on:
+
+- **Keys** are `check_key`'s: lower-case ASCII like ``packs/<hex>.pack``, content-derived, so that
+  two writers of one key write the same bytes. A key is never given other bytes on purpose.
+- **put** is whole and durable when it returns. Until then nobody sees the key, or sees what was
+  there before; killed or cut off at any point it leaves at most a temporary object that no key
+  names. A second put of a key replaces it, which is how a damaged object is healed. With
+  ``create`` exactly one of many wins, the others raise RaceLost, where `Capabilities.create`.
+- A put cannot be resumed. What is large is cut by the caller and put part by part, each under a
+  key of its own (`FilePart` names a part of a file, `PART` a good size): what was put, stays.
+- **get** streams any range; exactly the bytes asked for arrive, or an error. They are whatever the
+  other side has sent: *nothing here verifies a digest*, the caller does, before it believes.
+- **stat** asks for the very keys it is given and is right at that moment. **list** may be behind
+  on some services, and forbidden on others: only collecting garbage may look at it.
+- Memory is bounded by a few parts, whatever the size of an object.
+- All methods may be called from several threads at once. How many at once pay is
+  `Capabilities.parallel`.
+- **Errors**: MissingBytes (13) a key is not there; CorruptData (12) an object is shorter than the
+  range that was asked for; AuthenticationFailed (4) we are not known or not allowed; Unreachable
+  (1) nobody answers; ConnectionLost (1) it broke off, the same call again may do; RaceLost (5);
+  RemoteFailed (1) anything else on the other side; StorageError (1) a disk. Only ConnectionLost and
+  its subclass are worth another try, and `layers.Retrying` does that.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from gitml.errors import CorruptData, UsageError
+from gitml.frozen import Frozen, field
+
+PART = 16 << 20
+"""Bytes of a part: large enough that requests cost little, small enough to lose one."""
+
+PIECE = 1 << 20
+"""Bytes of a piece of a stream, at most."""
+
+_COMPONENT = r"[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9_-]+)*"
+_KEY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z")
+_LONGEST_KEY = 200
+
+
+class Capabilities(Frozen):
+    """What a remote can do, as data: nobody asks for its class.
+
+    ``writes`` covers put and delete; ``lists`` covers list; ``create`` says that a put with
+    ``create`` has exactly one winner; ``parallel`` is how many calls at once are of use.
+    """
+
+    writes: bool = True
+    lists: bool = True
+    create: bool = True
+    parallel: int = 1
+
+
+class Entry(Frozen):
+    """An object in a listing: its key, its bytes, and when it was put by the remote's own clock."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class FilePart(Frozen):
+    """``length`` bytes of a file from ``start``, to be put without being read into memory."""
+
+    path: Path
+    start: int
+    length: int
+
+
+Content = bytes | Path | FilePart
+"""What can be put: bytes, a whole file, or a part of one."""
+
+
+class Access(Frozen):
+    """What a remote is opened with beside its URL, all of it from the edge of the program.
+
+    ``environment`` holds the variables to look credentials up in. ``credentials`` asks git's
+    credential helpers for a user name and a password by protocol and host. ``settings`` are this
+    remote's own, from git's configuration, by lower-case name. ``base`` is the folder that relative
+    paths count from.
+    """
+
+    base: Path
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    credentials: Callable[[str, str], tuple[str, str] | None] = field(
+        default=lambda protocol, host: None, repr=False
+    )
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+class Remote(ABC):
+    """A place for bytes; the module's docstring says what may be relied upon.
+
+    A flavor defines ``open`` and the abstract methods; what has a body here is right for every
+    flavor, and overridden where one can do it better.
+    """
+
+    url: str
+    """Where it is, as people write it, without anything secret."""
+
+    capabilities: Capabilities = Capabilities()
+    flavor: ClassVar[str] = ""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, url: str, access: Access) -> Remote:
+        """The remote at a URL of this flavor; connects to nothing yet.
+
+        Raises ConfigError for a URL that cannot be one, with the form that can.
+        """
+
+    @abstractmethod
+    def stat(self, keys: Iterable[str]) -> dict[str, int]:
+        """The sizes in bytes of those of the keys that are there."""
+
+    @abstractmethod
+    def get(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The bytes from ``start``, ``length`` of them or all that follow, in pieces.
+
+        Exactly so many arrive. Raises MissingBytes when the key is not there, and CorruptData when
+        the object ends too soon or before ``start``; a missing key shows at the first piece.
+        """
+
+    @abstractmethod
+    def put(self, key: str, content: Content, *, create: bool = False) -> None:
+        """Keep the bytes under the key, wholly and durably, or raise and keep nothing.
+
+        With ``create`` raises RaceLost where the key is taken.
+        """
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Every object whose key begins with ``prefix``, in no order; strangers are left out."""
+
+    @abstractmethod
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects; that some are not there is no error."""
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Exactly ``length`` bytes from ``start``, in memory."""
+        return b"".join(self.get(key, start, length))
+
+    def read(self, key: str, limit: int) -> bytes:
+        """A whole small object; raises CorruptData when it has more than ``limit`` bytes.
+
+        No more than that is ever held, whatever the other side sends.
+        """
+        pieces, size = [], 0
+        for piece in self.get(key):
+            size += len(piece)
+            if size > limit:
+                raise CorruptData(f"{key} on {self.url} has more than {limit} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def path_of(self, key: str) -> Path | None:
+        """Where the object is as a file of this machine, to be linked or copied by the system.
+
+        None where there is no such file, or the remote is elsewhere. Read it only.
+        """
+        check_key(key)
+        return None
+
+    def close(self) -> None:
+        """End connections and processes; the remote is not used afterwards."""
+        return
+
+    def __enter__(self) -> Remote:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def check_key(key: str) -> str:
+    """The key; raises UsageError for one that some flavor could not keep.
+
+    Components of lower-case letters, digits, ``-``, ``_`` and inner dots, parted by slashes; at
+    most 200 characters. So a key is the same on file systems that fold case, safe below any folder,
+    and means the same in a URL.
+    """
+    if len(key) > _LONGEST_KEY or not _KEY.match(key):
+        raise UsageError(f"a remote cannot keep the key {key[:_LONGEST_KEY]!r}")
+    return key
+
+
+def is_key(text: str) -> bool:
+    """Whether a name that a listing shows is a key; everything else there is not ours."""
+    return len(text) <= _LONGEST_KEY and _KEY.match(text) is not None
+
+
+def size_of(content: Content) -> int:
+    """How many bytes are to be put; raises OSError."""
+    if isinstance(content, bytes):
+        return len(content)
+    return content.length if isinstance(content, FilePart) else content.stat().st_size

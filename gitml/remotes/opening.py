@@ -1,0 +1,43 @@
+"""From a URL to a remote: which flavor it is, and what is never taken as a URL."""
+
+from __future__ import annotations
+
+import re
+
+from gitml import plugins
+from gitml.config import secrets_in
+from gitml.errors import ConfigError, NameNotFound
+from gitml.remotes.base import Access, Remote
+from gitml.remotes.layers import Limited, Patience, Retrying
+
+GROUP = "gitml.remotes"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SCP = re.compile(r"(?:[^/:@\s]+@)?(?:[^/:@\s]+|\[[0-9a-fA-F:]+\]):(?!//)")
+
+
+def scheme_of(url: str) -> str:
+    """What a URL begins with, ``ssh`` for ``user@host:path``, ``file`` for every other path."""
+    found = _SCHEME.match(url)
+    if found is not None:
+        return found[1].lower()
+    return "ssh" if _SCP.match(url) else "file"
+
+
+def flavor_of(url: str) -> type[Remote]:
+    """The class for a URL; raises ConfigError where there is none or the URL holds a secret."""
+    for secret in secrets_in(url):
+        raise ConfigError(f"a remote's URL {secret.what}", hint=secret.hint)
+    scheme = scheme_of(url)
+    found = plugins.find(GROUP, scheme)
+    if found is None:
+        known = plugins.names(GROUP)
+        error = NameNotFound.among("kind of remote", f"{scheme}://", [f"{one}://" for one in known])
+        raise ConfigError(error.message, hint=error.hint)
+    flavor: type[Remote] = found
+    return flavor
+
+
+def open_remote(url: str, access: Access, patience: Patience | None = None) -> Remote:
+    """The remote at a URL, with retries and a limit around it; connects to nothing yet."""
+    bare = flavor_of(url).open(url, access)
+    return Retrying(Limited(bare, bare.capabilities.parallel), patience)
