@@ -20,11 +20,10 @@ from gitml.errors import CorruptData, GitmlError
 from gitml.frozen import Frozen, field
 from gitml.git import locks, refs
 from gitml.git.process import Git
-from gitml.git.refs import Change
 from gitml.history import clones, journal
 from gitml.history.index import Index
 from gitml.history.record import STAGES
-from gitml.history.revs import Names
+from gitml.history.revs import Names, stage_changes
 from gitml.hooks import install
 from gitml.store.store import Store
 from gitml.workspace.ignores import Edits
@@ -243,19 +242,7 @@ def _index(patient: Patient) -> Iterator[Finding]:
 
 def _stages(patient: Patient) -> Iterator[Finding]:
     """The refs of stages follow from the tags of their events."""
-    names = patient.names()
-    wanted = {}
-    for model in names.models:
-        for stage, events in names.model(model).stages.items():
-            if events:
-                is_held = events[-1].promotion.version is not None
-                wanted[f"{STAGES}/{model}/{stage}"] = events[-1].tag if is_held else None
-    found = {one.name: one.target for one in refs.list_refs(patient.git, [STAGES])}
-    changes = [
-        Change(name, wanted.get(name), found.get(name))
-        for name in sorted({*wanted, *found})
-        if wanted.get(name) != found.get(name)
-    ]
+    changes = stage_changes(patient.names(), strays=True)
     if changes:
         shown = ", ".join(one.name.removeprefix(f"{STAGES}/") for one in changes)
 

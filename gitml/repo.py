@@ -46,6 +46,7 @@ from gitml.stack.stack import DEFAULT, SETTING, Stack, stack_named, stacks
 if TYPE_CHECKING:
     from gitml.diff import Comparison
     from gitml.doctor import Finding
+    from gitml.git.transport import Tell
     from gitml.history.check import Problem
     from gitml.history.heal import Healed
     from gitml.history.lineage import Ancestor
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from gitml.store.maintenance import Maintenance
     from gitml.store.store import Store
     from gitml.store.usage import Usage
+    from gitml.sync.fetching import Fetched
+    from gitml.sync.pushing import Plan as PushPlan
     from gitml.tables import TableChange
     from gitml.workspace.adding import Added
     from gitml.workspace.checkout import Move as DataMove
@@ -756,6 +759,45 @@ class Repo:
                 recorder.publish_few([Change(ref, tag, None)], f"save {name}")
                 self.index.refresh()
         return StoredOutput(output, source, self.parts)
+
+    # Other clones
+
+    def fetch(
+        self, remote: str | None = None, *, tell: Tell | None = None, dry_run: bool = False
+    ) -> Fetched:
+        """Bring the records that a git remote has and this clone lacks; see `Fetcher.fetch`.
+
+        Without a name it is the remote of the branch, or the only one.
+        """
+        from gitml.git import transport
+        from gitml.sync.fetching import Fetcher
+
+        chosen = transport.choose(self.git, remote)
+        fetcher = Fetcher(self.git, self.odb, self.index, self._person or Person())
+        return fetcher.fetch(chosen, tell=tell, dry_run=dry_run)
+
+    def push(
+        self,
+        words: Sequence[str] = (),
+        *,
+        remote: str | None = None,
+        runs: bool = False,
+        confirm: Callable[[PushPlan], None] = lambda plan: None,
+        tell: Tell | None = None,
+        dry_run: bool = False,
+    ) -> PushPlan:
+        """Push the current branch and all versions, or what the words name; see `Pusher.push`.
+
+        ``confirm`` is asked before code is published that is on no branch of the remote; it raises
+        for a no.
+        """
+        from gitml.git import transport
+        from gitml.sync.pushing import Pusher
+
+        chosen = transport.choose(self.git, remote)
+        person = self._person or Person()
+        pusher = Pusher(self.git, self.odb, self.index, person, confirm, tell=tell)
+        return pusher.push(chosen, words, runs=runs, dry_run=dry_run)
 
     # Models, versions, stages
 

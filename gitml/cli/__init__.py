@@ -41,6 +41,10 @@ TASKS = {
         Entry("show", "gitml.cli.show:show", "Describe whatever a name means."),
         Entry("lineage", "gitml.cli.lineage:lineage", "Show how a thing was made."),
     ),
+    "exchange": (
+        Entry("push", "gitml.cli.push:push", "Publish the branch and model versions."),
+        Entry("fetch", "gitml.cli.fetch:fetch", "Bring the records that a git remote has."),
+    ),
     "share models": (
         Entry("model", "gitml.cli.model:model", "List, describe and compare model versions."),
         Entry("promote", "gitml.cli.promote:promote", "Give a stage to a model version."),

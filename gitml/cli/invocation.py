@@ -94,6 +94,15 @@ def dry_run_option(command: Command) -> Command:
     )(command)
 
 
+def remote_option(command: Command) -> Command:
+    """The option ``--remote``: which git remote is meant."""
+    return click.option(
+        "--remote",
+        metavar="NAME",
+        help="Talk to this git remote instead of the branch's, or the only one.",
+    )(command)
+
+
 def reason_given(reason: str | None, example: str) -> str:
     """The reason for a move: what was given, or asked for; raises UsageError with the example."""
     if reason is None and sys.stdin.isatty() and sys.stderr.isatty():

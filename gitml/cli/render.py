@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -127,6 +127,38 @@ def tell_json(schema: str, document: Mapping[str, Any]) -> None:
     with contextlib.suppress(BrokenPipeError):
         sys.stderr.write(_json_text(schema, document, indent=None) + "\n")
         sys.stderr.flush()
+
+
+class Progress:
+    """A line on a terminal that says how far something is: after half a second, never in a pipe.
+
+    A context manager: the line is gone behind its block.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._shown = False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    @property
+    def tell(self) -> Callable[[str], None] | None:
+        """Shows a line in place of the one before; None where nobody would see it."""
+        is_seen = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        return self._tell if is_seen else None
+
+    def _tell(self, line: str) -> None:
+        if time.monotonic() - self._began > 0.5:
+            room = os.get_terminal_size(sys.stderr.fileno()).columns
+            sys.stderr.write(f"\r{_shown(line, sys.stderr)[: room - 1]}\x1b[K")
+            sys.stderr.flush()
+            self._shown = True
 
 
 def answer_bytes(data: bytes) -> None:

@@ -29,6 +29,7 @@ from gitml.history.record import (
     SOURCES,
     STAGES,
     TAGS,
+    TRACKING,
     VERSIONS,
     saved_ref,
     seconds_of,
@@ -48,7 +49,9 @@ _REMEMBERED = 10_000
 _PATIENCE = 20.0
 """Seconds to wait for another process that writes the index."""
 _VERSION_TAG = r"refs/tags/[^/@]+@v[1-9][0-9]{0,8}\Z"
-PATTERNS = (RUNS, VERSIONS, SOURCES, STAGES, f"{TAGS}/*@*", f"{TAGS}/*@*/*")
+_TAG_PATTERNS = (f"{TAGS}/*@*", f"{TAGS}/*@*/*")
+_TRACKED = tuple(f"{TRACKING}/*/{one.removeprefix('refs/')}" for one in _TAG_PATTERNS)
+PATTERNS = (RUNS, VERSIONS, SOURCES, STAGES, *_TAG_PATTERNS, *_TRACKED)
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE refs (name TEXT PRIMARY KEY, target TEXT, id TEXT) WITHOUT ROWID;

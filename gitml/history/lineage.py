@@ -83,13 +83,13 @@ class Lineage(Frozen):
             if built is not None and commit not in self.odb:
                 found.add(commit)
                 continue
-            kind, above = self._above(commit)
+            kind, above = self.above(commit)
             if kind == "source":
                 found.add(commit)
             todo.extend(above)
         return found
 
-    def _above(self, commit: ObjectId) -> tuple[str, list[ObjectId]]:
+    def above(self, commit: ObjectId) -> tuple[str, list[ObjectId]]:
         """A record's kind and its parents without the code."""
         entry = self.index.step(commit)
         if entry is not None:

@@ -8,8 +8,9 @@ of their lines; a removal is another line, so nothing that was written is ever r
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gitml.entities import codec
@@ -69,6 +70,66 @@ class Notes(Frozen):
         builder.write_loose()
         refs.update(self.git, [Change(REF, made, tip)], f"note on {commit.short}")
 
+    def merged(
+        self,
+        ours: ObjectId | None,
+        theirs: ObjectId | None,
+        person: Person,
+        *,
+        leave: Callable[[ObjectId], bool] = lambda commit: False,
+    ) -> ObjectId | None:
+        """The notes commit with the lines of both: ``theirs`` itself where ours add nothing.
+
+        A union without a base: what is absent on one side deletes nothing. Their lines come first,
+        so that two clones that merge each other's come to the same. Of ours, the notes on commits
+        that are to be left (told by ``leave``) do not count, and our history is not continued. The
+        new objects are stored; None where there is not one note.
+        """
+        mine = self._all(ours)
+        if theirs is None and mine and not any(map(leave, mine)):
+            return ours
+        there = self._all(theirs)
+        whole = dict(there)
+        builder = Builder(self.git)
+        for commit, blob in mine.items():
+            if leave(commit) or blob == whole.get(commit):
+                continue
+            base = self._blob_of(whole.get(commit))
+            lines = base.split(b"\n")
+            added = [one for one in self._blob_of(blob).split(b"\n") if one not in lines]
+            if added:
+                text = b"\n".join([*([base] if base else []), *added]) + b"\n"
+                whole[commit] = builder.blob(text)
+        if whole == there:
+            return theirs
+        identity = person.at(time.time())
+        tree = _folder(builder, {commit.hex: blob for commit, blob in whole.items()})
+        parents = [theirs] if theirs is not None else []
+        made = builder.commit(tree, parents, identity, identity, "Notes of several clones\n")
+        builder.write_loose()
+        return made
+
+    def commits(self, tip: ObjectId) -> list[ObjectId]:
+        """The commits that have notes."""
+        return list(self._all(tip))
+
+    def _all(self, tip: ObjectId | None) -> dict[ObjectId, ObjectId]:
+        """The blob with the lines on each commit that has notes."""
+        if tip is None:
+            return {}
+        found = {}
+        listing = self.git.run("ls-tree", "-r", "-z", "--end-of-options", str(tip))
+        for entry in listing.split(b"\0")[:-1]:
+            what, _, path = entry.partition(b"\t")
+            digits = path.replace(b"/", b"").decode(errors="replace")
+            if re.fullmatch("[0-9a-f]{40}", digits):  # anything else is not a note
+                found[ObjectId(digits)] = ObjectId(what.split()[2].decode())
+        return found
+
+    def _blob_of(self, oid: ObjectId | None) -> bytes:
+        found = self.odb.read(oid) if oid is not None else None
+        return found[2].removesuffix(b"\n") if found is not None else b""
+
     def _with_line(
         self, builder: Builder, tree: ObjectId | None, rest: str, line: bytes
     ) -> ObjectId:
@@ -97,6 +158,18 @@ class Notes(Frozen):
             if data is not None:
                 found.append(data.removesuffix(b"\n"))
         return b"\n".join(found)
+
+
+def _folder(builder: Builder, notes: Mapping[str, ObjectId]) -> ObjectId:
+    """A tree of notes by the digits that are left of their commits, fanned out as git does."""
+    if len(notes) <= _FAN_OUT:
+        entries = [TreeEntry(rest.encode(), FILE, blob) for rest, blob in notes.items()]
+        return builder.tree(entries)
+    inner: dict[str, dict[str, ObjectId]] = {}
+    for rest, blob in notes.items():
+        inner.setdefault(rest[:2], {})[rest[2:]] = blob
+    folders = ((name, _folder(builder, below)) for name, below in inner.items())
+    return builder.tree(TreeEntry(name.encode(), FOLDER, oid) for name, oid in folders)
 
 
 def ulid(seconds: float) -> str:

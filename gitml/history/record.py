@@ -28,6 +28,8 @@ VERSIONS = "refs/gitml/versions"
 SOURCES = "refs/gitml/sources"
 STAGES = "refs/gitml/stages"
 TAGS = "refs/tags"
+TRACKING = "refs/gitml-remotes"
+"""What each git remote was seen to have: the records, as git notes branches in ``refs/remotes``."""
 
 MAX_PARENTS = 64
 MAX_LINE = 64 << 10

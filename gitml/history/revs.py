@@ -13,12 +13,12 @@ from functools import cached_property
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId, check_stage_name
 from gitml.entities.records import Output, Promotion, Tombstone
-from gitml.errors import AmbiguousName, CorruptData, InvalidName, NameNotFound
+from gitml.errors import AmbiguousName, CorruptData, InvalidName, NameNotFound, RaceLost
 from gitml.frozen import Frozen, field
 from gitml.git.odb import Odb, Tag
-from gitml.git.refs import Ref
+from gitml.git.refs import Change, Ref
 from gitml.history.index import Index, line_of
-from gitml.history.record import TAGS, VERSIONS
+from gitml.history.record import STAGES, TAGS, TRACKING, VERSIONS
 
 _VERSION = r"v([1-9][0-9]{0,8})\Z"
 _NUMBER = r"[1-9][0-9]{0,8}\Z"
@@ -39,7 +39,8 @@ class ModelState(Frozen):
     ``stages`` holds the events of each stage by n, oldest first; ``aliases`` are free names.
     ``hidden`` are the versions that tombstones name. ``broken`` says of leaves (``v3``, a stage,
     ``deleted/2``) why their tags are not believed; ``taken`` are all numbers that any tag has, so
-    that the next version gets a free one.
+    that the next version gets a free one, here or on a remote. ``forked`` are the stages of which a
+    remote has another move for the same n: the n, our tag, the remote's.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ModelState(Frozen):
     hidden: frozenset[ObjectId] = frozenset()
     broken: Mapping[str, str] = field(default_factory=dict)
     taken: frozenset[int] = frozenset()
+    forked: Mapping[str, tuple[int, ObjectId, ObjectId]] = field(default_factory=dict)
 
     @cached_property
     def lowest(self) -> Mapping[ObjectId, int]:
@@ -83,7 +85,17 @@ class ModelState(Frozen):
         return events[-1].promotion.version if events else None
 
     def refuse_broken(self, leaf: str) -> None:
-        """Raise CorruptData for a number or a stage whose tag cannot be believed."""
+        """Raise CorruptData for a number or a stage whose tag cannot be believed.
+
+        RaceLost for a stage that was moved here and on the remote at the same time.
+        """
+        if leaf in self.forked:
+            n, ours, theirs = self.forked[leaf]
+            raise RaceLost(
+                f"{leaf} of {self.name} was moved twice as its move {n}: "
+                f"here by {ours.short}, on the remote by {theirs.short}",
+                hint=f"`gitml stage repair {self.name} {leaf}` keeps the remote's",
+            )
         if leaf in self.broken:
             raise CorruptData(
                 f"{self.name}@{leaf}: {self.broken[leaf]}",
@@ -92,7 +104,7 @@ class ModelState(Frozen):
 
     def held(self, commit: ObjectId) -> list[str]:
         """The stages that a version holds now."""
-        whole = (stage for stage in self.stages if stage not in self.broken)
+        whole = (stage for stage in self.stages if not {stage} & {*self.broken, *self.forked})
         return sorted(stage for stage in whole if self.holder(stage) == commit)
 
     def archived(self, commit: ObjectId) -> bool:
@@ -128,13 +140,14 @@ class Names(Frozen):
     refs: tuple[Ref, ...]
     index: Index
     odb: Odb
+    tracked: tuple[Ref, ...] = ()
     _models: dict[str, ModelState] = field(default_factory=dict)
 
     @classmethod
     def now(cls, index: Index, odb: Odb) -> Names:
         """The names as they are now."""
         refs = (*index.refs_below(f"{VERSIONS}/"), *index.refs_below(f"{TAGS}/"))
-        return cls(refs, index, odb)
+        return cls(refs, index, odb, tuple(index.refs_below(f"{TRACKING}/")))
 
     @cached_property
     def models(self) -> tuple[str, ...]:
@@ -395,6 +408,10 @@ class Names(Frozen):
             elif ref.name.startswith(f"{TAGS}/{name}@"):
                 leaf = ref.name.removeprefix(f"{TAGS}/{name}@")
                 found.take(leaf, ref, self.index.tag(ref.target))
+        for ref in self.tracked:
+            whose, _, leaf = ref.name.rpartition("/tags/")[2].partition("@")
+            if whose == name:
+                found.compare(leaf, ref)
         return found.state()
 
 
@@ -415,10 +432,13 @@ class _Collected:
         self.aliases: dict[str, ObjectId] = {}
         self.events: dict[str, list[Event]] = {}
         self.broken: dict[str, str] = {}
+        self.forked: dict[str, tuple[int, ObjectId, ObjectId]] = {}
+        self.local: dict[str, ObjectId] = {}
 
     def take(self, leaf: str, ref: Ref, tag: Tag | None) -> None:
         """Take in the tag ``<model>@<leaf>``; ``tag`` is None for one that is not annotated."""
         group, _, rest = leaf.partition("/")
+        self.local[leaf] = ref.target
         try:
             if number := re.match(_VERSION, leaf):
                 self.taken.add(int(number[1]))
@@ -434,6 +454,16 @@ class _Collected:
                 self.events.setdefault(group, []).append(event)
         except CorruptData as error:
             self.broken[group if _is_stage(group) else leaf] = error.message
+
+    def compare(self, leaf: str, there: Ref) -> None:
+        """Take in what a remote has under ``<model>@<leaf>``, behind all tags of this clone."""
+        group, _, rest = leaf.partition("/")
+        if number := re.match(_VERSION, leaf) or re.match(f"deleted/({_NUMBER})", leaf):
+            self.taken.add(int(number[1]))
+        ours = self.local.get(leaf)
+        is_event = _is_stage(group) and re.match(_NUMBER, rest)
+        if is_event and ours is not None and ours != there.target:
+            self.forked[group] = (int(rest), ours, there.target)
 
     def _number(self, leaf: str, number: int, ref: Ref, tag: Tag | None) -> None:
         if _annotated(tag).name != f"{self.name}@{leaf}":
@@ -468,6 +498,7 @@ class _Collected:
             frozenset(self.hidden),
             self.broken,
             frozenset(self.taken),
+            self.forked,
         )
 
 
@@ -498,6 +529,25 @@ def read_promotion(tag: Tag, model: str, stage: str, n: int) -> Promotion:
             f"the tag {name} holds the record of {tag.name}", hint="`gitml fsck` lists what is off"
         )
     return promotion
+
+
+def stage_changes(names: Names, *, strays: bool = False) -> list[Change]:
+    """What brings the refs of stages to their newest events: they follow from the tags.
+
+    A stage whose tags are not believed, or that is forked, is left as it is. A ref without any
+    event is one of the ``strays``.
+    """
+    wanted: dict[str, ObjectId | None] = {}
+    for model in names.models:
+        state = names.model(model)
+        for stage, events in state.stages.items():
+            if stage not in state.broken and stage not in state.forked:
+                is_held = events[-1].promotion.version is not None
+                wanted[f"{STAGES}/{model}/{stage}"] = events[-1].tag if is_held else None
+    found = {one.name: one.target for one in names.index.refs_below(f"{STAGES}/")}
+    others = sorted(set(found).difference(wanted)) if strays else []
+    moved = [*(name for name in wanted if found.get(name) != wanted[name]), *others]
+    return [Change(name, wanted.get(name), found.get(name)) for name in moved]
 
 
 def read_tombstone(tag: Tag, where: str) -> Tombstone:

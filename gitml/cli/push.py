@@ -1,0 +1,109 @@
+"""``gitml push``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from gitml.cli import render
+from gitml.cli.invocation import confirmed, dry_run_option, remote_option, with_repo
+from gitml.cli.render import paint
+
+if TYPE_CHECKING:
+    from gitml.repo import Repo
+    from gitml.sync.pushing import Plan
+
+_NAMED = 10
+
+
+@click.command()
+@click.argument("revisions", nargs=-1, metavar="[NAME…]")
+@click.option("--runs", is_flag=True, help="Publish all runs, also those that made no version.")
+@click.option("--yes", is_flag=True, help="Publish code that is on no branch without asking.")
+@remote_option
+@dry_run_option
+@with_repo
+def push(
+    repo: Repo,
+    revisions: tuple[str, ...],
+    runs: bool,
+    yes: bool,
+    remote: str | None,
+    dry_run: bool,
+) -> None:
+    """Publish the branch and model versions, each with all that it was made of.
+
+    Drafts get their numbers here: the next one that nobody has. A version goes with its lineage,
+    the run that made it and the code that ran; runs that made no version stay at home. Names are
+    branches, models, versions, runs and saved values; without one the current branch goes, every
+    version and every value that was saved by hand.
+
+    \b
+    gitml push
+    gitml push clf@latest --dry-run
+    """
+    with render.Progress() as progress:
+        plan = repo.push(
+            revisions,
+            remote=remote,
+            runs=runs,
+            confirm=_asking(yes, " ".join(["gitml push", *revisions])),
+            tell=progress.tell,
+            dry_run=dry_run,
+        )
+    render.answer(*_numbers(plan, dry_run=dry_run))
+    for tag in plan.forked:
+        render.tell(f"{paint('warning', 'Left:')} {plan.remote} has another {tag}")
+    if dry_run:
+        render.answer(*_code(plan))
+    parts = ", ".join(_parts(plan))
+    verb = "Would push" if dry_run else "Pushed"
+    nothing = f"Nothing to do: {plan.remote} has everything"
+    render.answer(f"{verb} {parts} to {plan.remote}" if parts else nothing)
+    if plan.at_home:
+        stay = render.count(plan.at_home, "run") + (" stays" if plan.at_home == 1 else " stay")
+        render.tell(f"{stay} here: `gitml push --runs` publishes every run")
+
+
+def _asking(yes: bool, example: str) -> Callable[[Plan], None]:
+    def ask(plan: Plan) -> None:
+        if plan.code:
+            render.tell(*_code(plan))
+            commits = render.count(len(plan.code), "commit")
+            confirmed(f"to publish {commits} of code that no branch has", yes, example)
+
+    return ask
+
+
+def _code(plan: Plan) -> Iterator[str]:
+    """The commits of code that are on no branch of the remote."""
+    if plan.code:
+        yield f"These are on no branch of {plan.remote}, and go with what was made from them:"
+    for commit in plan.code[:_NAMED]:
+        yield f"  {paint('code', commit.id.short)}  {commit.subject}"
+    if len(plan.code) > _NAMED:
+        yield f"  and {len(plan.code) - _NAMED} more"
+
+
+def _numbers(plan: Plan, *, dry_run: bool) -> Iterator[str]:
+    """One line for each version that has its number since now."""
+    verb = "would be" if dry_run else "is now"
+    for one in plan.numbers:
+        if one.is_new and (one.was_draft or one.before is not None):
+            before = f"v{one.before}" if one.before is not None else one.commit.short
+            label = paint("version", f"{one.model}@v{one.number}")
+            yield f"{one.model}@{before} {verb} {label}"
+
+
+def _parts(plan: Plan) -> Iterator[str]:
+    yield from plan.branches
+    for names, noun in ((plan.versions, "version"), (plan.tags, "tag")):
+        if names:
+            yield render.count(len(names), noun)
+    for number, noun in ((plan.runs, "run"), (plan.saved, "saved value")):
+        if number:
+            yield render.count(number, noun)
+    if plan.notes:
+        yield "metadata"

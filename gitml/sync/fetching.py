@@ -1,0 +1,192 @@
+"""Fetching records: what a git remote has and this clone lacks, merged by kind.
+
+The remote's refs are compared with what was noted of them at the last fetch. The new objects come
+first, by their ids, and then one transaction notes what the remote has and makes what is missing
+here. So a fetch that is killed has done nothing or all of it, and one that brings nothing is one
+question to the remote and one listing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gitml.entities.ids import ObjectId
+from gitml.errors import AuthenticationFailed, GitmlError, RaceLost
+from gitml.git import refs, transport
+from gitml.git.odb import Odb
+from gitml.git.process import Git
+from gitml.git.refs import Change
+from gitml.git.transport import RemoteRef, Tell
+from gitml.history.index import Index
+from gitml.history.notes import REF as NOTES
+from gitml.history.notes import Notes
+from gitml.history.record import RUNS, SOURCES, TAGS, VERSIONS, Person
+from gitml.history.revs import Names, stage_changes
+from gitml.sync import tracking
+
+_TRIES = 8
+_MANY = 200
+"""Refs from which on they are packed: loose ones slow every git command."""
+
+
+@dataclass
+class Fetched:
+    """What a fetch brought, or would bring.
+
+    ``versions``, ``moves`` (of stages), ``deleted`` and ``aliases`` are tags (``clf@v3``),
+    ``runs``, ``drafts`` and ``saved`` how many; ``renumbered`` are versions of this clone that lost
+    their number to one of the remote's; ``forked`` are moves that both sides have made;
+    ``branches`` tells whether the remote's branches were looked at again.
+    """
+
+    remote: str
+    versions: list[str] = field(default_factory=list)
+    moves: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    aliases: list[str] = field(default_factory=list)
+    runs: int = 0
+    drafts: int = 0
+    saved: int = 0
+    notes: bool = False
+    branches: bool = False
+    renumbered: list[str] = field(default_factory=list)
+    forked: list[str] = field(default_factory=list)
+
+    def note(self, name: str) -> None:
+        """Take in the ref of a record that is new here."""
+        if name.startswith(f"{RUNS}/"):
+            self.runs += 1
+        elif name.startswith(f"{SOURCES}/"):
+            self.saved += 1
+        elif name.startswith(f"{TAGS}/"):
+            tag = name.removeprefix(f"{TAGS}/")
+            group = tag.partition("@")[2].partition("/")[0]
+            lists = {"deleted": self.deleted, "alias": self.aliases}
+            is_version = tracking.is_version_tag(name)
+            (self.versions if is_version else lists.get(group, self.moves)).append(tag)
+
+
+@dataclass
+class Fetcher:
+    """Fetches into one clone; ``person`` is who a merge of notes is by."""
+
+    git: Git
+    odb: Odb
+    index: Index
+    person: Person
+
+    def fetch(self, remote: str, *, tell: Tell | None = None, dry_run: bool = False) -> Fetched:
+        """Bring what the remote has and this clone lacks; nothing of this clone's is overwritten.
+
+        A number that both sides have given is the remote's: the version here becomes a draft again.
+        Raises AuthenticationFailed, GitmlError; RaceLost where refs here keep moving meanwhile.
+        """
+        done = refs.retried(lambda: self._attempt(remote, tell, dry_run), _TRIES)
+        if not dry_run:
+            self.index.refresh()
+            moved = stage_changes(Names.now(self.index, self.odb))
+            if moved:
+                refs.update(self.git, moved, f"stages of {remote}")
+                self.index.refresh()
+        return done
+
+    def _attempt(self, remote: str, tell: Tell | None, dry_run: bool) -> Fetched:
+        there = transport.list_remote(self.git, remote)
+        patterns = [*tracking.LOCAL, tracking.all_tracked(remote), f"refs/remotes/{remote}"]
+        here = refs.targets(self.git, patterns)
+        theirs = {name: str(ref.target) for name, ref in there.items()}
+        refspecs = tracking.branch_refspecs(self.git, remote, theirs, here)
+        wanted = {
+            name: place for name in there if (place := tracking.tracked(remote, name)) is not None
+        }
+        moved = [name for name, place in wanted.items() if here.get(place) != theirs[name]]
+        done = Fetched(remote, branches=bool(refspecs))
+        if not dry_run and (refspecs or moved):
+            self._bring(remote, there, moved, refspecs, tell)
+        changes = [
+            Change(wanted[name], there[name].target, _old(here, wanted[name])) for name in moved
+        ]
+        changes += self._merged(there, here, wanted, set(moved), done, dry_run=dry_run)
+        noted = set(wanted.values())
+        for place in here:
+            if place.startswith(f"{tracking.all_tracked(remote)}/") and place not in noted:
+                changes.append(Change(place, None, _old(here, place)))
+        if changes and not dry_run:
+            refs.update(self.git, changes, f"fetch {remote}")
+            if len(changes) >= _MANY:
+                refs.pack(self.git)
+        return done
+
+    def _bring(
+        self,
+        remote: str,
+        there: Mapping[str, RemoteRef],
+        moved: Sequence[str],
+        refspecs: Sequence[str],
+        tell: Tell | None,
+    ) -> None:
+        """Bring the objects of refs; raises RaceLost where they have moved on meanwhile."""
+        try:
+            ids = [there[name].target for name in moved]
+            transport.fetch(self.git, remote, ids, refspecs, tell)
+        except GitmlError as error:
+            known_to_them = not isinstance(error, AuthenticationFailed)
+            if known_to_them and transport.list_remote(self.git, remote) != there:
+                raise RaceLost(f"the refs of {remote} moved during the fetch") from error
+            raise
+
+    def _merged(
+        self,
+        there: Mapping[str, RemoteRef],
+        here: Mapping[str, str],
+        wanted: Mapping[str, str],
+        moved: set[str],
+        done: Fetched,
+        *,
+        dry_run: bool,
+    ) -> list[Change]:
+        """What becomes of the refs of this clone."""
+        changes = []
+        numbered = {one.commit for name, one in there.items() if tracking.is_version_tag(name)}
+        for name in wanted:
+            ours, theirs = _old(here, name), there[name]
+            if name == NOTES:
+                changes += [] if dry_run else self._notes(ours, theirs, done)
+            elif ours is None and (name in moved or not tracking.is_kept(name)):
+                # A tag is never deleted, so one that is missing was lost; a run may have been.
+                changes.append(Change(name, theirs.target, None))
+                done.note(name)
+                done.drafts += name.startswith(f"{VERSIONS}/") and theirs.commit not in numbered
+            elif ours is not None and ours != theirs.target and not tracking.is_kept(name):
+                changes += self._clash(name, ours, theirs, done)
+        return changes
+
+    def _notes(self, ours: ObjectId | None, theirs: RemoteRef, done: Fetched) -> list[Change]:
+        if ours == theirs.target:
+            return []
+        new = Notes(self.git, self.odb).merged(ours, theirs.target, self.person)
+        if new is None or new == ours:
+            return []
+        done.notes = True
+        return [Change(NOTES, new, ours)]
+
+    def _clash(self, name: str, ours: ObjectId, theirs: RemoteRef, done: Fetched) -> list[Change]:
+        """Two tags of one name: numbers are the remote's; two moves of a stage are a fork."""
+        tag = name.removeprefix(f"{TAGS}/")
+        commit = self.odb.resolve(str(ours))
+        if tracking.is_version_tag(name):
+            found = self.odb.read(theirs.target)
+            if commit == theirs.commit or found is None or found[1] != "tag" or commit is None:
+                return []
+            done.versions.append(tag)
+            done.renumbered.append(f"{tag.partition('@')[0]}@{commit.short}")
+            return [Change(name, theirs.target, ours)]
+        if re.search(rf"@(?!alias/|deleted/)[^/]+/{tracking.NUMBER}\Z", tag):
+            done.forked.append(tag)
+        return []
+
+
+def _old(here: Mapping[str, str], name: str) -> ObjectId | None:
+    return ObjectId(here[name]) if name in here else None
