@@ -1,13 +1,14 @@
-"""Locks on refs that a killed git left behind, broken when their owner is dead for certain.
+"""Locks that a killed git left behind, broken when their owner is dead for certain.
 
 git locks a ref by a file beside it that names no owner. A git that is killed leaves its locks, and
-from then on the ref cannot be moved by anybody. So while a git of ours moves refs, a file in
-``<common git dir>/gitml/moves/`` says which process it is and which locks it may hold.
+from then on the ref cannot be moved by anybody. So while a git of ours moves or packs refs, a file
+in ``<common git dir>/gitml/moves/`` says which process it is and which locks it may hold.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,20 +25,42 @@ from gitml.fs import (
     sync_directory,
     write_fully,
 )
-from gitml.git.process import Git
+from gitml.git.process import Git, GitFailed
 
 _PACKED = "packed-refs"
 _SETTLED = 0.1
 """Seconds after which a lock that somebody else has just made would no longer be empty."""
-_PACKED_SECONDS = 10
+_LONG = 10.0
+"""Seconds for which git holds no lock that says nothing of its owner."""
+_NEVER = float("inf")
+
+
+def run(git: Git, moves: Mapping[str, str], *arguments: str) -> None:
+    """Run a git that takes these locks, and wait for those that a dead process may have left.
+
+    ``moves`` are as `announced` has them. Raises GitFailed.
+    """
+    deadline = time.monotonic() + 2 * _LONG
+    while True:
+        wait = break_abandoned(git)
+        process = git.start_held(*arguments, stderr=subprocess.PIPE)
+        with process, announced(git, process.pid, moves):
+            _, complaint = process.communicate(b"\n")
+        if not process.returncode:
+            return
+        if not wait or time.monotonic() > deadline:
+            words = complaint.decode(errors="replace")
+            raise GitFailed(arguments, process.returncode, words)
+        time.sleep(wait)
 
 
 @contextmanager
 def announced(git: Git, pid: int, moves: Mapping[str, str]) -> Iterator[None]:
     """Say for the length of a block that a process moves refs: name → new object id.
 
-    Enter it before the process takes its locks. The file of packed refs is named too: git locks it
-    to delete a ref. It is durable, for git's locks are: they outlive a power cut.
+    Nothing stands for the id of another file of git's that is locked. Enter it before the process
+    takes its locks. The file of packed refs is named too: git locks it to delete a ref. It is
+    durable, for git's locks are: they outlive a power cut.
     """
     folder = _folder(git)
     make_directories(folder)
@@ -56,16 +79,17 @@ def announced(git: Git, pid: int, moves: Mapping[str, str]) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def break_abandoned(git: Git) -> None:
-    """Remove the locks of announced processes that are dead.
+def break_abandoned(git: Git) -> float:
+    """Remove the locks of announced processes that are dead; the seconds until more of them can be.
 
     Somebody else may hold a lock by now on a ref that the dead process never came to: a lock is
-    its own when it holds what it was going to write there; the lock of the packed refs, which
-    cannot be told apart, when it has been there for longer than git takes. Processes of an earlier
+    its own when it holds what it was going to write there; a lock that says nothing, as that of
+    the packed refs, when it has been there for longer than git takes. Processes of an earlier
     boot are dead, but another machine may have the same name: their locks have to be older than
     this boot as well.
     """
     folder = _folder(git)
+    waits = [0.0]
     for path in folder.iterdir() if folder.is_dir() else ():
         with suppress(CorruptData, FileNotFoundError):
             owner = ProcessIdentity.parse(path.name.rpartition("+")[0])
@@ -73,10 +97,11 @@ def break_abandoned(git: Git) -> None:
                 continue
             until = time.time() if not owner.is_alive() else boot_time()
             moves = _announcement(path)
-            for name in (one for one, new in moves.items() if _is_left(git, one, new, until)):
-                (git.common / f"{name}.lock").unlink(missing_ok=True)
-            if not any((git.common / f"{name}.lock").exists() for name in moves):
+            left = [_break(git, name, new, until) for name, new in moves.items()]
+            if not any(left):
                 path.unlink()
+            waits += [one for one in left if one != _NEVER]
+    return max(waits)
 
 
 def _announcement(path: Path) -> Mapping[str, object]:
@@ -87,18 +112,26 @@ def _announcement(path: Path) -> Mapping[str, object]:
         return {}
 
 
-def _is_left(git: Git, name: str, new: object, until: float) -> bool:
-    """Whether the lock of a ref is of a process that was going to put ``new`` there.
+def _break(git: Git, name: str, new: object, until: float) -> float:
+    """Remove a lock if it is of a process that was going to put ``new`` there.
 
-    It was taken before ``until``, in seconds since the epoch.
+    It was taken before ``until``, in seconds since the epoch. Gives 0 when there is no lock any
+    more, else the seconds after which it may be broken.
     """
     lock = git.common / f"{name}.lock"
-    with suppress(FileNotFoundError):
+    try:
         age = until - lock.stat().st_mtime
-        if name == _PACKED:
-            return age > _PACKED_SECONDS
-        return age > _SETTLED and f"{new}\n".encode().startswith(lock.read_bytes())
-    return False
+        if age < 0 or (new and not f"{new}\n".encode().startswith(lock.read_bytes())):
+            return _NEVER
+        needed = _SETTLED if new else _LONG
+        if age <= needed:
+            return needed - age + 0.01
+        if name == _PACKED:  # git writes beside the lock, and does not expect a file there
+            (git.common / f"{_PACKED}.new").unlink(missing_ok=True)
+        lock.unlink()
+    except FileNotFoundError:
+        pass
+    return 0.0
 
 
 def _folder(git: Git) -> Path:

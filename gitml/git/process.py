@@ -39,8 +39,9 @@ class GitFailed(GitmlError):
 
     def __init__(self, arguments: Sequence[str], code: int, stderr: str) -> None:
         words = " ".join(one for one in arguments[:3])
-        reason = stderr.strip().splitlines()
-        super().__init__(f"git {words}: {reason[-1] if reason else f'exit code {code}'}")
+        lines = stderr.strip().splitlines() or [f"exit code {code}"]
+        reason = next((line for line in lines if line.startswith("fatal: ")), lines[-1])
+        super().__init__(f"git {words}: {reason}")
         self.code = code
         self.stderr = stderr
 
@@ -145,6 +146,20 @@ class Git(Frozen):
             env=_environment(env or {}, self),
             stdin=stdin,
             stdout=stdout,
+            stderr=stderr,
+        )
+
+    def start_held(self, *arguments: str, stderr: int) -> subprocess.Popen[bytes]:
+        """A git that begins when it is written a line; without one, it never does.
+
+        Until then it has its pid, and has touched nothing.
+        """
+        return subprocess.Popen(
+            ["sh", "-c", 'read -r line && exec "$@"', "sh", *_command(arguments)],
+            cwd=self._cwd(),
+            env=_environment({}, self),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=stderr,
         )
 

@@ -103,10 +103,10 @@ def update(git: Git, changes: Iterable[Change], reason: str) -> None:
         _raise_if_lost(git, moves, reason)
         # Every ref still is what it was: another process held git's lock for a moment, or was
         # killed while it did.
-        locks.break_abandoned(git)
+        wait = locks.break_abandoned(git)
         import random
 
-        time.sleep(random.uniform(0.005, 0.02) * (attempt + 1))  # noqa: S311 - jitter
+        time.sleep(wait + random.uniform(0.005, 0.02) * (attempt + 1))  # noqa: S311 - jitter
     raise _refused(git, moves, f"{reason}: {words}")
 
 
@@ -182,8 +182,22 @@ def _refused(git: Git, moves: Sequence[Change], message: str) -> GitmlError:
 
 
 def pack(git: Git) -> None:
-    """Move loose refs into the packed file: thousands of small files slow the user's own git."""
-    git.run("pack-refs", "--all")
+    """Move loose refs into the packed file, durably: thousands of small files slow the user's git.
+
+    The loose ones go when the packed ones cannot be lost any more, which makes it two steps.
+    Raises GitFailed, StorageError.
+    """
+    refs = git.common / "refs"
+    loose = {
+        f"{Path(folder, name).relative_to(git.common).as_posix()}": _NONE
+        for folder, _, names in os.walk(refs)
+        for name in names
+        if not name.endswith(".lock")
+    }
+    locks.run(git, {}, "pack-refs", "--all", "--no-prune")
+    sync_directory(git.common)
+    locks.run(git, loose, "pack-refs", "--all", "--prune")
+    sync_directory(git.common)
 
 
 def _sync(git: Git, moves: Iterable[Change]) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 
-from gitml.git import refs
+from gitml.errors import StorageError
+from gitml.fs import flush_to_disk, storage_errors, sync_directory
+from gitml.git import locks, refs
 from gitml.git.process import Git, GitFailed
+
+_CHAIN = "objects/info/commit-graphs/commit-graph-chain"
 
 LOOSE_REFS = 200
 PACKS = 40
@@ -21,7 +25,7 @@ def keep_up(git: Git, published: str) -> bool:
     next run tries again.
     """
     done = False
-    with contextlib.suppress(GitFailed, OSError):
+    with contextlib.suppress(GitFailed, StorageError, OSError):
         if _entries(str((git.common / published).parent)) >= LOOSE_REFS:
             refs.pack(git)
             done = True
@@ -32,14 +36,28 @@ def keep_up(git: Git, published: str) -> bool:
 
 
 def tidy(git: Git) -> None:
-    """Do all of it, whether it is due or not; raises GitFailed."""
+    """Do all of it, whether it is due or not; raises GitFailed, StorageError."""
     refs.pack(git)
     _repack(git)
 
 
 def _repack(git: Git) -> None:
-    git.run("repack", "--geometric=2", "-d", "-l", "--quiet")
-    git.run("commit-graph", "write", "--reachable", "--split", "--no-progress")
+    """Put packs together and write the commit-graph anew, durably: git flushes no names.
+
+    Nor does it flush the file that lists the parts of the commit-graph.
+    """
+    objects = git.common / "objects"
+    git.run("repack", "--geometric=2", "-d", "-l", "-n", "--quiet")
+    sync_directory(objects / "pack")
+    sync_directory(objects)
+    write = ("commit-graph", "write", "--reachable", "--split", "--no-progress")
+    locks.run(git, {_CHAIN: ""}, *write)
+    chain = git.common / _CHAIN
+    if chain.exists():  # not where there is no commit
+        with storage_errors(chain), chain.open("rb") as file:
+            flush_to_disk(file.fileno())
+        sync_directory(chain.parent)
+        sync_directory(chain.parent.parent)
 
 
 def _entries(folder: str, suffix: str = "") -> int:

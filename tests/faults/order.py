@@ -39,6 +39,11 @@ LAW = (
     Kind("store", rf"\.git/gitml(/store(/[^/]*)?)?|{_STORE}/loose/.."),
     Kind("blob", rf"{_STORE}/packs/.*\.pack|{_STORE}/loose/../.*", after=("store",)),
     Kind("pack index", rf"{_STORE}/packs/.*\.idx", after=("store", "blob")),
+    Kind(  # git takes one that is empty or cut off for none
+        "list of commit-graphs",
+        r"\.git/objects/info/commit-graphs/commit-graph-chain",
+        bytes_first=False,
+    ),
     Kind("git object", r"\.git/objects/.*", after=("store", "blob", "pack index")),
     Kind(
         "ref",

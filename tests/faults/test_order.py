@@ -90,6 +90,7 @@ def test_the_kinds() -> None:
         ".git/gitml/index.sqlite": "unseen",
         ".git/objects/ab/tmp_obj_1": "unseen",
         ".git/objects/pack/pack-1.pack": "git object",
+        ".git/objects/info/commit-graphs/commit-graph-chain": "list of commit-graphs",
         ".git/refs/heads/main": "ref",
         ".git/refs/heads/main.lock": "unseen",
         ".git/packed-refs": "ref",

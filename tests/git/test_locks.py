@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pytest
 
 from gitml.fs import ProcessIdentity, boot_time
 from gitml.git import locks
-from gitml.git.process import Git
+from gitml.git.process import Git, GitFailed
 from gitml.testing.sealed import GitRepository
 
 REF = "refs/gitml/runs/x"
+CHAIN = "objects/info/commit-graphs/commit-graph-chain"
 NEW = "1" * 40
 ME = ProcessIdentity.current()
 DEAD = ProcessIdentity(4_194_303, ME.start, ME.host, ME.boot)
@@ -62,6 +64,57 @@ def test_whose_lock_is_broken(
     locks.break_abandoned(git)
     assert lock.exists() is not broken
     assert announcement.exists() is not broken
+
+
+@pytest.mark.parametrize("name", ["packed-refs", CHAIN])
+def test_a_lock_that_says_nothing_is_broken_when_it_is_old(git: Git, name: str) -> None:
+    announcement, lock = left_by(git, DEAD, f"{NEW}\n", 1)
+    announcement.write_text(json.dumps({"packed-refs": "", CHAIN: ""}))
+    silent = git.common / f"{name}.lock"
+    silent.parent.mkdir(parents=True, exist_ok=True)
+    beside = git.common / "packed-refs.new"
+    for path in (silent, beside):
+        path.touch()
+        os.utime(path, (time.time() - 4,) * 2)
+    assert 5.9 < locks.break_abandoned(git) < 6.1
+    assert silent.exists()
+    os.utime(silent, (time.time() - 11,) * 2)
+    assert locks.break_abandoned(git) == 0
+    assert not silent.exists()
+    assert not announcement.exists()
+    assert beside.exists() is (name != "packed-refs")
+    assert lock.exists(), "it was not announced"
+
+
+def test_who_runs_into_an_abandoned_lock_waits_for_it(git: Git) -> None:
+    announcement, lock = left_by(git, DEAD, "", 1)
+    for name in ("packed-refs.lock", "packed-refs.new"):
+        (git.common / name).touch()
+        os.utime(git.common / name, (time.time() - 9.7,) * 2)
+    locks.run(git, {}, "pack-refs", "--all")
+    assert not (git.common / "packed-refs.lock").exists()
+    assert not lock.exists()
+    assert not announcement.exists()
+
+
+def test_nobody_waits_for_a_lock_of_somebody_else(git: Git) -> None:
+    (git.common / "packed-refs.lock").touch()
+    git.set_config("core.packedRefsTimeout", "0")
+    with pytest.raises(GitFailed, match="packed-refs"):
+        locks.run(git, {}, "pack-refs", "--all")
+    assert list((git.common / "gitml/moves").iterdir()) == []
+
+
+def test_git_is_announced_before_it_takes_a_lock(git: Git) -> None:
+    process = git.start_held("pack-refs", "--all", stderr=subprocess.PIPE)
+    with process, locks.announced(git, process.pid, {}):
+        (path,) = (git.common / "gitml/moves").iterdir()
+        assert path.name.startswith(f"{process.pid}+")
+        assert process.poll() is None
+        assert not (git.common / "packed-refs").exists()
+        assert process.communicate(b"\n")[1] == b""
+    assert process.returncode == 0
+    assert (git.common / "packed-refs").exists()
 
 
 def test_an_announcement_lives_as_long_as_its_block(git: Git) -> None:
