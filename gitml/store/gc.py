@@ -94,8 +94,8 @@ def collect(
         # Before the marks: who names its bytes in git and ends before we act may have come too late
         # for the marks, but then not too early for this.
         at = clock if now is None else now
-        cutoff = min([at - grace, *store.layout.writers()])
-        return Collector(store, mark(), grace, at, cutoff, dry_run).run()
+        begun = min([at, *store.layout.writers()])
+        return Collector(store, mark(), grace, at, begun, dry_run).run()
 
 
 def restore(store: Holdings) -> list[Act]:
@@ -140,13 +140,16 @@ def _alone(layout: Layout, *, dry_run: bool) -> Iterator[float]:
 
 @dataclass
 class Collector:
-    """One collection. ``acts`` grows while it works; with ``dry_run`` nothing else changes."""
+    """One collection. ``acts`` grows while it works; with ``dry_run`` nothing else changes.
+
+    ``begun`` is when it began, or the first of the writers that were at work then.
+    """
 
     store: Holdings
     live: Set[bytes]
     grace: float
     now: float
-    cutoff: float
+    begun: float
     dry_run: bool
     acts: list[Act] = field(default_factory=list)
     freed: int = 0
@@ -157,6 +160,11 @@ class Collector:
     _condemned: dict[Path, Pack] = field(default_factory=dict)
     _rewritten: set[str] = field(default_factory=set)
     _unknown: dict[bytes, Pack] = field(default_factory=dict)
+
+    @property
+    def cutoff(self) -> float:
+        """What was written or relied upon since then is left alone."""
+        return min(self.now - self.grace, self.begun)
 
     def run(self) -> Collection:
         """Look, then act: rewritten and condemned first, deleted last."""
@@ -231,9 +239,14 @@ class Collector:
                 at = max(at, path.stat().st_ctime)
         except FileNotFoundError:
             return True
-        if at >= self.cutoff:
+        is_young = at >= self.cutoff or self._is_of_a_used_folder(path)
+        if is_young:
             self._young.add(path)
-        return at >= self.cutoff
+        return is_young
+
+    def _is_of_a_used_folder(self, path: Path) -> bool:
+        """Whether somebody relies on loose files beside this one, or on this one."""
+        return self.store.layout.folder_used_at(path.parent) >= self.begun
 
     # What stands
 
@@ -309,10 +322,11 @@ class Collector:
         with suppress(FileNotFoundError):
             used = Path(f"{path}.used").stat().st_mtime
             changed = changed or used >= self.cutoff
-        if changed:
+        if changed or self._is_of_a_used_folder(path):
             layout.bring_back(there)
             self._young.add(path)
-        return not changed
+            return False
+        return True
 
     def _settle(self) -> None:
         """Make the moves durable before anything is deleted on their account."""

@@ -304,6 +304,23 @@ class Layout:
                 return path.exists()
         return True
 
+    def freshen_folder(self, folder: Path) -> None:
+        """Note that loose files of a folder are relied upon, whichever: one note for thousands.
+
+        It counts for a collection that may have looked for live objects before whoever relies on
+        them is done. For later ones it does not: it would keep garbage as long as anybody works.
+        """
+        note = Path(f"{folder}{_USED}")
+        with storage_errors(note, "rely on"):
+            note.unlink(missing_ok=True)
+            note.touch()
+
+    def folder_used_at(self, folder: Path) -> float:
+        """When `freshen_folder` was called last, in seconds; 0 if never."""
+        with suppress(OSError):
+            return Path(f"{folder}{_USED}").stat().st_mtime
+        return 0.0
+
     def used_at(self, path: Path) -> float:
         """When a file was last written or relied upon, in seconds; raises FileNotFoundError."""
         at = path.stat().st_mtime

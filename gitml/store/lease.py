@@ -12,13 +12,17 @@ from __future__ import annotations
 import errno
 import os
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 from gitml.errors import StorageError
 from gitml.fs import storage_errors
-from gitml.store.layout import WRITER, Layout, discard
+from gitml.store.layout import WRITER, Layout, discard, listed
+
+T = TypeVar("T")
 
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -29,6 +33,7 @@ class Lease:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._kept: set[Path] = set()
+        self._folders: dict[Path, set[str]] = {}
         self._lock = Lock()
         self._ending: weakref.finalize[[Path], Lease] | None = None
 
@@ -53,15 +58,37 @@ class Lease:
                 self._kept.add(path)
         return True
 
-    def _note(self, path: Path) -> bool:
-        """Whether a file is in its place, and will be; where nothing can be written, only that."""
+    def keep_loose(self, path: Path) -> bool:
+        """Whether a loose file with bytes stays in its place until the lease ends.
+
+        One note holds for all that are kept of its folder, so that thousands of them cost a look
+        each, and those that are linked to working files no note beside each.
+        """
+        folder = path.parent
+        with suppress(OSError):
+            if folder not in self._folders and path.stat().st_size:
+                with self._lock:
+                    self._write(lambda: self._layout.freshen_folder(folder))
+                    self._folders.setdefault(folder, set())
+            if path.stat().st_size:
+                self._folders[folder].add(path.name)
+                return True
+        return False
+
+    def _write(self, note: Callable[[], T]) -> T | None:
+        """What comes of a note on what is relied upon; None where nothing can be written."""
         try:
             self.begin()
-            return self._layout.freshen(path)
+            return note()
         except StorageError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _READ_ONLY:
-                return path.exists()
+                return None
             raise
+
+    def _note(self, path: Path) -> bool:
+        """Whether a file is in its place, and will be; where nothing can be written, only that."""
+        is_there = self._write(lambda: self._layout.freshen(path))
+        return path.exists() if is_there is None else is_there
 
     def confirm(self) -> set[Path]:
         """The folders of everything that is kept, which is in its place.
@@ -69,21 +96,28 @@ class Lease:
         A gc that was killed may have left some of it condemned: it is put back. Raises
         StorageError for a file that somebody has removed.
         """
-        for path in self._kept:
-            if not path.exists():
-                for one in self._layout.condemned_files():
-                    if self._layout.place_of(one.name) == path:
-                        self._layout.bring_back(one.path)
+        for path in self._lost():
+            for one in self._layout.condemned_files():
+                if self._layout.place_of(one.name) == path:
+                    self._layout.bring_back(one.path)
             if not path.exists():
                 raise removed_meanwhile(path)
-        return {path.parent for path in self._kept}
+        return {path.parent for path in self._kept} | self._folders.keys()
+
+    def _lost(self) -> list[Path]:
+        """What is kept and not in its place."""
+        lost = [path for path in self._kept if not path.exists()]
+        for folder, names in self._folders.items():
+            there = {path.name for path in listed(folder)} if names else set()
+            lost += [folder / name for name in names - there]
+        return lost
 
     def end(self) -> None:
         """Let gc treat the files as any other."""
         if self._ending is not None:
             self._ending()
             self._ending = None
-        self._kept = set()
+        self._kept, self._folders = set(), {}
 
 
 def removed_meanwhile(path: Path) -> StorageError:

@@ -12,7 +12,7 @@ import mmap
 import os
 import struct
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from operator import add
 from pathlib import Path
@@ -317,6 +317,18 @@ class Pack:
         """
         row = self.tables.find_object(digest)
         return row if row and self._holds(row.offset) else None
+
+    def lone_chunks(self, digests: Collection[bytes]) -> set[bytes]:
+        """Those of the digests that are blobs here of one chunk, which needs no other pack."""
+        find = self.chunk_finder(len(digests))
+        found = set()
+        for digest in digests:
+            row = find(digest)
+            if row is not None and row.codec != codecs.DELTA:
+                blob = self.find_object(digest)
+                if blob is not None and (blob.kind, blob.size) == (BLOB, row.plain):
+                    found.add(digest)
+        return found
 
     def _holds(self, end: int) -> bool:
         return self._length is None or end + ENTRY_HEADER <= self._length

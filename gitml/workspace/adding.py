@@ -160,7 +160,7 @@ def _take_changes(
     held = cache.held[path]
     local = compare(tree, cache, [path])[path]
     if held.pointer.kind == "blob":
-        if local.is_clean and writer.has(held.pointer.digest):
+        if local.is_clean and not writer.rely_on_all([held.pointer.digest]):
             return Taken(held.pointer, 0, partial(cache.block, path))
         return None
     try:
@@ -169,8 +169,9 @@ def _take_changes(
         return None
     full, view = tree.root / path, _view(tree, path)
     _refuse_members(full, local.repositories)
-    unsure = [one.path for one in base.entries if not writer.has(one.digest)]
-    if local.is_clean and not unsure:
+    missing = set(writer.rely_on_all(one.digest for one in base.entries))
+    unsure = [one.path for one in base.entries if one.digest in missing]
+    if local.is_clean and not unsure and writer.rely_on(held.pointer.digest):
         return Taken(held.pointer, 0, partial(cache.block, path))
     gone = set(local.deleted)
     lost = [one for one in unsure if one not in gone and (view is None or view.match(one))]

@@ -110,6 +110,7 @@ def _merge_trees(
             entries[name] = entry
     merged = Tree.of(entries.values())
     with store.writer() as writer:
+        writer.rely_on_all(one.digest for one in merged.entries)  # as far as they are here
         digest = writer.put_tree(merged)
     return Merged(Pointer(digest, "tree", merged.size, {**their.extra, **our.extra}).encode())
 

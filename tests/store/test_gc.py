@@ -23,6 +23,7 @@ from gitml.store.pack import BLOB, PackBuilder
 from gitml.store.store import LARGE, Store, Tree, TreeEntry
 
 DAY = 24 * 3600.0
+ABSENT = Digest("0" * 64)
 
 
 def gc(store: Store, *live: Digest, after: float = 0.0, **options: object) -> Collection:
@@ -390,9 +391,81 @@ def test_cached_bytes_are_kept_by_who_relies_on_them(store: Store) -> None:
     gc(store, after=GRACE)
     with store.writer() as writer:
         assert writer.rely_on(digest)
-        assert not writer.rely_on(Digest("0" * 64))
+        assert not writer.rely_on(ABSENT)
         assert gc(store, grace=0, after=9 * GRACE).acts == ()
         assert len(Store(store.root).packs()) == 1
+
+
+def test_many_are_relied_upon_with_one_note_a_pack_or_folder(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", link="hardlink")
+    small = put(store, *(b"%d" % number for number in range(300)))
+    for number in range(20):
+        (tmp_path / f"{number}.bin").write_bytes(b"linked %d" % number)
+    with store.writer() as writer:
+        linked = [writer.put_file(tmp_path / f"{number}.bin")[0] for number in range(20)]
+        large = writer.put_bytes(b"a dead neighbour")
+    assert (tmp_path / "0.bin").stat().st_nlink == 2
+    age(store, 30 * DAY)
+    before = {path.name for path in store.root.rglob("*.used")}
+    with store.writer() as writer:
+        wanted = [*small, *linked, ABSENT, large]
+        assert writer.rely_on_all(wanted) == [ABSENT]
+        noted = {path.name for path in store.root.rglob("*.used")} - before
+        assert noted == {f"{one.hex[:2]}.used" for one in linked}
+        assert gc(store, grace=0, after=9 * GRACE).acts == ()
+    for number, digest in enumerate(linked):
+        assert Store(store.root).read(digest) == b"linked %d" % number
+    # A note on a folder is for whoever is at work: it does not keep garbage for the time of grace.
+    for note in store.root.rglob("*.used"):
+        os.utime(note, (time.time() + 2 * GRACE - DAY,) * 2)
+    done = gc(store, *small, large, after=2 * GRACE)
+    assert deeds(done) == [("condemned", "loose")] * 20
+
+
+def test_a_note_on_a_folder_is_seen_by_who_has_taken_a_file_out(tmp_path: Path) -> None:
+    """The writer notes, then looks; the collection takes out, then looks: one sees the other."""
+    store = Store(tmp_path / "store", link="hardlink")
+    (tmp_path / "one").write_bytes(b"one")
+    with store.writer() as writer:
+        digest, _ = writer.put_file(tmp_path / "one")
+    age(store, 30 * DAY)
+    loose = store.layout.loose(digest)
+    real = store.layout.condemn
+
+    def condemn_late(path: Path, since: int) -> Path:
+        assert relying.rely_on_all([digest]) == []
+        return real(path, since)
+
+    held = Store(store.root)
+    held.layout.condemn = condemn_late  # type: ignore[method-assign]
+    with store.writer() as relying:
+        # The clock of the file system, which the note has too.
+        done = collect(held, set, grace=0)
+        assert done.acts == ()
+        assert loose.exists()
+    assert store.read(digest) == b"one"
+
+
+def test_a_loose_file_without_bytes_is_not_relied_upon(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", link="hardlink")
+    (tmp_path / "one").write_bytes(b"one")
+    with store.writer() as writer:
+        digest, _ = writer.put_file(tmp_path / "one")
+    os.truncate(store.layout.loose(digest), 0)  # as a power cut may leave it elsewhere
+    with Store(store.root).writer() as writer:
+        assert writer.rely_on_all([digest]) == [digest]
+
+
+def test_a_linked_file_that_vanished_under_a_writer_is_told(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", link="hardlink")
+    (tmp_path / "one").write_bytes(b"one")
+    with store.writer() as writer:
+        digest, _ = writer.put_file(tmp_path / "one")
+    with pytest.raises(GitmlError, match="nothing was written"), store.writer() as writer:
+        assert writer.rely_on_all([digest]) == []
+        store.layout.loose(digest).unlink()
+    with store.writer() as writer:
+        writer.put_file(tmp_path / "one")
 
 
 def test_another_user_s_file_is_relied_upon_by_a_note_beside_it() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from gitml.entities.pointer import Pointer
 from gitml.errors import GitmlError, NameNotFound, UsageError
 from gitml.store.digest import hash_bytes
+from gitml.store.store import Writer
 from gitml.workspace import survey
 from gitml.workspace.statcache import StatCache
 from tests.workspace.conftest import Clone, later
@@ -364,3 +366,41 @@ def test_what_became_a_link_by_being_added_is_not_read_again(
     )
     assert clone.differing() == {}
     assert read == []
+
+
+@pytest.mark.parametrize("link", ["copy", "hardlink"])
+@pytest.mark.parametrize("changed", [False, True])
+def test_what_add_does_not_read_again_is_safe_from_gc_meanwhile(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch, link: str, changed: bool
+) -> None:
+    """Only the stat cache knows of this data when gc takes all that nothing names."""
+    clone.git("config", "gitml.link", link)
+    clone.write("data/one.txt", "one")
+    clone.write("data/large.bin", "two" * 100_000)
+    clone.write("single.csv", "1,2\n")
+    later()
+    clone.add("data", "single.csv")
+    clone.git("rm", "--quiet", "--cached", "data.gitml", "single.csv.gitml")
+    for name in ("data.gitml", "single.csv.gitml"):
+        (clone.path / name).unlink()
+    for path in (clone.path / ".git/gitml/store").rglob("*"):
+        if path.is_file() and path.suffix in (".pack", ".idx"):
+            os.utime(path, (1, 1))
+    if changed:
+        clone.write("data/two.txt", "two")
+    real = Writer.commit
+
+    def commit(writer: Writer) -> None:
+        clone.repo.gc(prune="now")
+        real(writer)
+
+    monkeypatch.setattr(Writer, "commit", commit)
+    clone.add("data", "single.csv")
+    monkeypatch.undo()
+    shutil.rmtree(clone.path / "data")
+    (clone.path / "single.csv").unlink()
+    clone.checkout("data", "single.csv")
+    assert (clone.path / "data/one.txt").read_text() == "one"
+    assert (clone.path / "data/large.bin").read_text() == "two" * 100_000
+    assert (clone.path / "single.csv").read_text() == "1,2\n"
+    assert list(clone.repo.store.check()) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gitml.entities.ids import Digest
 from gitml.entities.pointer import Pointer
 from gitml.errors import CorruptData
-from gitml.store.store import Store
+from gitml.store.gc import collect
+from gitml.store.store import Store, Writer
 from gitml.store.tree import REGULAR, Tree, TreeEntry
 from gitml.workspace.merging import Merged, install_drivers, merge
 from tests.workspace.conftest import Clone
@@ -172,3 +175,21 @@ def test_the_settings_are_made_once(clone: Clone) -> None:
     assert not install_drivers(clone.repo.git)
     clone.git("config", "--remove-section", "merge.gitml")
     assert install_drivers(clone.repo.git)
+
+
+def test_what_a_merge_names_is_safe_from_gc_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    sides = [pointer(store, files) for files in ({"a": "1"}, {"a": "2"}, {"a": "1", "b": "3"})]
+    for path in store.root.rglob("*.pack"):
+        os.utime(path, (1, 1))
+    real = Writer.put_tree
+
+    def put_tree(writer: Writer, tree: Tree) -> Digest:
+        collect(Store(store.root), set, grace=0)
+        return real(writer, tree)
+
+    monkeypatch.setattr(Writer, "put_tree", put_tree)
+    found = merge(store, *sides, "data")
+    assert contents(Store(store.root), found.data) == {"a": "2", "b": "3"}
