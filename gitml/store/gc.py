@@ -319,6 +319,7 @@ class Collector:
                 return False
             raise
         changed = (before.st_ino, before.st_mtime_ns) != (now.st_ino, now.st_mtime_ns)
+        changed = changed or now.st_mtime >= self.cutoff  # noted since its age was judged
         with suppress(FileNotFoundError):
             used = Path(f"{path}.used").stat().st_mtime
             changed = changed or used >= self.cutoff

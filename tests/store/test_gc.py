@@ -18,7 +18,9 @@ from gitml.errors import CorruptData, GitmlError, Locked, MissingBytes
 from gitml.fs import ProcessIdentity
 from gitml.store import tree as trees
 from gitml.store.digest import hash_bytes
-from gitml.store.gc import GRACE, Collection, collect, restore
+from gitml.store.gc import GRACE, Collection, Collector, collect, restore
+from gitml.store.layout import Layout
+from gitml.store.links import LinkMode
 from gitml.store.pack import BLOB, PackBuilder
 from gitml.store.store import LARGE, Store, Tree, TreeEntry
 
@@ -444,6 +446,47 @@ def test_a_note_on_a_folder_is_seen_by_who_has_taken_a_file_out(tmp_path: Path) 
         assert done.acts == ()
         assert loose.exists()
     assert store.read(digest) == b"one"
+
+
+@pytest.mark.parametrize("link", ["copy", "hardlink"])
+def test_a_use_after_the_ages_were_judged_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: LinkMode
+) -> None:
+    store = Store(tmp_path / "store", link=link)
+    (tmp_path / "one").write_bytes(b"one")
+    with store.writer() as writer:
+        digest, _ = writer.put_file(tmp_path / "one")
+    age(store, 30 * DAY)
+    real = Collector._gather_chunks
+
+    def gather(collector: Collector) -> None:
+        real(collector)
+        assert relying.rely_on(digest)
+
+    monkeypatch.setattr(Collector, "_gather_chunks", gather)
+    with store.writer() as relying:
+        assert collect(Store(store.root), set, grace=0).acts == ()
+    assert Store(store.root).read(digest) == b"one"
+
+
+def test_an_index_made_of_a_pack_that_gc_takes_does_not_stay(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, b"one")
+    (pack,) = store.layout.packs.glob("*.pack")
+    pack.with_suffix(".idx").unlink()
+    real = Layout.publish_pack
+
+    def publish(layout: Layout, temporary: Path, index: bytes) -> Path:
+        published = real(layout, temporary, index)
+        layout.condemned.mkdir(exist_ok=True)
+        temporary.rename(layout.condemned / f"{int(time.time())}+{pack.name}")
+        return published
+
+    monkeypatch.setattr(Layout, "publish_pack", publish)
+    store.recover()
+    assert os.listdir(store.layout.packs) == []
+    assert list(Store(store.root).check()) == []
 
 
 def test_a_loose_file_without_bytes_is_not_relied_upon(tmp_path: Path) -> None:
