@@ -32,6 +32,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     },
     "gitml.remotes": {
         "file": "gitml.remotes.folder:FolderRemote",
+        "s3": "gitml.remotes.object_store:S3Remote",
     },
 }
 

@@ -7,7 +7,8 @@ What a user of the interface may rely on:
 - **put** is whole and durable when it returns. Until then nobody sees the key, or sees what was
   there before; killed or cut off at any point it leaves at most a temporary object that no key
   names. A second put of a key replaces it, which is how a damaged object is healed. With
-  ``create`` exactly one of many wins, the others raise RaceLost, where `Capabilities.create`.
+  ``create`` exactly one of many wins, the others raise RaceLost, where `Capabilities.create`; that
+  is for small objects, up to 64 MiB.
 - A put cannot be resumed. What is large is cut by the caller and put part by part, each under a
   key of its own (`FilePart` names a part of a file, `PART` a good size): what was put, stays.
 - **get** streams any range; exactly the bytes asked for arrive, or an error. They are whatever the
@@ -195,6 +196,16 @@ def check_key(key: str) -> str:
 def is_key(text: str) -> bool:
     """Whether a name that a listing shows is a key; everything else there is not ours."""
     return len(text) <= _LONGEST_KEY and _KEY.match(text) is not None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name means this machine, so that nothing leaves it."""
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def size_of(content: Content) -> int:

@@ -50,6 +50,8 @@ class RemoteSuite:
     """Bytes of the largest object of the tests: more than a piece."""
     page: int = 1_000
     """Objects in a page of the service's listings; fewer where it has no pages."""
+    many: int = 1_500
+    """Keys that are asked for at once."""
 
     def remote(self, folder: Path) -> Remote:
         """A new, empty place, opened; ``folder`` is scratch."""
@@ -136,7 +138,7 @@ class RemoteSuite:
 
     def test_many_are_asked_for_at_once(self, place: Remote) -> None:
         """More keys than fit any one request."""
-        keys = [f"objects/{number:05}" for number in range(1_500)]
+        keys = [f"objects/{number:05}" for number in range(self.many)]
         for key in keys[::500]:
             self.plant(place, key, key.encode())
         assert place.stat(iter(keys)) == dict.fromkeys(keys[::500], len(keys[0]))
