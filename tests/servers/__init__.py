@@ -19,8 +19,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -96,7 +94,7 @@ def start_s3(folder: Path) -> S3Server:
     command += ["-master.volumeSizeLimitMB=1024", "-volume.preStopSeconds=0"]
     command += ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     process = _start(command, folder)
-    _wait_for(lambda: _answers(f"{server.endpoint}/status"), process, folder / "log")
+    _wait_for(lambda: _makes_bucket(server), process, folder / "log")
     return S3Server(process.pid, port, str(folder))
 
 
@@ -105,12 +103,16 @@ def _identity(name: str, key: str, secret: str, actions: list[str]) -> dict[str,
     return {"name": name, "credentials": keys, "actions": actions}
 
 
-def _answers(url: str) -> bool:
+def _makes_bucket(server: S3Server) -> bool:
+    """Whether the server is up, and has a bucket from now on: the first object makes it."""
+    from gitml.errors import RemoteFailed
+    from gitml.remotes.base import Access
+    from gitml.remotes.object_store import S3Remote
+
+    remote = S3Remote.open(server.url("first"), Access(Path(), server.environment()))
     try:
-        urllib.request.urlopen(url, timeout=1).close()
-    except urllib.error.HTTPError as error:
-        return error.code < 500
-    except OSError:
+        remote.put("first", b"", create=True)
+    except RemoteFailed:
         return False
     return True
 
