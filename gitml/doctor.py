@@ -18,6 +18,7 @@ from pathlib import Path
 from gitml import config as configuration
 from gitml.errors import CorruptData, GitmlError
 from gitml.frozen import Frozen, field
+from gitml.fs import is_abandoned
 from gitml.git import locks, refs
 from gitml.git.process import Git
 from gitml.history import clones, journal
@@ -28,7 +29,7 @@ from gitml.hooks import install
 from gitml.store.store import Store
 from gitml.workspace.ignores import Edits
 from gitml.workspace.merging import install_drivers, lacks_drivers
-from gitml.workspace.workingtree import WorkingTree
+from gitml.workspace.workingtree import WorkingTree, remove_abandoned
 
 OLDEST_GIT = (2, 31)
 """The first git whose ``diff-tree`` compares with the first parent alone, which gc needs."""
@@ -265,10 +266,31 @@ def _leftovers(patient: Patient) -> Iterator[Finding]:
 
         says = f"{len(left)} files of processes that are gone"
         yield Finding("leftovers", "note", says, "`gitml doctor --fix`", mend=recover)
+    yield from _unfinished(patient)
     orphans = journal.orphans(patient.git.common / "gitml" / "journal")
     if orphans:
         says = f"{len(orphans)} runs whose process was killed are not recorded"
         yield Finding("leftovers", "warning", says, "`gitml log` records them")
+
+
+def _unfinished(patient: Patient) -> Iterator[Finding]:
+    """What dead processes were writing beside the user's files."""
+    if patient.git.root is None:
+        return
+    left = []
+    for path in patient.workspace.unfinished():
+        with suppress(FileNotFoundError):
+            if is_abandoned(path.name, path.lstat().st_mtime):
+                left.append(path)
+    if left:
+
+        def remove() -> str:
+            gone = sum(remove_abandoned(path) for path in left)
+            return f"Removed {gone} unfinished files and folders"
+
+        shown = left[0].relative_to(patient.git.root)
+        says = f"{len(left)} unfinished files of processes that are gone, such as {shown}"
+        yield Finding("leftovers", "note", says, "`gitml doctor --fix`", mend=remove)
 
 
 def _locks(patient: Patient) -> Iterator[Finding]:

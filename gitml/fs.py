@@ -22,6 +22,8 @@ from pathlib import Path
 from gitml.errors import CorruptData, StorageError
 from gitml.frozen import Frozen
 
+_TEMPORARY, _TEMPORARY_END = ".gitml-", ".tmp"
+
 MAX_PATH_BYTES = 4096
 MAX_COMPONENT_BYTES = 255
 
@@ -43,7 +45,7 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     ``mode`` is subject to the umask.
     """
     with storage_errors(path):
-        temporary = path.with_name(f".gitml-{os.urandom(8).hex()}.tmp")
+        temporary = path.with_name(temporary_name())
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             try:
@@ -57,6 +59,36 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
                 temporary.unlink()
             raise
         sync_directory(path.parent)
+
+
+def temporary_name() -> str:
+    """A new name for what is written beside its target, which says whose it is."""
+    owner = ProcessIdentity.current().to_text()
+    return f"{_TEMPORARY}{owner}+{os.urandom(8).hex()}{_TEMPORARY_END}"
+
+
+def is_temporary(path: str) -> bool:
+    """Whether a relative path is that of something unfinished beside its target, or is in such."""
+    return _TEMPORARY in path and any(
+        one.startswith(_TEMPORARY) and one.endswith(_TEMPORARY_END) for one in path.split("/")
+    )
+
+
+def is_abandoned(name: str, modified: float) -> bool:
+    """Whether a temporary name is of a process that is dead for certain.
+
+    ``modified`` is the time of its file in seconds: what another boot of this host has left must
+    be older than this boot, for another machine may have the same name.
+    """
+    if not is_temporary(name):
+        return False
+    owner = name.removeprefix(_TEMPORARY).removesuffix(_TEMPORARY_END).rpartition("+")[0]
+    with suppress(CorruptData):
+        process = ProcessIdentity.parse(owner)
+        if process.is_of_another_boot():
+            return modified < boot_time()
+        return not process.is_alive()
+    return False
 
 
 def write_fully(descriptor: int, data: bytes | bytearray | memoryview) -> None:

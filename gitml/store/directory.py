@@ -7,7 +7,6 @@ never follows a symbolic link below the target, so that a tree can only write in
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from typing import NamedTuple
 
 from gitml.entities.ids import Digest
 from gitml.errors import StorageError, UsageError
-from gitml.fs import clone, flush_to_disk, storage_errors, write_fully
+from gitml.fs import clone, flush_to_disk, storage_errors, temporary_name, write_fully
 from gitml.store.copying import copy_hashed
 from gitml.store.digest import new_hasher, read_pieces
 from gitml.store.tree import EXECUTABLE, REGULAR, SYMLINK
@@ -298,7 +297,7 @@ class Folders:
 
 def _beside(target: Path) -> Path:
     """A new temporary name in the folder of ``target``."""
-    return target.with_name(f".gitml-{secrets.token_hex(8)}.tmp")
+    return target.with_name(temporary_name())
 
 
 def raw_name(name: str) -> bytes:

@@ -19,12 +19,14 @@ from itertools import count
 from pathlib import Path
 
 from gitml.entities.ids import Digest
-from gitml.errors import CorruptData, UsageError
+from gitml.errors import UsageError
 from gitml.fs import (
-    ProcessIdentity,
     are_plain_paths,
+    is_abandoned,
+    is_temporary,
     judge_relative_paths,
     storage_errors,
+    temporary_name,
 )
 from gitml.store.directory import Folders, kind_of
 from gitml.store.links import Links
@@ -41,7 +43,6 @@ from gitml.store.tree import (
 from gitml.store.workers import SLICE, Share, run_divided
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PREFIX, _SUFFIX = b".gitml-", b".tmp"
 _NOTHING = bytes(STAT_BYTES)
 
 
@@ -215,8 +216,8 @@ class _Names:
     """Temporary names of this process, which say whose they are."""
 
     def __init__(self) -> None:
-        owner = ProcessIdentity.current().to_text()
-        self._names = (b"%s%s+%x%s" % (_PREFIX, owner.encode(), n, _SUFFIX) for n in count())
+        first, dot, end = temporary_name().encode().rpartition(b".")
+        self._names = (b"%s%x%s%s" % (first, n, dot, end) for n in count())
 
     def new(self) -> bytes:
         """A name that was not given before."""
@@ -256,8 +257,10 @@ class _Places:
             with suppress(OSError):
                 descriptor, _ = self._below.of(folder + b"/" if folder else b"")
                 for name in map(os.fsencode, os.listdir(descriptor)):  # noqa: PTH208 - no path
-                    if _is_abandoned(name):
-                        _remove(name, descriptor)
+                    if is_temporary(text := os.fsdecode(name)):
+                        at = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mtime
+                        if is_abandoned(text, at):
+                            _remove(name, descriptor)
 
     def publish(self, root: Path) -> None:
         """Give the folders that were missing their names, with what is in them.
@@ -312,16 +315,6 @@ def _in_place(folder: int, temporary: bytes, name: bytes) -> os.stat_result:
             # Two names of one file: then rename succeeds and does nothing.
             os.unlink(temporary, dir_fd=folder)
     return os.stat(name, dir_fd=folder, follow_symlinks=False)
-
-
-def _is_abandoned(name: bytes) -> bool:
-    """Whether this is a temporary name of a process that is dead for certain."""
-    if not (name.startswith(_PREFIX) and name.endswith(_SUFFIX)):
-        return False
-    text = os.fsdecode(name[len(_PREFIX) : -len(_SUFFIX)])
-    with suppress(CorruptData):
-        return not ProcessIdentity.parse(text.rpartition("+")[0]).is_alive()
-    return False
 
 
 def _remove(name: bytes, folder: int) -> None:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from gitml.entities.ids import Digest
 from gitml.errors import Locked, MissingBytes, StorageError
 from gitml.frozen import Frozen
-from gitml.fs import storage_errors
+from gitml.fs import is_temporary, storage_errors
 from gitml.git.scan import Scan
 from gitml.workspace import statcache
 from gitml.workspace.globs import Globs
 from gitml.workspace.pointerfiles import Tracked
 from gitml.workspace.statcache import Block, Entry, Held, StatCache, packed_stat
-from gitml.workspace.workingtree import WorkingTree, is_temporary
+from gitml.workspace.workingtree import WorkingTree
 
 if TYPE_CHECKING:
     from gitml.store.tree import Tree

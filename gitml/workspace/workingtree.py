@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,7 +15,13 @@ from typing import TYPE_CHECKING
 
 from gitml.errors import Locked, UsageError
 from gitml.frozen import Frozen
-from gitml.fs import make_directories, storage_errors, write_durably
+from gitml.fs import (
+    is_abandoned,
+    is_temporary,
+    make_directories,
+    storage_errors,
+    write_durably,
+)
 from gitml.git.process import Git
 from gitml.git.scan import PrivateIndex
 from gitml.workspace import pointerfiles, statcache
@@ -95,6 +103,8 @@ class WorkingTree(Frozen):
         Who takes the lock after a process that was killed removes those. The caller holds it.
         """
         folders = sorted({path.rpartition("/")[0] for path in paths})
+        for folder in folders:  # a power cut may have taken what is noted below
+            _sweep_temporaries(self.root / folder)
         path = self.folder / "writing"
         with storage_errors(path):
             path.write_bytes(b"\0".join(map(os.fsencode, folders)))
@@ -113,6 +123,19 @@ class WorkingTree(Frozen):
         write_durably(path, b"\0".join(map(os.fsencode, sorted(pointers))))  # a part would lie
         yield
         path.unlink(missing_ok=True)
+
+    def unfinished(self) -> list[Path]:
+        """What was being written beside its target, anywhere below the root, by whomever."""
+        wanted = [":(glob)**/.gitml-*.tmp", ":(glob)**/.gitml-*.tmp/**"]
+        env = {"GIT_LITERAL_PATHSPECS": "0"}
+        listing = os.fsdecode(
+            self.git.run("ls-files", "-z", "--others", "--", *wanted, env=env)
+        ).split("\0")
+        found: dict[Path, None] = {}
+        for parts in (one.split("/") for one in listing if is_temporary(one)):
+            at = next(n for n, name in enumerate(parts) if is_temporary(name))
+            found[self.root.joinpath(*parts[: at + 1])] = None
+        return list(found)
 
     def _finish_removal(self) -> None:
         path = self.folder / "removing"
@@ -205,15 +228,22 @@ def _sweep(folder: Path, root: Path) -> None:
 
 
 def _sweep_temporaries(folder: Path) -> None:
-    """Remove the files of a folder that were being written beside their targets."""
+    """Remove what dead processes were writing in a folder beside its target."""
+    left = []
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
-        for one in found:
-            if is_temporary(one.name) and not one.is_dir(follow_symlinks=False):
-                with suppress(OSError):
-                    Path(one.path).unlink()
+        left = [Path(one.path) for one in found if is_temporary(one.name)]
+    for path in left:
+        remove_abandoned(path)
 
 
-def is_temporary(path: str) -> bool:
-    """Whether a path is that of a file that is being written beside its target."""
-    name = path.rpartition("/")[2]
-    return name.startswith(".gitml-") and name.endswith(".tmp")
+def remove_abandoned(path: Path) -> bool:
+    """Whether this was something unfinished of a dead process, and is gone now."""
+    with suppress(OSError):
+        found = path.lstat()
+        if is_abandoned(path.name, found.st_mtime):
+            if stat.S_ISDIR(found.st_mode):
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            return True
+    return False

@@ -35,7 +35,7 @@ _STORE = r"\.git/gitml/store"
 LAW = (
     Kind("unseen", rf"{_STORE}/(tmp|condemned)/.*|.*\.lock|\.git/objects/(.*/)?tmp_.*"),
     Kind("unseen", r"\.git/(gitml/(?!store(/|$)).*|logs/.*|COMMIT_EDITMSG|.*\.keep|gc\..*)"),
-    Kind("unseen", r"(.*/)?\.gitml-[0-9a-f]+\.tmp(/.*)?"),
+    Kind("unseen", r"(.*/)?\.gitml-[^/]+\.tmp(/.*)?"),
     Kind("store", rf"\.git/gitml(/store(/[^/]*)?)?|{_STORE}/loose/.."),
     Kind("blob", rf"{_STORE}/packs/.*\.pack|{_STORE}/loose/../.*", after=("store",)),
     Kind("pack index", rf"{_STORE}/packs/.*\.idx", after=("store", "blob")),

@@ -175,12 +175,20 @@ def test_temporary_names_of_the_living_are_left(base: Path) -> None:
     dead = ProcessIdentity(4_194_303, "1", *ours.split("+")[2:]).to_text()
     (out / f".gitml-{dead}+0.tmp/a").mkdir(parents=True)
     (out / f"0/.gitml-{dead}+1.tmp").write_bytes(b"half")
+    boot = "00000000-0000-0000-0000-000000000000.1"
+    before = ProcessIdentity(1, "1", ProcessIdentity.current().host, boot).to_text()
+    for name, age in ((f".gitml-{before}+1.tmp", 400 * 86400), (f".gitml-{before}+2.tmp", 0)):
+        (out / "0" / name).write_bytes(b"of a power cut, or of another machine of this name")
+        os.utime(out / "0" / name, (time.time() - age,) * 2)
     for name in (f".gitml-{ours}+ff.tmp", ".gitml-0123456789abcdef.tmp", ".gitml-other.tmp"):
         (out / "0" / name).write_bytes(b"")
     time.sleep(0.01)
     run(base, f"from gitml.entities.ids import Digest\ndigest = Digest.parse({digest!r})", RESTORE)
     assert sorted(left_in(out)) == sorted(
-        [f".gitml-{ours}+ff.tmp", ".gitml-0123456789abcdef.tmp", ".gitml-other.tmp"]
+        [
+            *(f".gitml-{ours}+ff.tmp", ".gitml-0123456789abcdef.tmp", ".gitml-other.tmp"),
+            f".gitml-{before}+2.tmp",
+        ]
     )
 
 

@@ -11,11 +11,15 @@ import pytest
 
 from gitml.entities.pointer import Pointer
 from gitml.errors import GitmlError, NameNotFound, UsageError
+from gitml.fs import ProcessIdentity
 from gitml.store.digest import hash_bytes
 from gitml.store.store import Writer
 from gitml.workspace import survey
 from gitml.workspace.statcache import StatCache
 from tests.workspace.conftest import Clone, later
+
+ME = ProcessIdentity.current()
+DEAD = ProcessIdentity(4_194_303, ME.start, ME.host, ME.boot)
 
 
 def pointer(clone: Clone, path: str) -> Pointer:
@@ -404,3 +408,34 @@ def test_what_add_does_not_read_again_is_safe_from_gc_meanwhile(
     assert (clone.path / "data/large.bin").read_text() == "two" * 100_000
     assert (clone.path / "single.csv").read_text() == "1,2\n"
     assert list(clone.repo.store.check()) == []
+
+
+def test_what_dead_processes_left_unfinished_is_no_data(clone: Clone) -> None:
+    """A power cut in a checkout leaves such files and folders between the user's."""
+    clone.write("data/one.txt", "one")
+    clone.write("single.csv", "1,2\n")
+    before = ProcessIdentity(ME.pid, ME.start, ME.host, "00000000-0000-0000-0000-000000000000.1")
+    names = [f".gitml-{one.to_text()}+ff.tmp" for one in (DEAD, before, ProcessIdentity.current())]
+    for name in names:
+        clone.write(f"data/{name}", "half")
+        clone.write(f"data/deep/{name}/sub/file.txt", "whole, and in no place yet")
+        clone.write(name, "half of a pointer")
+        for path in clone.path.rglob(name):
+            os.utime(path, (1, 1))
+    (added, _) = clone.add("data", "single.csv")
+    assert added.files == 1
+    assert clone.differing() == {}
+    clone.write("data/two.txt", "two")
+    assert clone.differing() == {"data/two.txt": "A"}
+    clone.add("data")
+    tree = clone.repo.store.read_tree(pointer(clone, "data").digest)
+    assert [one.path for one in tree.entries] == ["one.txt", "two.txt"]
+    # Beside what add writes it removes those of the dead.
+    assert {name for name in names if (clone.path / name).exists()} == {names[2]}
+    assert len(clone.repo.workspace.unfinished()) == 7
+    assert all((clone.path / "data" / name).exists() for name in names)
+    (finding, *_) = [one for one in clone.repo.doctor(fix=True) if "unfinished" in one.says]
+    assert finding.mended == "Removed 4 unfinished files and folders"
+    assert {path.name for path in clone.repo.workspace.unfinished()} == {names[2]}
+    assert len(clone.repo.workspace.unfinished()) == 3
+    assert not any("unfinished" in one.says for one in clone.repo.doctor())
