@@ -7,7 +7,7 @@ them. Secrets are refused: a configuration is shared with everyone who can read 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ KEYS = (
     "metrics.<name>.direction",
     "policy.<stage>",
     "remotes.<name>.url",
+    "remotes.<name>.default",
     "materializers.pickle",
     "materializers.trusted_types",
     "hooks.limit",
@@ -37,6 +38,7 @@ _PROJECT = r"(?m)^\[project\][^\n]*\n"
 _USERINFO = r"(?i)^[a-z][a-z0-9+.-]*://[^/@]*:[^/@]*@"
 _CREDENTIAL = r"(?i)(?:^|_)(?:secret|password|passwd|token|access_key|api_key)(?:_|$)"
 _REFERENCE = r"^\$\{?[A-Za-z_][A-Za-z0-9_]*\}?$|^(?:env|keyring|git-credential):"
+_IS_DEFAULT = r"default *= *true *(?:#.*)?\Z"
 _SIZE = r"(?i)([0-9]{1,15}(?:\.[0-9]{1,3})?) ?(k|M|G|T)?(i)?B?"
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -60,6 +62,7 @@ class Config(Frozen):
     directions: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     remotes: Mapping[str, str] = field(default_factory=dict)
+    default_remote: str = ""
     pickle: bool = False
     trusted_types: frozenset[str] = frozenset()
     file_limit: int = FILE_LIMIT
@@ -101,6 +104,7 @@ def read(path: Path) -> Config:
         directions={name: _direction(one) for name, one in table.tables("metrics")},
         policies={name: one.content for name, one in table.tables("policy")},
         remotes={name: one.text("url") for name, one in table.tables("remotes")},
+        default_remote=_default_remote(table),
         pickle=materializers.flag("pickle"),
         trusted_types=frozenset(materializers.texts("trusted_types", ())),
         file_limit=parse_size(limit, f"{FILE}: hooks.limit") if limit else FILE_LIMIT,
@@ -138,6 +142,96 @@ def adopted(path: Path, project: str) -> str | None:
     if re.search(_PROJECT, text):
         return re.sub(_PROJECT, lambda found: f'{found[0]}id = "{project}"\n', text, count=1)
     return f'{text.rstrip()}\n\n[project]\nid = "{project}"  # leave it as it is\n'
+
+
+def with_remote(text: str, name: str, url: str, *, default: bool = False) -> str:
+    """The text of a ``gitml.toml`` with one more remote, all else as it was.
+
+    As the ``default`` it takes the place of the one before. Raises ConfigError where the file is
+    written in a way that only a person can change.
+    """
+    wanted = _parsed(text)
+    lines = text.splitlines()
+    remotes = wanted.setdefault("remotes", {})
+    if default:
+        for known in remotes:
+            start, end = _remote_table(lines, known)
+            lines[start:end] = [one for one in lines[start:end] if not re.match(_IS_DEFAULT, one)]
+            remotes[known].pop("default", None)
+    lines += ["", f"[remotes.{_key(name)}]", f"url = {_quoted(url)}"]
+    lines += ["default = true"] if default else []
+    remotes[name] = {"url": url, "default": True} if default else {"url": url}
+    return _checked(lines, wanted)
+
+
+def without_remote(text: str, name: str) -> str:
+    """The text of a ``gitml.toml`` without a remote, all else as it was; ConfigError as above."""
+    wanted = _parsed(text)
+    lines = text.splitlines()
+    start, end = _remote_table(lines, name)
+    if start and not lines[start - 1].strip():
+        start -= 1
+    del lines[start:end]
+    wanted.get("remotes", {}).pop(name, None)
+    if not wanted.get("remotes", True):
+        wanted.pop("remotes")
+    return _checked(lines, wanted)
+
+
+def _remote_table(lines: Sequence[str], name: str) -> tuple[int, int]:
+    """Where the table of a remote begins and ends; what is said above the next one is its own."""
+    headers = (f"[remotes.{name}]", f"[remotes.{_quoted(name)}]")
+    start = next((at for at, one in enumerate(lines) if one.startswith(headers)), len(lines))
+    end = start + 1
+    while end < len(lines) and not lines[end].startswith("["):
+        end += 1
+    if end < len(lines):
+        while end > start + 1 and (not lines[end - 1].strip() or lines[end - 1].startswith("#")):
+            end -= 1
+    return start, min(end, len(lines))
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{FILE} cannot be read", hint="`git diff gitml.toml`") from error
+
+
+def _checked(lines: Sequence[str], wanted: Mapping[str, Any]) -> str:
+    """The text of these lines if it says what is wanted; raises ConfigError."""
+    import tomllib
+
+    text = "\n".join(lines) + "\n"
+    try:
+        if tomllib.loads(text) == wanted:
+            return text
+    except tomllib.TOMLDecodeError:
+        pass
+    raise ConfigError(
+        f"{FILE} is written in a way that cannot be changed from here", hint=f"`$EDITOR {FILE}`"
+    )
+
+
+def _key(name: str) -> str:
+    """A key of TOML: names may have dots, which part keys there."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quoted(name)
+
+
+def _quoted(text: str) -> str:
+    import json
+
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _default_remote(table: _Table) -> str:
+    """The one remote that is marked as the default; raises ConfigError when two are."""
+    marked = [name for name, one in table.tables("remotes") if one.flag("default")]
+    if len(marked) > 1:
+        raise ConfigError(f"{FILE}: two remotes are the default: {' and '.join(marked)}")
+    return marked[0] if marked else ""
 
 
 class _Table(Frozen):

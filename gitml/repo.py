@@ -30,6 +30,7 @@ from gitml.errors import (
     UsageError,
 )
 from gitml.frozen import Frozen
+from gitml.fs import write_durably
 from gitml.git import locks
 from gitml.git.odb import Commit, Odb
 from gitml.git.process import Git, init_repository
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     from gitml.pipelines.explain import Explanation
     from gitml.pipelines.run import Runner
     from gitml.promotion.promote import Move, Promoter
+    from gitml.remotes.base import Access, Remote
+    from gitml.remotes.names import NamedRemote
     from gitml.store.gc import Act, Collection
     from gitml.store.maintenance import Maintenance
     from gitml.store.store import Store
@@ -934,6 +937,110 @@ class Repo:
         stack = stack_named(self.config, name)
         self.git.set_config(SETTING, None if name == DEFAULT else name)
         return stack
+
+    # Remotes
+
+    def remotes(self) -> list[NamedRemote]:
+        """The places for bytes that ``gitml.toml`` and git's configuration name."""
+        return list(self._remotes.values())
+
+    def remote(self, name: str | None = None) -> Remote:
+        """A remote, opened with this user's credentials, tried again when connections break.
+
+        The default one when none is named. Nothing is asked of it yet: what is wrong there shows at
+        the first use. Close it in the end. Raises NameNotFound; UsageError without a choice.
+        """
+        from gitml.remotes.names import remote_named
+        from gitml.remotes.opening import open_remote
+
+        named = remote_named(self._remotes, name)
+        return open_remote(named.url, self._access(named.settings))
+
+    def add_remote(
+        self, name: str, url: str, here: Path, *, default: bool = False, local: bool = False
+    ) -> NamedRemote:
+        """Name a remote in ``gitml.toml``, or with ``local`` for this clone alone.
+
+        A relative path counts from ``here``, and in the file from the root. A folder that is not
+        there is made where its parent is. Raises UsageError for a name that is taken, ConfigError
+        for a URL that is none, or holds a secret.
+        """
+        from gitml.remotes import names, opening
+
+        check_twins([check_name(name, "remote")], self._remotes, "remote")
+        url = opening.from_root(url, here, self.root)
+        known = self._remotes.get(name)
+        if known is not None and known.url != url:
+            raise UsageError(
+                f"there is a remote {name} already: {known.url}",
+                hint=f"`gitml remote remove {name}`, or take another name",
+            )
+        opening.prepare(url, self._access({}), self.root)
+        if known is None and local:
+            self.git.set_config(f"{names.SETTING}.{name}.url", url)
+        elif known is None:
+            text = self.config.path.read_text("utf-8")
+            self._rewrite(configuration.with_remote(text, name, url, default=default))
+        if default and (local or known is not None):
+            self.git.set_config(names.SETTING, name)
+        return self._remotes[name]
+
+    def remove_remote(self, name: str) -> NamedRemote:
+        """Forget a remote; what lies there stays. UsageError while a stack keeps bytes there."""
+        from gitml.remotes import names
+
+        named = names.remote_named(self._remotes, name)
+        for stack in self.stacks():
+            if stack.artifact_store == name and name in self.config.remotes:
+                raise UsageError(
+                    f"the stack {stack.name} keeps its artifacts on {name}",
+                    hint=f"change `stacks.{stack.name}.artifact_store` in gitml.toml first",
+                )
+        if name in self.config.remotes:
+            text = self.config.path.read_text("utf-8")
+            self._rewrite(configuration.without_remote(text, name))
+        if named.settings:
+            self.git.run("config", "--remove-section", f"{names.SETTING}.{name}", accept=(0, 128))
+        if self.git.config(names.SETTING) == name:
+            self.git.set_config(names.SETTING, None)
+        self.git.__dict__.pop("settings", None)
+        return named
+
+    def check_remote(self, name: str | None = None, *, read_only: bool = False) -> list[Finding]:
+        """What works on a remote and on the git remote, found out by doing it; see the module."""
+        from gitml.doctor_remotes import examine_git_remote, examine_remote
+
+        with self.remote(name) as remote:
+            found = examine_remote(remote, read_only=read_only)
+        return [*found, *examine_git_remote(self.git, read_only=read_only)]
+
+    @property
+    def _remotes(self) -> dict[str, NamedRemote]:
+        from gitml.remotes.names import known_remotes
+
+        has_file = self.git.root is not None and (self.git.root / configuration.FILE).exists()
+        return known_remotes(self.config if has_file else None, self.git.settings)
+
+    def _access(self, settings: Mapping[str, str]) -> Access:
+        """What remotes are opened with: this user's environment, git's credentials and settings."""
+        from functools import partial
+
+        from gitml.git.credentials import stored_credentials
+        from gitml.remotes.base import Access
+
+        program = self.git.config("core.sshCommand")
+        own = {"sshcommand": program} if program else {}
+        return Access(
+            self.git.root or self.git.common,
+            self._environment,
+            partial(stored_credentials, self.git),
+            {**own, **settings},
+        )
+
+    def _rewrite(self, text: str) -> None:
+        """Replace ``gitml.toml``, and read it again."""
+        write_durably(self.config.path, text.encode())
+        self.__dict__.pop("config", None)
 
     # Care
 

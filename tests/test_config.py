@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.config import FILE_LIMIT, parse_size, read
+from gitml.config import FILE_LIMIT, parse_size, read, with_remote, without_remote
 from gitml.errors import ConfigError
 
 PROJECT = '[project]\nid = "x"\n'
@@ -54,3 +54,41 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ConfigError, match="a limit should be a size"):
         parse_size(text, "a limit")
+
+
+# Remotes are written into the file, and all else stays
+
+
+def test_a_remote_comes_and_goes_and_the_rest_stays(tmp_path: Path) -> None:
+    text = PROJECT + "\n# what better means\n[metrics.a]\ndirection = 'max' # so\n"
+    one = with_remote(text, "lake", "s3://b/x?endpoint=https://h", default=True)
+    two = with_remote(one, "sea.x", '/a "b"', default=True)
+    assert one.startswith(text) and "# so" in two
+    read_back = read(settings(tmp_path, two.removeprefix(PROJECT)))
+    assert read_back.remotes == {"lake": "s3://b/x?endpoint=https://h", "sea.x": '/a "b"'}
+    assert read_back.default_remote == "sea.x"
+    assert without_remote(one, "lake") == text
+    left = without_remote(two, "lake")
+    assert "lake" not in left
+    assert without_remote(left, "sea.x") == text
+
+
+def test_what_is_said_of_the_next_table_stays() -> None:
+    text = '[remotes.lake]\n# ours\nurl = "x"\n\n# about pipelines\n[pipelines]\npaths = ["a"]\n'
+    assert without_remote(text, "lake").strip() == text.partition("\n\n")[2].strip()
+
+
+@pytest.mark.parametrize(
+    "text", ['[remotes]\nlake = { url = "x" }\n', '[remotes]\nlake.url = "x"\n', "[remotes\n"]
+)
+def test_a_file_that_is_written_otherwise_is_left_to_people(text: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be"):
+        without_remote(text, "lake")
+
+
+def test_the_default_of_another_table_is_its_own() -> None:
+    text = '[stacks.a]\ndefault = true\n[remotes.lake]\nurl = "x"\ndefault = true\n'
+    changed = with_remote(text, "sea", "/y", default=True)
+    assert changed.startswith(
+        '[stacks.a]\ndefault = true\n[remotes.lake]\nurl = "x"\n\n[remotes.sea]'
+    )

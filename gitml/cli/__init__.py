@@ -35,6 +35,13 @@ TASKS = {
         Entry("cache", "gitml.cli.cache:cache", "Explain why a step would run again."),
         Entry("stack", "gitml.cli.stack:stack", "List, describe and choose stacks."),
     ),
+    "share data": (
+        Entry(
+            "remote",
+            "gitml.cli.remote:remote",
+            "Name the places where bytes go, and look whether they work.",
+        ),
+    ),
     "look": (
         Entry("status", "gitml.cli.status:status", "Show how the repository stands."),
         Entry("log", "gitml.cli.log:log", "List the runs, newest first."),

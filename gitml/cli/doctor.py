@@ -37,24 +37,30 @@ def doctor(repo: Repo, fix: bool, as_json: bool) -> None:
     """
     findings = repo.doctor(fix=fix)
     if as_json:
-        fields = ("check", "state", "says", "fix", "mended")
-        document = [{name: getattr(one, name) for name in fields} for one in findings]
+        document = [finding_document(one) for one in findings]
         render.answer_json("doctor", {"findings": document})
     else:
-        render.answer(*_lines(findings))
+        render.answer(*finding_lines(findings))
     problems = sum(one.state == "problem" for one in findings)
     if problems:
         raise GitmlError(render.count(problems, "problem"))
 
 
-def _lines(findings: Sequence[Finding]) -> Iterator[str]:
+def finding_document(one: Finding) -> dict[str, str]:
+    """A finding as JSON has it."""
+    fields = ("check", "state", "says", "fix", "mended")
+    return {name: getattr(one, name) for name in fields}
+
+
+def finding_lines(findings: Sequence[Finding], *, all_of_them: bool = False) -> Iterator[str]:
+    """Findings as a table, what is well in one line below it unless ``all_of_them`` are told."""
     rows = []
     for one in findings:
         if one.mended:
             rows.append([paint("good", "fixed"), one.check, one.mended, ""])
-        elif one.state != "ok":
+        elif one.state != "ok" or all_of_them:
             rows.append([paint(_COLOURS[one.state], one.state), one.check, one.says, one.fix])
     yield from render.table(rows)
     quiet = [one.check for one in findings if one.state == "ok" and not one.mended]
-    if quiet:
+    if quiet and not all_of_them:
         yield f"{paint('good', 'ok')}: {', '.join(quiet)}"

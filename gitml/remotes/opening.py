@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 from gitml import plugins
 from gitml.config import secrets_in
 from gitml.errors import ConfigError, NameNotFound
+from gitml.fs import make_directories
 from gitml.remotes.base import Access, Remote
 from gitml.remotes.layers import Limited, Patience, Retrying
 
@@ -35,6 +38,30 @@ def flavor_of(url: str) -> type[Remote]:
         raise ConfigError(error.message, hint=error.hint)
     flavor: type[Remote] = found
     return flavor
+
+
+def from_root(url: str, here: Path, root: Path) -> str:
+    """The URL as it means the same from the root: a relative path was written ``here``."""
+    if scheme_of(url) != "file" or url.startswith(("/", "~", "file:")) or not url.strip():
+        return url
+    return os.path.relpath(here / url, root)
+
+
+def prepare(url: str, access: Access, root: Path) -> None:
+    """Judge a URL, and make the folder that it names where only that one is missing.
+
+    Raises ConfigError for what is no URL, and for a folder inside of the work tree at ``root``.
+    """
+    remote = flavor_of(url).open(url, access)
+    if scheme_of(url) == "file":
+        path = Path(remote.url)
+        if path.resolve().is_relative_to(root.resolve()):
+            raise ConfigError(
+                f"the remote {url} would lie in the repository itself",
+                hint="take a folder outside of it, best on another disk or machine",
+            )
+        if path.parent.is_dir():
+            make_directories(path)
 
 
 def open_remote(url: str, access: Access, patience: Patience | None = None) -> Remote:
