@@ -303,7 +303,7 @@ class Collector:
             self.acts.append(Act("condemned", kind, name, size))
 
     def _take_out(self, path: Path) -> bool:
-        """Whether a file is condemned: not if somebody came to rely on it meanwhile.
+        """Whether a file is condemned: not if somebody came to rely on it since it was judged.
 
         Whoever does that notes the time on the file in its place, and sees if it is not there.
         """
@@ -414,8 +414,9 @@ class Collector:
             self._remove(one.path)
             if one.name.endswith(".pack"):
                 self._remove(one.path.with_suffix(".idx"))
-            if not self.dry_run:
-                discard(Path(f"{layout.place_of(one.name)}.used"))
+            place = layout.place_of(one.name)
+            if not self.dry_run and not place.exists():
+                discard(Path(f"{place}.used"))
 
     def _is_last_good_copy(self, one: Condemned) -> bool:
         """Whether live objects in a condemned file have no whole copy in its place.

@@ -258,11 +258,54 @@ class Layout:
         return renamed
 
     def publish_pack(self, temporary: Path, index: bytes) -> Path:
-        """Give a durable pack its name, then its index: the digest of the index names both."""
+        """Give a durable pack its name, then its index: the digest of the index names both.
+
+        A pack that is there already with these bytes stays the same file, since somebody may have
+        noted on it that they rely on it.
+        """
         pack = self.packs / f"{hash_bytes(index).hex}.pack"
-        self._rename(temporary, pack)
+        with storage_errors(pack):
+            try:
+                self.share(temporary)
+                if not self._is_there(temporary, pack):
+                    temporary.replace(pack)
+            finally:
+                discard(temporary)
+        sync_directory(self.packs)
         self.write_new(pack.with_suffix(".idx"), index)
         return pack
+
+    def _is_there(self, temporary: Path, pack: Path) -> bool:
+        """Whether a pack has its name, by a second name of this file or as another, equal one."""
+        from filecmp import cmp
+
+        try:
+            # Not Path.hardlink_to: it would say nothing of links that are followed.
+            os.link(temporary, pack, follow_symlinks=False)
+        except FileExistsError:
+            with suppress(OSError):
+                return cmp(temporary, pack, shallow=False) and self.freshen(pack)
+            return False
+        except OSError:  # the file system has no such links
+            return False
+        return True
+
+    def index_again(self, pack: Path, index: bytes) -> Path:
+        """Give a pack that stands without its index a new one; where the pack is now.
+
+        The digest of the index names both, so a damaged pack changes its name. gc may take the
+        pack out at any time, and then it has no index either.
+        """
+        named = self.packs / f"{hash_bytes(index).hex}.pack"
+        with storage_errors(pack):
+            if named != pack:
+                pack.rename(named)
+                sync_directory(self.packs)
+                pack.with_suffix(".idx").unlink(missing_ok=True)
+        self.write_new(named.with_suffix(".idx"), index)
+        if not named.exists():
+            discard(named.with_suffix(".idx"))
+        return named
 
     def publish_loose(self, temporary: Path, digest: Digest) -> None:
         """Give a durable loose file its name."""

@@ -7,7 +7,7 @@ noticed only by who checks; only when none is good does reading fail.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -101,18 +101,26 @@ class Reader:
         with new_file_beside(target) as descriptor:
             self._fill(digest, descriptor, target)
 
-    def restore(self, root: Path, entries: Sequence[TreeEntry]) -> Sequence[os.stat_result]:
+    def restore(
+        self,
+        root: Path,
+        entries: Sequence[TreeEntry],
+        *,
+        going: Collection[str] = (),
+        make_way: Callable[[], None] = lambda: None,
+    ) -> Sequence[os.stat_result]:
         """Create or replace the file or link of each entry below the existing folder ``root``.
 
-        Gives the stats of what was written, in order. Each is verified, then renamed into place
-        in its own folder; missing folders are made, nothing is written through a symbolic link
-        and nothing is removed. On an error (as `read`; UsageError for what stands in the way)
-        what was written so far stays, each whole.
+        Gives the stats of what was written, in order. All is verified under temporary names
+        before anything is changed; then ``make_way`` is called, which removes what is ``going``
+        (paths that stand where entries have to come), and then each gets its name in its own
+        folder. Missing folders are made, and nothing is written through a symbolic link. On an
+        error (as `read`; UsageError for what stands in the way) no temporary file is left.
         """
         links = self._links()
         restoration = Restoration(root, entries, self._fill_file, self._read_link, links)
         with SmallBlobs(self._packs_now(), len(entries)) as blobs:
-            return restoration.run(blobs)
+            return restoration.run(blobs, going, make_way)
 
     def _copies(self, digest: Digest) -> Iterator[Copy]:
         """Every copy that is known of, the likeliest first."""

@@ -305,8 +305,5 @@ def _index_again(layout: Layout, pack: Pack) -> list[Digest]:
     if not objects:
         return []
     layout.prepare()
-    is_renamed = layout.publish_pack(pack.path, index) != pack.path
-    if is_renamed or not pack.path.exists():  # gc may have condemned it just now
-        with storage_errors(pack.path):
-            pack.path.with_suffix(".idx").unlink(missing_ok=True)
+    layout.index_again(pack.path, index)
     return objects

@@ -1,9 +1,10 @@
-"""From the store into folders: files verified in memory, whole when they get their names.
+"""From the store into folders: all of it verified under temporary names, then named.
 
-A folder that is missing is filled under a temporary name and renamed when it is complete, which
-is cheaper than a rename for each of its files. Everywhere else every file is renamed into place.
-Small blobs are written in a tight loop that several processes run at once; what it leaves out,
-and every error, is for the careful way.
+Nothing that stands below the root changes before everything that is wanted was written, so damage
+in the store or a full disk is found while all is as it was. A folder that is missing is filled
+under a temporary name and renamed once, which is cheaper than a rename for each of its files;
+everywhere else every file is renamed into place. Small blobs are written in a tight loop that
+several processes run at once; what it leaves out, and every error, is for the careful way.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ import marshal
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 
 from gitml.entities.ids import Digest
-from gitml.errors import UsageError
+from gitml.errors import StorageError, UsageError
 from gitml.fs import (
     are_plain_paths,
     is_abandoned,
@@ -44,6 +44,8 @@ from gitml.store.workers import SLICE, Share, run_divided
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOTHING = bytes(STAT_BYTES)
+_WRITTEN = b"\1" * STAT_BYTES
+"""What stands for the stat of a file that has its name still to come."""
 
 
 class Restoration:
@@ -67,41 +69,50 @@ class Restoration:
         self._write_blob = write_blob
         self._read_link = read_link
         self._links = links
-        raws = [raw for raw, *_ in raw_entries(entries, range(len(entries)))]
-        if not are_plain_paths(raws):
-            judge_relative_paths(raws)
-        self._folders = {raw.rpartition(b"/")[0] for raw in raws}
+        self._paths = [raw for raw, *_ in raw_entries(entries, range(len(entries)))]
+        if not are_plain_paths(self._paths):
+            judge_relative_paths(self._paths)
+        self._folders = {raw.rpartition(b"/")[0] for raw in self._paths}
         self._names = _Names()
         self._stats = Stats(len(entries))
 
-    def run(self, blobs: SmallBlobs) -> Stats:
-        """Write everything; what was written before an error stays.
+    def run(self, blobs: SmallBlobs, going: Collection[str], make_way: Callable[[], None]) -> Stats:
+        """Write everything, then ``make_way`` for it where something is ``going``, and name it.
 
         Raises StorageError, UsageError for what stands in the way, and what the two callables
-        raise, with the entry at which it stopped as it was.
+        raise; while files are written that leaves nothing changed. What was named before an error
+        stays named.
         """
         self._blobs = blobs
         self._has_links = self._links.gives()
         with _opened(self._root, create=False) as below:
-            self._places = _Places(below, self._folders, self._names)
+            gone = {os.fsencode(path) for path in going}
+            self._places = _Places(below, self._folders, self._names, gone)
             self._places.clean()
             try:
                 if len(self._entries) > SLICE:
-                    run_divided(len(self._entries), SLICE, self._job, self._adopt, self._lose)
+                    run_divided(len(self._entries), SLICE, self._write_some, self._adopt, _lose)
                 self._write_missing()
-            finally:
+                make_way()
                 self._places.publish(self._root)
+                self._name_all()
+            except BaseException:
+                self._places.discard()
+                self._discard()
+                raise
         return self._stats
 
-    def _job(self, slices: Iterator[range]) -> bytes:
+    def _write_some(self, slices: Iterator[range]) -> bytes:
         """Write the small files of some slices, in this process or a worker."""
-        names = _Names()
         rows = {}
         with _opened(self._root, create=True) as folders:
             for one in slices:
                 some = raw_entries(self._entries, one)
                 rows[one.start] = b"".join(
-                    [self._write_quickly(folders, entry, names) for entry in some]
+                    [
+                        self._write_quickly(folders, *numbered)
+                        for numbered in zip(one, some, strict=True)
+                    ]
                 )
         return marshal.dumps(rows)
 
@@ -110,10 +121,7 @@ class Restoration:
         for start, some in rows.items():
             self._stats.put_rows(start, some)
 
-    def _lose(self, pid: int) -> None:
-        """Nothing: what a worker wrote is whole or has a temporary name, and is written again."""
-
-    def _write_quickly(self, folders: Folders, entry: RawEntry, names: _Names) -> bytes:
+    def _write_quickly(self, folders: Folders, row: int, entry: RawEntry) -> bytes:
         """Write a small file and give its packed stat; zeros if that has to be done carefully."""
         path, mode, size, digest = entry
         if mode == SYMLINK:
@@ -121,27 +129,26 @@ class Restoration:
         path, is_staged = self._places.of(path)
         try:
             folder, name = folders.of(path)
-            temporary = name if is_staged else names.new()
+            if not is_staged:
+                name = self._names.of(row)
             try:
-                if self._has_links and size and self._give_out(entry, folder, temporary):
-                    return pack_stat(_in_place(folder, temporary, name))
+                if self._has_links and size and self._give_out(entry, folder, name):
+                    return pack_stat(os.stat(name, dir_fd=folder)) if is_staged else _WRITTEN
                 data = self._blobs.read(digest)
                 if data is None or len(data) != size:
                     return _NOTHING
                 permissions = 0o777 if mode == EXECUTABLE else 0o666
-                descriptor = os.open(temporary, _NEW_FILE, permissions, dir_fd=folder)
+                descriptor = os.open(name, _NEW_FILE, permissions, dir_fd=folder)
                 try:
                     if os.write(descriptor, data) != size:
                         raise OSError(errno.ENOSPC, "a short write")
-                    if not is_staged:
-                        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
                     if self._has_links:
                         self._links.replaced(Digest(digest.hex()))
-                    return pack_stat(os.fstat(descriptor))
+                    return pack_stat(os.fstat(descriptor)) if is_staged else _WRITTEN
                 finally:
                     os.close(descriptor)
             except OSError:
-                os.unlink(temporary, dir_fd=folder)
+                os.unlink(name, dir_fd=folder)
                 raise
         except OSError:
             return _NOTHING
@@ -157,19 +164,35 @@ class Restoration:
         with _opened(self._root, create=True) as folders:
             for row in self._stats.missing():
                 entry = self._entries[row]
-                path, _ = self._places.of(entry.raw_path)
+                path, is_staged = self._places.of(entry.raw_path)
                 with self._named_obstacles(entry.path):
                     folder, name = folders.of(path)
-                temporary = self._names.new()
-                try:
-                    self._write_carefully(folder, temporary, entry)
-                    with self._named_obstacles(entry.path):
-                        status = _in_place(folder, temporary, name)
-                except BaseException:
-                    with suppress(OSError):
-                        os.unlink(temporary, dir_fd=folder)
-                    raise
+                if not is_staged:
+                    name = self._names.of(row)
+                with suppress(OSError):  # half of it may be there, of a worker that died
+                    os.unlink(name, dir_fd=folder)
+                self._write_carefully(folder, name, entry)
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 self._stats.put_rows(row, pack_stat(status))
+
+    def _name_all(self) -> None:
+        """Give every file its name that is not in its place already."""
+        with _opened(self._root, create=False) as folders:
+            for row, path in enumerate(self._paths):
+                if self._places.of(path)[1]:
+                    continue
+                with self._named_obstacles(self._entries[row].path):
+                    folder, name = folders.of(path)
+                    status = _in_place(folder, self._names.of(row), name)
+                self._stats.put_rows(row, pack_stat(status))
+
+    def _discard(self) -> None:
+        """Remove the temporary files of this restoration that have no name."""
+        with suppress(StorageError), _opened(self._root, create=False) as folders:
+            for row, path in enumerate(self._paths):
+                with suppress(OSError):
+                    folder, _ = folders.of(path)
+                    os.unlink(self._names.of(row), dir_fd=folder)
 
     def _write_carefully(self, folder: int, name: bytes, entry: TreeEntry) -> None:
         """Create the file or link of an entry under a temporary name."""
@@ -217,19 +240,26 @@ class _Names:
 
     def __init__(self) -> None:
         first, dot, end = temporary_name().encode().rpartition(b".")
-        self._names = (b"%s%x%s%s" % (first, n, dot, end) for n in count())
+        self._start, self._end = first, dot + end
 
-    def new(self) -> bytes:
-        """A name that was not given before."""
-        return next(self._names)
+    def of(self, row: int) -> bytes:
+        """The name of the file of a row until it is in its place."""
+        return b"%s-%x%s" % (self._start, row, self._end)
+
+    def of_folder(self, number: int) -> bytes:
+        """The name of a folder until it is complete."""
+        return b"%s.%x%s" % (self._start, number, self._end)
 
 
 class _Places:
     """Which folders are missing below a root, and where they are filled until they are complete."""
 
-    def __init__(self, below: Folders, folders: set[bytes], names: _Names) -> None:
-        """Look which of ``folders`` are missing below a root."""
+    def __init__(
+        self, below: Folders, folders: set[bytes], names: _Names, going: set[bytes]
+    ) -> None:
+        """Look which of ``folders`` are missing below a root, or will be."""
         self._below = below
+        self._going = going
         self._found = {b""}
         self._stages: dict[bytes, bytes] = {}
         self._places: dict[bytes, bytes | None] = {}
@@ -240,7 +270,7 @@ class _Places:
                 continue
             if top not in self._stages:
                 above, slash, _ = top.rpartition(b"/")
-                self._stages[top] = above + slash + names.new()
+                self._stages[top] = above + slash + names.of_folder(len(self._stages))
             self._places[folder] = self._stages[top] + folder[len(top) :]
 
     def of(self, path: bytes) -> tuple[bytes, bool]:
@@ -269,15 +299,15 @@ class _Places:
         """
         for top, stage in self._stages.items():
             name = stage.rpartition(b"/")[2]
-            with storage_errors(root / os.fsdecode(top)), suppress(FileNotFoundError):
+            with storage_errors(root / os.fsdecode(top)):
                 folder, final = self._below.of(top)
-                try:
-                    os.rename(name, final, src_dir_fd=folder, dst_dir_fd=folder)
-                except FileNotFoundError:
-                    raise
-                except OSError:
-                    _remove(name, folder)
-                    raise
+                os.rename(name, final, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def discard(self) -> None:
+        """Remove the folders that have no name yet."""
+        for top, stage in self._stages.items():
+            with suppress(OSError):
+                _remove(stage.rpartition(b"/")[2], self._below.of(top)[0])
 
     def _topmost_missing(self, folder: bytes) -> bytes | None:
         """The first folder on the way to this one that does not exist, or None."""
@@ -286,6 +316,8 @@ class _Places:
         top = self._topmost_missing(folder.rpartition(b"/")[0])
         if top is not None:
             return top
+        if folder in self._going:
+            return folder
         try:
             self._below.of(folder + b"/")
         except FileNotFoundError:
@@ -315,6 +347,10 @@ def _in_place(folder: int, temporary: bytes, name: bytes) -> os.stat_result:
             # Two names of one file: then rename succeeds and does nothing.
             os.unlink(temporary, dir_fd=folder)
     return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+def _lose(pid: int) -> None:
+    """Nothing: what a worker wrote is whole or has a temporary name, and is written again."""
 
 
 def _remove(name: bytes, folder: int) -> None:

@@ -1,8 +1,9 @@
 """``gitml checkout``: data follows its pointers.
 
 Everything is planned before anything is changed: what has to be written, what left, what the user
-changed and has nowhere else. Then only what differs is written, each file whole and verified, and
-only what left is removed. So a checkout that was interrupted is finished by the next one.
+changed and has nowhere else. Then only what differs is written, all of it verified before the
+first file gets its name, and only what left is removed. A checkout that was interrupted is finished
+by the next one.
 """
 
 from __future__ import annotations
@@ -445,18 +446,22 @@ def _refuse_missing(tree: WorkingTree, plans: Sequence[_Plan]) -> None:
 
 
 def _carry_out(tree: WorkingTree, plans: Sequence[_Plan]) -> None:
-    """Clear the way, write, remove, note: in this order, and nothing is removed before its turn."""
+    """Write, clear the way, name, remove, note: nothing changes before all bytes were verified."""
     changes: dict[str, tuple[Held, Block] | None] = {}
     looked = tree.clock()
-    with Remover(tree.root) as remover:
-        for plan in plans:
-            for path in plan.clear:
-                remover.remove(path)
-            remover.prune(plan.clear, stop="")
     for plan in plans:
         _judge_links(tree, plan)
     entries = [one for plan in plans for one in plan.write]
-    stats = tree.store.restore(tree.root, entries) if entries else []
+    going = [path for plan in plans for path in plan.clear]
+
+    def make_way() -> None:
+        with Remover(tree.root) as remover:
+            for plan in plans:
+                for path in plan.clear:
+                    remover.remove(path)
+                remover.prune(plan.clear, stop="")
+
+    stats = tree.store.restore(tree.root, entries, going=going, make_way=make_way)
     written = iter(zip(entries, stats, strict=True))
     for plan in plans:
         for _ in plan.write:

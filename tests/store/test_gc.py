@@ -19,7 +19,6 @@ from gitml.fs import ProcessIdentity
 from gitml.store import tree as trees
 from gitml.store.digest import hash_bytes
 from gitml.store.gc import GRACE, Collection, Collector, collect, restore
-from gitml.store.layout import Layout
 from gitml.store.links import LinkMode
 from gitml.store.pack import BLOB, PackBuilder
 from gitml.store.store import LARGE, Store, Tree, TreeEntry
@@ -469,26 +468,6 @@ def test_a_use_after_the_ages_were_judged_is_seen(
     assert Store(store.root).read(digest) == b"one"
 
 
-def test_an_index_made_of_a_pack_that_gc_takes_does_not_stay(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(store, b"one")
-    (pack,) = store.layout.packs.glob("*.pack")
-    pack.with_suffix(".idx").unlink()
-    real = Layout.publish_pack
-
-    def publish(layout: Layout, temporary: Path, index: bytes) -> Path:
-        published = real(layout, temporary, index)
-        layout.condemned.mkdir(exist_ok=True)
-        temporary.rename(layout.condemned / f"{int(time.time())}+{pack.name}")
-        return published
-
-    monkeypatch.setattr(Layout, "publish_pack", publish)
-    store.recover()
-    assert os.listdir(store.layout.packs) == []
-    assert list(Store(store.root).check()) == []
-
-
 def test_a_loose_file_without_bytes_is_not_relied_upon(tmp_path: Path) -> None:
     store = Store(tmp_path / "store", link="hardlink")
     (tmp_path / "one").write_bytes(b"one")
@@ -589,3 +568,36 @@ def test_nothing_that_was_published_is_ever_lost_to_a_race(store: Store, tmp_pat
             assert Store(store.root).read(Digest(one))
     assert list(Store(store.root).check()) == []
     assert os.listdir(store.root / "tmp") == []
+
+
+def test_who_relies_on_a_pack_is_not_forgotten_when_it_is_published_again(store: Store) -> None:
+    (digest,) = put(store, b"dead")
+    other = Store(store.root)
+    with store.writer() as late:
+        late.put_bytes(b"dead")  # it was away when this one looked
+        (pack,) = store.layout.packs.glob("*.pack")
+        index = pack.with_suffix(".idx").read_bytes()
+        copy = store.layout.temporary(".pack")
+        copy.write_bytes(pack.read_bytes())
+        os.utime(copy, (1, 1))
+        with other.writer() as writer:
+            assert writer.rely_on(digest)
+            store.layout.publish_pack(copy, index)
+            assert deeds(gc(store, grace=0)) == []
+    assert Store(store.root).has(digest)
+    assert os.listdir(store.root / "tmp") == []
+
+
+def test_making_an_index_again_never_costs_the_pack(store: Store) -> None:
+    """While gc has the pack out, nobody else may take its place for a leftover."""
+    put(store, b"wanted")
+    (pack,) = store.layout.packs.glob("*.pack")
+    index = pack.with_suffix(".idx")
+    known = index.read_bytes()
+    index.unlink()
+    away = pack.rename(store.layout.root / "away")
+    assert store.layout.index_again(pack, known) == pack
+    assert not index.exists()
+    away.rename(pack)
+    assert store.layout.index_again(pack, known) == pack
+    assert index.read_bytes() == known

@@ -306,6 +306,27 @@ def test_without_its_cache_the_data_is_hashed_and_the_state_is_right(
     assert two.files() == {**NEW, "data/more": b"more"}
 
 
+@pytest.mark.parametrize("count", [1, 600])
+def test_damage_is_found_before_anything_changes(two: Clone, count: int) -> None:
+    """The last file of many cannot be read: none is written, and nothing is cleared away."""
+    two.git("switch", "--quiet", "old")
+    two.checkout()
+    before = two.files()
+    for number in range(count):
+        two.write(f"other/edited/{number}", f"edited into a folder {number}")
+    two.write("other/zz", "last")
+    two.add("other")
+    pointer = (two.path / "other.gitml").read_bytes()
+    packs = (two.path / ".git/gitml/store/packs").glob("*.pack")
+    (pack,) = [one for one in packs if b"last" in one.read_bytes()]
+    pack.chmod(0o644)
+    pack.write_bytes(pack.read_bytes().replace(b"last", b"lust"))
+    (two.path / "data.gitml").write_bytes(pointer)
+    with pytest.raises(CorruptData):
+        two.checkout("data", force=True)
+    assert two.files() == before  # where ``edited`` is a file
+
+
 def test_an_interrupted_checkout_is_finished_by_the_next(two: Clone) -> None:
     """Some files written, some removed, the cache not yet told."""
     two.git("switch", "--quiet", "old")
