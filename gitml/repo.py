@@ -67,8 +67,11 @@ if TYPE_CHECKING:
     from gitml.store.maintenance import Maintenance
     from gitml.store.store import Store
     from gitml.store.usage import Usage
+    from gitml.sync.catalogue import Catalogue
     from gitml.sync.fetching import Fetched
     from gitml.sync.pushing import Plan as PushPlan
+    from gitml.sync.supply import RemoteSupply
+    from gitml.sync.upload import Moved
     from gitml.tables import TableChange
     from gitml.workspace.adding import Added
     from gitml.workspace.checkout import Move as DataMove
@@ -116,6 +119,19 @@ class Status(Frozen):
     models: Sequence[ModelState]
     data: Sequence[DataState]
     warnings: Sequence[str]
+
+
+class Pulled(Frozen):
+    """What a pull did: what was fetched, where the branch went, which data was checked out.
+
+    ``forwarded`` is the commit at which the branch is now, None where it stayed; ``brought`` counts
+    the objects that came besides.
+    """
+
+    fetched: Fetched
+    forwarded: ObjectId | None
+    data: Sequence[DataMove]
+    brought: int
 
 
 class Report(Frozen):
@@ -240,8 +256,9 @@ class Repo:
 
         link = link_mode(self.git.config("gitml.link"))
         elsewhere = self.git.config("gitml.store")
+        supply = self._supply
         if not elsewhere:
-            return Store(self.git.common / "gitml" / "store", link=link)
+            return Store(self.git.common / "gitml" / "store", link=link, supply=supply)
         from gitml.history.clones import is_remembered, register, remember
 
         root = Path(elsewhere)
@@ -253,7 +270,8 @@ class Repo:
         if (root / "format").exists():
             with contextlib.suppress(StorageError):  # where it may only be read
                 introduce()
-        return Store(root, introduce, link, is_known=is_remembered(root, self.git))
+        known = is_remembered(root, self.git)
+        return Store(root, introduce, link, is_known=known, supply=supply)
 
     @cached_property
     def parts(self) -> Parts:
@@ -267,10 +285,14 @@ class Repo:
         return self.parts.names()
 
     @property
+    def _has_config(self) -> bool:
+        return self.git.root is not None and (self.git.root / configuration.FILE).exists()
+
+    @property
     def _rules(self) -> Rules:
         from gitml.materializers import Rules
 
-        if not (self.git.root and (self.git.root / configuration.FILE).exists()):
+        if not self._has_config:
             return Rules()
         return Rules(allow_pickle=self.config.pickle, trusted_types=self.config.trusted_types)
 
@@ -285,6 +307,9 @@ class Repo:
             self.odb.close()
         if "index" in self.__dict__:
             self.index.close()
+        catalogue = self.__dict__.pop("_catalogue", None)
+        if catalogue is not None:
+            catalogue.remote.close()
 
     # Pipelines and runs
 
@@ -765,6 +790,50 @@ class Repo:
 
     # Other clones
 
+    @property
+    def _bytes_remote(self) -> str | None:
+        """The name of the remote where bytes go: the active stack's, else the default one.
+
+        None where there is no remote at all. Raises UsageError where there are several and none is
+        the default.
+        """
+        store = self.active_stack.artifact_store if self._has_config else "local"
+        if store != "local":
+            return store
+        if not self._remotes:
+            return None
+        from gitml.remotes.names import remote_named
+
+        return remote_named(self._remotes, None).name
+
+    @cached_property
+    def _catalogue(self) -> Catalogue | None:
+        """What is known of the remote where bytes go; None where there is none."""
+        from gitml.store.digest import hash_bytes
+        from gitml.sync.catalogue import Catalogue
+
+        name = self._bytes_remote
+        if name is None:
+            return None
+        remote = self.remote(name)
+        place = hash_bytes(remote.url.encode()).hex[:16]
+        return Catalogue(remote, self.git.common / "gitml" / "remotes" / place)
+
+    @cached_property
+    def _supply(self) -> RemoteSupply | None:
+        """Where bytes come from that the store lacks; None where there is no remote for bytes."""
+        if not self._remotes:
+            return None
+        from gitml.sync.supply import RemoteSupply
+
+        def opened() -> Catalogue:
+            catalogue = self._catalogue
+            if catalogue is None:
+                raise UsageError("there is no remote for bytes", hint="`gitml remote add NAME URL`")
+            return catalogue
+
+        return RemoteSupply(opened, lambda: self.store)
+
     def fetch(
         self, remote: str | None = None, *, tell: Tell | None = None, dry_run: bool = False
     ) -> Fetched:
@@ -787,6 +856,7 @@ class Repo:
         runs: bool = False,
         confirm: Callable[[PushPlan], None] = lambda plan: None,
         tell: Tell | None = None,
+        moved: Moved | None = None,
         dry_run: bool = False,
     ) -> PushPlan:
         """Push the current branch and all versions, or what the words name; see `Pusher.push`.
@@ -795,12 +865,45 @@ class Repo:
         for a no.
         """
         from gitml.git import transport
+        from gitml.sync.order import Carrier
         from gitml.sync.pushing import Pusher
 
         chosen = transport.choose(self.git, remote)
         person = self._person or Person()
-        pusher = Pusher(self.git, self.odb, self.index, person, confirm, tell=tell)
-        return pusher.push(chosen, words, runs=runs, dry_run=dry_run)
+        carrier = Carrier(self.git, self.store, lambda: self._catalogue)
+        if moved is not None:
+            carrier.moved = moved
+        pusher = Pusher(self.git, self.odb, self.index, person, confirm, carrier.carry, tell)
+        plan = pusher.push(chosen, words, runs=runs, dry_run=dry_run)
+        plan.lost, plan.sent = carrier.lost, carrier.sent.size
+        return plan
+
+    def pull(
+        self,
+        remote: str | None = None,
+        *,
+        everything: bool = False,
+        last: int = 0,
+        include: Sequence[str] = (),
+        force: bool = False,
+        tell: Tell | None = None,
+        moved: Moved | None = None,
+    ) -> Pulled:
+        """Fetch, move the branch forward, and check its data out; see `sync.pulling`.
+
+        Artifacts of runs come when they are read: before that with ``everything``, of the ``last``
+        runs, or where an artifact's name matches a glob of ``include``.
+        """
+        from gitml.sync.pulling import Puller
+
+        fetched = self.fetch(remote, tell=tell)
+        if self._supply is not None and moved is not None:
+            self._supply.moved = moved
+        puller = Puller(self.git, self.odb, self.index, self.store)
+        moved_to = puller.forward(fetched.remote)
+        data = self.checkout(force=force) if self._has_config else []
+        brought = puller.bring(everything=everything, last=last, include=include)
+        return Pulled(fetched, moved_to, tuple(data), brought)
 
     # Models, versions, stages
 

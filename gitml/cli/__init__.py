@@ -50,6 +50,7 @@ TASKS = {
     ),
     "exchange": (
         Entry("push", "gitml.cli.push:push", "Publish the branch and model versions."),
+        Entry("pull", "gitml.cli.pull:pull", "Bring branch, records and data."),
         Entry("fetch", "gitml.cli.fetch:fetch", "Bring the records that a git remote has."),
     ),
     "share models": (

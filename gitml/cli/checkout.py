@@ -56,11 +56,12 @@ def checkout(
 
         view = View(include, exclude)
     moves = repo.checkout(paths, view=view, force=force, dry_run=dry_run)
-    lines = [line for move in moves for line in _lines(move, dry_run=dry_run)]
+    lines = [line for move in moves for line in move_lines(move, dry_run=dry_run)]
     render.answer(*(lines or ["Nothing to do: all data is what its pointers say"]))
 
 
-def _lines(move: Move, *, dry_run: bool) -> Iterator[str]:
+def move_lines(move: Move, *, dry_run: bool) -> Iterator[str]:
+    """What a checkout did, or would do, with the data of one pointer."""
     would = "would be " if dry_run else ""
     parts = []
     if move.written:

@@ -51,9 +51,15 @@ def push(
             runs=runs,
             confirm=_asking(yes, " ".join(["gitml push", *revisions])),
             tell=progress.tell,
+            moved=progress.moved("Sending"),
             dry_run=dry_run,
         )
     render.answer(*_numbers(plan, dry_run=dry_run))
+    for path in plan.lost:
+        render.tell(
+            f"{paint('warning', 'Missing:')} {path} was pushed without its bytes; "
+            "who has them: `gitml push`"
+        )
     for tag in plan.forked:
         render.tell(f"{paint('warning', 'Left:')} {plan.remote} has another {tag}")
     if dry_run:
@@ -107,3 +113,5 @@ def _parts(plan: Plan) -> Iterator[str]:
             yield render.count(number, noun)
     if plan.notes:
         yield "metadata"
+    if plan.sent:
+        yield f"{render.size(plan.sent)} of data"

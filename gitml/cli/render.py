@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, TextIO
 
 # The one table of colours: what a piece of text is, and how that looks (SGR parameters).
@@ -152,6 +153,23 @@ class Progress:
         """Shows a line in place of the one before; None where nobody would see it."""
         is_seen = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         return self._tell if is_seen else None
+
+    def moved(self, verb: str) -> Callable[[int, int], None] | None:
+        """Takes bytes as they go, with how many there will be; None where nobody would see it."""
+        tell, done, began = self.tell, 0, time.monotonic()
+        lock = Lock()
+        if tell is None:
+            return None
+
+        def take(count: int, whole: int) -> None:
+            nonlocal done
+            with lock:
+                done += count
+                rate = done / max(time.monotonic() - began, 0.001)
+                line = f"{verb} {size(done)} of {size(whole)}, {size(int(rate))}/s"
+                tell(f"{line}, {duration(max(whole - done, 0) / rate)} left" if rate else line)
+
+        return take
 
     def _tell(self, line: str) -> None:
         if time.monotonic() - self._began > 0.5:

@@ -16,6 +16,7 @@ from typing import IO, cast
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import CorruptData, MissingBytes
+from gitml.git.odb import EMPTY_TREE
 from gitml.git.process import Git, GitFailed
 
 _ID = re.compile(rb"\b[0-9a-f]{40}\b")
@@ -111,6 +112,44 @@ def files_ever(
         _raise_if_failed(process.returncode, arguments, complaints)
 
 
+def files_between(
+    git: Git, tips: Iterable[ObjectId], known: Iterable[ObjectId], patterns: Sequence[str]
+) -> Iterator[tuple[ObjectId, str]]:
+    """Id and path of every file that matches and that somebody who has ``known`` may lack.
+
+    As with `files_ever`, a file comes once for each commit in which it differs from the commit's
+    first parent. Ids in ``known`` that this repository lacks are passed over. Raises CorruptData.
+    """
+    lines = [str(one) for one in tips] + [f"^{one}" for one in dict.fromkeys(known)]
+    flags = ["rev-list", "--ignore-missing", "--full-history", "--stdin", "--", *patterns]
+    given = "".join(f"{one}\n" for one in lines).encode()
+    yield from _differing(git, git.run(*flags, stdin=given, env=_GLOBBING), patterns)
+
+
+def files_at(
+    git: Git, tips: Iterable[ObjectId], patterns: Sequence[str]
+) -> Iterator[tuple[ObjectId, str]]:
+    """Id and path of every file that matches in the trees of these commits; raises CorruptData."""
+    asked = "".join(f"{one}^{{tree}}\n" for one in dict.fromkeys(tips)).encode()
+    trees = git.run("cat-file", "--batch-check=%(objectname)", stdin=asked).decode().split()
+    pairs = "".join(f"{EMPTY_TREE} {one}\n" for one in trees)
+    yield from _differing(git, pairs.encode(), patterns)
+
+
+def _differing(git: Git, given: bytes, patterns: Sequence[str]) -> Iterator[tuple[ObjectId, str]]:
+    """The new side of what differs in commits, from their first parents, or in pairs of trees."""
+    arguments = ["diff-tree", "--stdin", "--root", "-r", "-z", "--no-commit-id"]
+    arguments += ["--no-renames", "--diff-merges=first-parent", "--", *patterns]
+    with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as complaints:
+        listed.write(given)
+        listed.seek(0)
+        with git.start(
+            *arguments, stdin=listed.fileno(), stderr=complaints.fileno(), env=_GLOBBING
+        ) as process:
+            yield from _changed(cast("IO[bytes]", process.stdout))
+        _raise_if_failed(process.returncode, arguments, complaints)
+
+
 def replaced(git: Git, patterns: Sequence[str]) -> list[tuple[ObjectId, ObjectId]]:
     """Old and new id of every change of a file that matches, oldest first, then what is staged.
 
@@ -154,7 +193,7 @@ def _changed(listing: IO[bytes]) -> Iterator[tuple[ObjectId, str]]:
         *tokens, left = (left + data).split(b"\0")
         for token in tokens:
             if meta is None:
-                meta = token
+                meta = token if token.startswith(b":") else None  # else the two trees compared
                 continue
             _, mode, _, oid, _ = meta.split(b" ")
             meta = None

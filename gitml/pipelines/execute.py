@@ -315,12 +315,17 @@ class Execution:
         return self.recorder.odb
 
     def _is_held(self, output: Output) -> bool:
-        """Whether all bytes of an output are here: of a folder every file."""
-        return self._holds(output, self.store.has)
+        """Whether all bytes of an output are here, of a folder every file, or can be had."""
+        return self._holds(output, self.store.has) or self.store.can_bring(output.digest)
 
     def _keep_bytes(self, output: Output) -> bool:
-        """Whether the bytes of an output are here, and will be when the run names them."""
-        return self._holds(output, self.writer.rely_on)
+        """Whether the bytes of an output are here, and will be when the run names them.
+
+        Or they are on a remote: then they come when something reads them.
+        """
+        if self._holds(output, self.writer.rely_on):
+            return True
+        return self.store.can_bring(output.digest)
 
     def _holds(self, output: Output, has: Callable[[Digest], bool]) -> bool:
         if not has(output.digest):

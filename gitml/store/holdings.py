@@ -19,7 +19,7 @@ from gitml.store.digest import PIECE
 from gitml.store.layout import Layout
 from gitml.store.links import LinkMode, Links, is_sealed
 from gitml.store.pack import NO_INDEX, TREE, ObjectRow, Pack
-from gitml.store.reader import Copy, Reader, StoredObject, fault_of
+from gitml.store.reader import Copy, Reader, StoredObject, Supply, fault_of
 
 _RACY_SECONDS = 2
 Others = Callable[[], Iterable[Pack]]
@@ -35,12 +35,15 @@ class Holdings(Reader):
         link: LinkMode = "auto",
         *,
         is_known: bool = False,
+        supply: Supply | None = None,
     ) -> None:
         """``introduce`` is called when the root is made, to say there who shares it.
 
         ``link`` says whether files may share their blocks with working files. A store that
-        ``is_known`` was there before: if it is gone, that is an error, and no other is made.
+        ``is_known`` was there before: if it is gone, that is an error, and no other is made. What
+        is not here comes from ``supply`` when it is read.
         """
+        self.supply = supply
         self.layout = Layout(root, introduce, is_known=is_known)
         self.links = Links(self.layout, link)
         self._packs: dict[str, Pack] = {}
@@ -175,6 +178,9 @@ class Holdings(Reader):
 
     def _links(self) -> Links:
         return self.links
+
+    def _supply(self) -> Supply | None:
+        return self.supply
 
     def _refresh(self) -> bool:
         """List the packs anew, unless the folder has surely not changed since the last time."""

@@ -363,6 +363,12 @@ class Pack:
             raise CorruptData(f"{self.path} is not what its index says", hint="`gitml fsck`")
         return found
 
+    def entry_end(self, offset: int) -> int | None:
+        """Where the entry at an offset ends, None where there is none; raises OSError."""
+        with self.opened() as descriptor:
+            entry = _read_entry(descriptor, offset)
+        return entry.end if entry is not None else None
+
     def has_bases(self) -> bool:
         """Whether any chunk is stored against another one."""
         return any(row.codec == codecs.DELTA for _, row in self.tables.chunks())

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError, UsageError
@@ -62,6 +62,16 @@ class Copy:
     is_plain: bool = False
 
 
+class Supply(Protocol):
+    """Where bytes come from that are not in the store."""
+
+    def bring(self, digests: Collection[Digest]) -> None:
+        """Bring those of the objects that can be had; of a tree, the list of its files."""
+
+    def can_bring(self, digest: Digest) -> bool:
+        """Whether an object, of a tree with all of its files, can be had."""
+
+
 class Reader:
     """What can be asked of held bytes; `Store` and `Writer` are readers."""
 
@@ -73,6 +83,9 @@ class Reader:
         """What is held under the digest, without reading it; raises MissingBytes."""
         for copy in self._found(digest):
             return copy.stored
+        if self._supplied(digest):
+            for copy in self._copies(digest):
+                return copy.stored
         raise _missing(digest)
 
     def read(self, digest: Digest) -> bytes:
@@ -95,11 +108,29 @@ class Reader:
         """
         if self.info(digest).kind == "tree":
             tree = self.read_tree(digest)
+            self.bring(entry.digest for entry in tree.entries)
             with new_folder_beside(target) as folder:
                 self.restore(folder, tree.entries)
             return
         with new_file_beside(target) as descriptor:
             self._fill(digest, descriptor, target)
+
+    def bring(self, digests: Iterable[Digest]) -> None:
+        """Have the objects here that can be had from elsewhere; what is here already stays.
+
+        Raises what keeps others from being had: CorruptData, an error of the connection.
+        """
+        supply = self._supply()
+        if supply is not None:
+            missing = [one for one in dict.fromkeys(digests) if not self.has(one)]
+            if missing:
+                supply.bring(missing)
+                self._refresh()
+
+    def can_bring(self, digest: Digest) -> bool:
+        """Whether an object that is not here can be had from elsewhere, with all of its files."""
+        supply = self._supply()
+        return supply is not None and supply.can_bring(digest)
 
     def restore(
         self,
@@ -134,6 +165,18 @@ class Reader:
         """What may share its blocks with working files."""
         raise NotImplementedError
 
+    def _supply(self) -> Supply | None:
+        """Where to get what is not here."""
+        raise NotImplementedError
+
+    def _supplied(self, digest: Digest) -> bool:
+        """Have an object brought from elsewhere, whatever there is of it here."""
+        supply = self._supply()
+        if supply is None:
+            return False
+        supply.bring([digest])
+        return self._refresh()
+
     def _refresh(self) -> bool:
         """Look for what other processes published; whether there may be anything new."""
         raise NotImplementedError
@@ -150,10 +193,15 @@ class Reader:
     def _take(self, digest: Digest, kind: Kind, use: Callable[[Copy], T]) -> T:
         """What ``use`` makes of the first copy on which it does not raise CorruptData.
 
-        When all fail it looks once more, for a pack may have been replaced or published since.
+        When all fail it looks once more, for a pack may have been replaced or published since; then
+        elsewhere.
         """
-        failure: tuple[Path, CorruptData] | None
-        for is_last in (False, True):
+        failure: tuple[Path, CorruptData] | None = None
+        looks: tuple[Callable[[], bool], ...]
+        looks = (lambda: True, self._refresh, lambda: self._supplied(digest))
+        for has_more in looks:
+            if not has_more():
+                continue
             failure = None
             for copy in self._copies(digest):
                 if copy.stored.kind != kind:
@@ -162,8 +210,6 @@ class Reader:
                     return use(copy)
                 except CorruptData as error:
                     failure = failure or (copy.path, error)
-            if is_last or not self._refresh():
-                break
         if failure is None:
             raise _missing(digest)
         path, first = failure

@@ -26,17 +26,30 @@ def rewrite(layout: Layout, pack: Pack, spans: Sequence[Span]) -> Path:
     """
     with storage_errors(pack.path, "read"):
         used = pack.path.stat()
+    temporary, index = extract(layout, pack, spans)
+    try:
+        with storage_errors(temporary):
+            os.utime(temporary, ns=(used.st_atime_ns, used.st_mtime_ns))
+        return layout.publish_pack(temporary, index)
+    except BaseException:
+        discard(temporary)
+        raise
+
+
+def extract(layout: Layout, pack: Pack, spans: Sequence[Span]) -> tuple[Path, bytes]:
+    """These entries of a pack as another one, durable in ``tmp/``, and the bytes of its index.
+
+    It is the caller's to publish or to discard. Raises as `rewrite`.
+    """
     temporary = layout.temporary(".pack")
     try:
         with storage_errors(temporary):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             descriptor = os.open(temporary, flags, 0o444)
             try:
-                index = _filled(descriptor, pack, spans)
-                os.utime(descriptor, ns=(used.st_atime_ns, used.st_mtime_ns))
+                return temporary, _filled(descriptor, pack, spans)
             finally:
                 os.close(descriptor)
-        return layout.publish_pack(temporary, index)
     except BaseException:
         discard(temporary)
         raise

@@ -39,7 +39,7 @@ from gitml.store.members import Member, Members
 from gitml.store.ownpacks import OwnPacks
 from gitml.store.pack import BLOB, TREE, Pack, PackBuilder, PreparedChunk
 from gitml.store.parts import Part
-from gitml.store.reader import Copy, Reader, StoredObject
+from gitml.store.reader import Copy, Reader, StoredObject, Supply
 from gitml.store.repair import Damage
 from gitml.store.tree import Tree, TreeEntry, judge_link_target
 from gitml.store.workers import SLICE
@@ -303,6 +303,9 @@ class Writer(Reader):
 
     def _links(self) -> Links:
         return self._store.links
+
+    def _supply(self) -> Supply | None:
+        return self._store.supply
 
     def _refresh(self) -> bool:
         return self._store._refresh()

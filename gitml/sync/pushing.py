@@ -44,7 +44,8 @@ class Plan:
 
     ``code`` are the commits of code that would be published and are on no branch of the remote,
     newest first. ``at_home`` counts the runs that nothing asks for, ``forked`` are moves of a stage
-    that the remote has another tag for. ``local`` are the refs of this clone that follow.
+    that the remote has another tag for. ``local`` are the refs of this clone that follow. ``lost``
+    is data that others have pushed without its bytes, ``sent`` how many bytes had to go.
     """
 
     remote: str
@@ -56,6 +57,8 @@ class Plan:
     forked: list[str] = field(default_factory=list)
     local: list[Change] = field(default_factory=list)
     at_home: int = 0
+    lost: list[str] = field(default_factory=list)
+    sent: int = 0
 
     @property
     def branches(self) -> list[str]:
@@ -155,8 +158,8 @@ class Pusher:
 
     def _carry_out(self, plan: Plan, recorder: Recorder) -> Refusal | None:
         """The law of order: bytes there, objects here, refs there, refs here."""
+        self.carry(plan)
         if plan.moves:
-            self.carry(plan)
             recorder.builder.write_loose()
             refusal = self._send(plan)
             if refusal is not None:

@@ -40,6 +40,12 @@ class Selection:
     code: set[ObjectId] = field(default_factory=set)
     whole: bool = False
 
+    def tips(self, git: Git) -> list[ObjectId]:
+        """The commits that were chosen."""
+        heads = refs.targets(git, self.branches) if self.branches else {}
+        chosen = [*map(ObjectId, heads.values()), *self.versions, *self.runs]
+        return list(dict.fromkeys([*chosen, *(ref.commit for ref in self.saved)]))
+
 
 @dataclass
 class Selector:

@@ -435,6 +435,7 @@ def _refuse_losses(plans: Sequence[_Plan]) -> None:
 def _refuse_missing(tree: WorkingTree, plans: Sequence[_Plan]) -> None:
     """Raise MissingBytes unless everything that has to be written is in the store."""
     has = tree.store.has
+    tree.store.bring(one.digest for plan in plans for one in plan.write)
     absent = [one for plan in plans for one in plan.write if not has(one.digest)]
     if not absent:
         return

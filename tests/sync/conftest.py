@@ -1,4 +1,4 @@
-"""Two clones of one bare repository: Bob's has work in it, Alice's is fresh."""
+"""Two clones of one bare repository and a folder for bytes: Bob has work, Alice is fresh."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ Clone = Callable[[str], Workshop]
 
 @dataclass(frozen=True)
 class Team:
-    """Bob's clone, the bare repository, and as many other clones as a test wants."""
+    """Bob's clone, the bare repository, the folder for bytes, and what clones a test wants."""
 
     bob: Workshop
     server: Workshop
     clone: Clone
+    lake: Path
 
     @property
     def url(self) -> str:
@@ -56,6 +57,11 @@ def team(bob_once: Workshop, copied: Copy, tmp_path: Path) -> Iterator[Team]:
     server.path.mkdir()
     server.git("init", "--quiet", "--bare")
     bob.git("remote", "add", "origin", server.path.as_uri())
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    with (bob.path / "gitml.toml").open("a", encoding="utf-8") as file:
+        file.write(f'\n[remotes.lake]\nurl = "{lake}"\n')
+    bob.commit("a place for bytes")
     clones: list[Workshop] = []
 
     def clone(name: str) -> Workshop:
@@ -63,7 +69,7 @@ def team(bob_once: Workshop, copied: Copy, tmp_path: Path) -> Iterator[Team]:
         clones.append(Workshop(tmp_path / name))
         return clones[-1]
 
-    yield Team(bob, server, clone)
+    yield Team(bob, server, clone, lake)
     for one in clones:
         one.forget()
         one.close()

@@ -1,0 +1,96 @@
+"""The law of order: nothing is named before it is there, for everybody who may read the name.
+
+    bytes of this store → parts, sheets, whereabouts on the remote for bytes → objects of this git →
+    refs of the git remote → refs of this clone
+
+`upload` keeps the first arrow, each step confirmed before the next; `Pusher` the last two; here is
+the one in the middle. Who fetches goes the other way: refs, then the bytes that they name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gitml.entities.ids import Digest, ObjectId
+from gitml.errors import ConfigError
+from gitml.fs import make_directories
+from gitml.git.process import Git
+from gitml.store.store import Store
+from gitml.sync.catalogue import Catalogue
+from gitml.sync.needs import Need, needs_at, new_needs
+from gitml.sync.pushing import Plan
+from gitml.sync.upload import Moved, Sent, Uploader
+
+
+@dataclass
+class Carrier:
+    """Sees to it that the bytes which a push will name are on the remote for bytes.
+
+    ``lost`` are places whose bytes are neither here nor there, in commits that somebody else has
+    pushed without them; ``sent`` is what had to go.
+    """
+
+    git: Git
+    store: Store
+    open_catalogue: Callable[[], Catalogue | None]
+    moved: Moved = lambda done, whole: None
+    lost: list[str] = field(default_factory=list)
+    sent: Sent = field(default_factory=Sent)
+
+    def carry(self, plan: Plan) -> None:
+        """Bring there what the plan needs; when this returns, its refs may be pushed.
+
+        Raises ConfigError where bytes are needed and there is no remote for them; MissingBytes
+        where what this push adds has bytes that are nowhere; what the upload raises.
+        """
+        tips = plan.tips if plan.moves else plan.selection.tips(self.git)
+        known = [one.target for one in plan.there.values()]
+        new = new_needs(self.git, tips, known) if plan.moves else {}
+        catalogue = self.open_catalogue()
+        seen = _Seen(catalogue.folder / "tips") if catalogue is not None else None
+        fresh = [one for one in tips if seen is None or one not in seen]
+        needs = {**needs_at(self.git, fresh), **new}
+        if not needs:
+            return
+        if catalogue is None:
+            some = next(iter(needs.values())).where
+            raise ConfigError(
+                f"there is no remote for bytes, and what is pushed needs some: {some}; "
+                "nothing was pushed",
+                hint="`gitml remote add NAME URL --default` says where bytes go",
+            )
+        uploader = Uploader(self.store, catalogue, self.moved)
+        missing = uploader.missing(needs)
+        self.lost = self._pass_over_lost(missing, new)
+        self.sent = uploader.send(missing)
+        if seen is not None and not self.lost:
+            seen.add(fresh)
+
+    def _pass_over_lost(self, missing: dict[Digest, Need], new: dict[Digest, Need]) -> list[str]:
+        """Take out what only its maker can bring: it was pushed before, and is not here either."""
+        lost = [d for d in missing if d not in new and not self.store.has(d)]
+        return sorted(missing.pop(digest).where for digest in lost)
+
+
+class _Seen:
+    """Commits whose bytes are known to be on a remote, kept in a file; losing it costs a look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: set[bytes] = set()
+        with suppress(OSError):
+            data = path.read_bytes()
+            self._known = {data[at : at + 20] for at in range(0, len(data) - 19, 20)}
+
+    def __contains__(self, commit: ObjectId) -> bool:
+        return bytes.fromhex(commit.hex) in self._known
+
+    def add(self, commits: list[ObjectId]) -> None:
+        """Note commits."""
+        with suppress(OSError):
+            make_directories(self._path.parent)
+            with self._path.open("ab") as file:
+                file.write(b"".join(bytes.fromhex(one.hex) for one in commits))
