@@ -193,7 +193,7 @@ def _changed(listing: IO[bytes]) -> Iterator[tuple[ObjectId, str]]:
         *tokens, left = (left + data).split(b"\0")
         for token in tokens:
             if meta is None:
-                meta = token if token.startswith(b":") else None  # else the two trees compared
+                meta = token.rpartition(b"\n")[2]  # before it: the two trees that are compared
                 continue
             _, mode, _, oid, _ = meta.split(b" ")
             meta = None

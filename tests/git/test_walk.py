@@ -90,3 +90,33 @@ def test_a_missing_tree_is_an_error_and_not_an_end(git_repository: GitRepository
     (git_repository.path / ".git/objects" / tree[:2] / tree[2:]).unlink()
     with pytest.raises(CorruptData, match="walk"):
         paths(Git.discover(git_repository.path))
+
+
+def test_files_of_the_trees_of_some_commits(git_repository: GitRepository) -> None:
+    """The first file of each tree counts too, which git prints behind the names of the trees."""
+    for name in ("a.gitml", "deep/er/b.gitml", "c.txt"):
+        git_repository.write(name, name)
+    first = ObjectId(git_repository.commit("two"))
+    git_repository.git("rm", "-q", "a.gitml")
+    second = ObjectId(git_repository.commit("one"))
+    git_repository.git("rm", "-q", "-r", "deep")
+    third = ObjectId(git_repository.commit("none"))
+    git = Git.discover(git_repository.path)
+
+    def at(*tips: ObjectId) -> list[str]:
+        return [path for _, path in walk.files_at(git, tips, ["*.gitml", ".gitml"])]
+
+    assert at(first) == ["a.gitml", "deep/er/b.gitml"]
+    assert at(third, second, third, first) == ["deep/er/b.gitml", "a.gitml", "deep/er/b.gitml"]
+    assert at() == []
+
+
+def test_files_that_somebody_lacks(git_repository: GitRepository) -> None:
+    commits = []
+    for name in ("a.gitml", "b.gitml", "c.gitml"):
+        git_repository.write(name, name)
+        commits.append(ObjectId(git_repository.commit(name)))
+    git = Git.discover(git_repository.path)
+    known = [commits[0], ObjectId("1" * 40)]  # one that this repository lacks
+    found = [path for _, path in walk.files_between(git, commits[2:], known, ["*.gitml"])]
+    assert sorted(found) == ["b.gitml", "c.gitml"]

@@ -10,8 +10,9 @@ import pytest
 
 from gitml.entities.ids import Digest
 from gitml.errors import ConfigError, CorruptData, MissingBytes
+from gitml.remotes.base import Content, Remote
 from gitml.remotes.folder import FolderRemote
-from gitml.remotes.layers import Counted
+from gitml.remotes.layers import Counted, Layer
 from gitml.store.store import Store, Tree, TreeEntry
 from gitml.store.tree import REGULAR
 from gitml.sync.catalogue import Catalogue, Sheet, Whereabouts
@@ -50,7 +51,7 @@ def put_tree(store: Store, files: dict[str, bytes]) -> Digest:
             TreeEntry(name, REGULAR, len(data), writer.put_bytes(data))
             for name, data in sorted(files.items())
         ]
-        return writer.put_tree(Tree(entries))
+        return writer.put_tree(Tree.of(entries))
 
 
 def needs(*digests: Digest, kind: str = "blob") -> dict[Digest, Need]:
@@ -182,6 +183,27 @@ class Interrupted(Exception):
     pass
 
 
+class Breaking(Layer):
+    """A remote that breaks off for good after some calls that move a part."""
+
+    def __init__(self, inner: Remote, calls: int) -> None:
+        super().__init__(inner)
+        self._left = calls
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise Interrupted
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        self._count()
+        return super().get_range(key, start, length)
+
+    def put(self, key: str, content: Content, *, create: bool = False) -> None:
+        self._count()
+        super().put(key, content, create=create)
+
+
 def test_a_download_goes_on_where_it_was_broken_off(
     bob: Store, alice: Store, remote: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,20 +213,12 @@ def test_a_download_goes_on_where_it_was_broken_off(
     digests = put(bob, *(NOISE.randbytes(10_000) for _ in range(100)))
     send(bob, remote, tmp_path / "b", needs(*digests))
     parts = len(list((tmp_path / "lake/parts").rglob("*/*")))
-    came = 0
-
-    def stop(done: int, whole: int) -> None:
-        nonlocal came
-        came += 1
-        if came == 9:
-            raise Interrupted
-
     with pytest.raises(Interrupted):
-        Downloader(alice, Catalogue(remote, tmp_path / "a"), stop).bring(digests)
+        Downloader(alice, Catalogue(Breaking(remote, 9), tmp_path / "a")).bring(digests)
     assert not any(map(alice.has, digests))
     remote.counts.calls.clear()
     bring(alice, remote, tmp_path / "a", *digests)
-    assert remote.counts.calls["get_range"] <= parts - 9 + 2  # those that were under way
+    assert remote.counts.calls["get_range"] == parts - 9
     assert all(map(alice.has, digests))
     assert list((tmp_path / "alice/tmp").iterdir()) == []
 
@@ -215,17 +229,11 @@ def test_an_upload_goes_on_where_it_was_broken_off(
     monkeypatch.setattr("gitml.sync.catalogue.PART", 1 << 16)
     monkeypatch.setattr("gitml.sync.upload.PART", 1 << 16)
     digests = put(bob, *(NOISE.randbytes(10_000) for _ in range(100)))
-
-    def stop(done: int, whole: int) -> None:
-        if remote.counts.sent > whole // 2:
-            raise Interrupted
-
     with pytest.raises(Interrupted):
-        Uploader(bob, Catalogue(remote, tmp_path / "b"), stop).send(needs(*digests))
+        Uploader(bob, Catalogue(Breaking(remote, 9), tmp_path / "b")).send(needs(*digests))
     assert not (tmp_path / "lake/where").exists()
-    first = remote.counts.sent
-    whole = send(bob, remote, tmp_path / "b", needs(*digests))
-    assert whole <= first
+    whole = bob.packs()[0].path.stat().st_size
+    assert send(bob, remote, tmp_path / "b", needs(*digests)) == whole - 8 * (1 << 16)
     assert Catalogue(remote, tmp_path / "c").holds(digests) == set(digests)
 
 
@@ -256,7 +264,7 @@ def test_wrong_bytes_of_a_remote_are_not_kept(
         absent = bring(alice, remote, tmp_path / "a", *digests)
     except (CorruptData, MissingBytes) as error:
         absent = set()
-        assert what in error.message or "blake3" in error.message
+        assert any(one in error.message for one in ("parts/", "packs/", "where/", "blake3:"))
         assert not any(map(alice.has, digests))
     else:  # a part that is longer is read as far as it should go
         held = set(filter(alice.has, digests))
