@@ -1230,6 +1230,8 @@ class Repo:
 
             healed = heal(done)
             done = check_records(self.git, self.odb, self.store, sample=sample, seed=seed)
+        elif repair:  # one that was killed may have healed all and left its temporary files
+            self.store.recover()
         problems, blobs = tuple(done.problems), len(done.blobs)
         return Report(problems, len(done.checked), blobs, done.read, done.held, tuple(healed))
 

@@ -139,6 +139,12 @@ class Holdings(Reader):
         """Look at the folders again at the next question: something was published."""
         self._scanned = None
 
+    def forget(self) -> None:
+        """Know nothing any more: a pack may have been published under a damaged one's name."""
+        self._packs, self._condemned, self._latest = {}, {}, None
+        self._proved = set()
+        self.forget_listing()
+
     def _copies(self, digest: Digest) -> Iterator[Copy]:
         yield from self._standing(digest, self._everywhere)
         for pack in self.condemned_packs():

@@ -107,6 +107,7 @@ def mend(store: Holdings, store_again: Callable[[Digest], None]) -> list[Path]:
     read is lost, and nothing that is damaged looks as if it were held any more. ``store_again``
     reads an object, verified, from any copy, and stores it anew. Raises StorageError.
     """
+    store.forget()
     recover(store)
     replaced = []
     for pack in store.packs():

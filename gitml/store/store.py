@@ -120,12 +120,12 @@ class Store(Holdings):
             if self.info(digest).kind == "tree":
                 writer.put_tree(self.read_tree(digest))
                 return
-            plain = self.layout.temporary(".part")
+            where = self.layout.root
+            part = self.layout.write_temporary(".part", lambda to: self._fill(digest, to, where))
             try:
-                self.copy_to(digest, plain)
-                writer.put_file(plain)
+                writer.put_file(part)
             finally:
-                plain.unlink(missing_ok=True)
+                discard(part)
 
     def recover(self) -> list[Digest]:
         """Publish what dead writers left, make missing indexes again, drop other leftovers.

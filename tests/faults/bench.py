@@ -188,7 +188,8 @@ class Bench:
         """What must hold after a fault, and after the same command again."""
         torn = World.of(workshop).torn_from(known.before, known.after)
         expect_same("torn", torn, [])
-        judge(workshop, unfinished=True)
+        if not scenario.damaged:
+            judge(workshop, unfinished=True)
         self._again(scenario, workshop)
         self._check_end(scenario, workshop, known)
 

@@ -22,8 +22,8 @@ class Scenario:
     ``keeps`` says that the objects in the store must be those of the undisturbed command exactly;
     otherwise there may be more: a run that was killed is recorded, with what it had logged.
     ``collects`` says that the command takes more garbage away each time: then only what is named
-    must be there, which fsck sees. ``codes_again`` are the exit codes of the same command once its
-    work is done.
+    must be there, which fsck sees. ``damaged`` says that it begins with damage, which a fault may
+    leave. ``codes_again`` are the exit codes of the same command once its work is done.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Scenario:
     outcome: Outcome
     keeps: bool = True
     collects: bool = False
+    damaged: bool = False
     codes_again: Sequence[int] = (0,)
 
     def __str__(self) -> str:
@@ -148,6 +149,31 @@ def _absent(workshop: Workshop) -> None:
     shutil.rmtree(workshop.path / ".git/gitml/stat", ignore_errors=True)
 
 
+def _many_packs(workshop: Workshop) -> None:
+    """More small packs than need be, and versions of a table that differ all over."""
+    repo = workshop.repo()
+    for number in range(18):
+        repo.save(f"{number}," * 200, f"small{number}")
+    rows = [f"{number},{number * 7 % 1000},{number % 13}" for number in range(12_000)]
+    for version in range(2):
+        workshop.write("table.csv", "\n".join(rows))
+        repo.add([workshop.path / "table.csv"])
+        workshop.commit(f"version {version}")
+        rows[::50] = [f"{row},edited" for row in rows[::50]]
+    workshop.close()
+
+
+def _damaged(workshop: Workshop) -> None:
+    """A pack with a flipped bit in every kilobyte, and the files whose bytes it had."""
+    _added(workshop)
+    for pack in (workshop.path / ".git/gitml/store/packs").glob("*.pack"):
+        data = bytearray(pack.read_bytes())
+        for at in range(500, len(data), 1024):
+            data[at] ^= 1
+        pack.chmod(0o644)
+        pack.write_bytes(data)
+
+
 def differing(workshop: Workshop) -> Any:
     """The state of all data that is not what its pointer says."""
     return {one.path: one.state for one in workshop.repo().data_status() if one.state != "clean"}
@@ -220,8 +246,13 @@ CROWD = Scenario("crowd", ("gitml", "add", "many"), _crowd, differing)
 UPDATE = Scenario("update", ("gitml", "add", "--all"), _changed, differing)
 RESTORE = Scenario("restore", ("gitml", "checkout"), _absent, differing)
 
+MAINTENANCE = Scenario("maintenance", ("gitml", "maintenance"), _many_packs, saved, collects=True)
+REPAIR = Scenario(
+    "repair", ("gitml", "fsck", "--full", "--repair"), _damaged, differing, damaged=True
+)
+
 SCENARIOS: tuple[Scenario, ...] = (
     *(RUN, PUT, PROMOTE, DELETE, NOTE),
     *(ADD, CROWD, UPDATE, CHECKOUT, RESTORE, REMOVE, MOVE),
-    GC,
+    *(GC, MAINTENANCE, REPAIR),
 )

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import CorruptData, GitmlError, MissingBytes
+from gitml.fs import ProcessIdentity
+from gitml.repo import Report
 from gitml.store.store import LARGE, Store
 from tests.faults.oracle import World, store_folder
 from tests.workshop import Copy, Workshop, model_for_copies
@@ -212,3 +214,45 @@ def test_the_file_in_the_work_tree_heals(workshop: Workshop, damage: Damage) -> 
     workshop.close()
     take_away(workshop)
     assert checked_out_or_told(workshop) is None
+
+
+def repaired(workshop: Workshop) -> Report:
+    """One ``fsck --full --repair``, after which a second one has nothing to do."""
+    report = workshop.repo().fsck(sample=None, seed=0, repair=True)
+    workshop.close()
+    again = workshop.repo().fsck(sample=None, seed=0)
+    workshop.close()
+    assert [one for one in report.problems if not one.is_harmless] == []
+    assert list(again.problems) == []
+    return report
+
+
+@every_damage
+@pytest.mark.parametrize("kinds", [("pack",), ("loose",), ("pack", "loose"), ("pack", "index")])
+def test_one_repair_takes_all_from_unmodified_files(
+    workshop: Workshop, kinds: tuple[str, ...], damage: Damage
+) -> None:
+    source = random.Random(f"{kinds} {damage.__name__}")
+    before = World.of(workshop)
+    for turn in range(3):
+        for path in [one for kind in kinds for one in files_of(workshop, kind)]:
+            for _ in range(1 + turn * 20):
+                if path.stat().st_size > 1:
+                    damage(path, source)
+        repaired(workshop)
+        now = World.of(workshop)
+        assert now.files == before.files
+        assert before.objects <= now.objects
+    take_away(workshop)
+    assert checked_out_or_told(workshop) is None
+
+
+def test_a_repair_that_was_killed_at_its_end_is_tidied_up_by_the_next(workshop: Workshop) -> None:
+    me = ProcessIdentity.current()
+    dead = ProcessIdentity(4_194_303, "1", me.host, me.boot).to_text()
+    left = store_folder(workshop) / f"tmp/{dead}+00000000.part"
+    left.write_bytes(b"half")
+    workshop.repo().fsck(sample=None, seed=0)
+    assert left.exists()
+    repaired(workshop)
+    assert not left.exists()
