@@ -32,7 +32,10 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     },
     "gitml.remotes": {
         "file": "gitml.remotes.folder:FolderRemote",
+        "http": "gitml.remotes.http:HttpRemote",
+        "https": "gitml.remotes.http:HttpRemote",
         "s3": "gitml.remotes.object_store:S3Remote",
+        "ssh": "gitml.remotes.ssh:SshRemote",
     },
 }
 

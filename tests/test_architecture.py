@@ -26,7 +26,7 @@ HOMES = {
     "click": ("gitml/cli/",),
     "dulwich": ("gitml/git/",),
     "git": ("gitml/git/",),  # GitPython
-    "subprocess": ("gitml/git/", "gitml/testing/"),
+    "subprocess": ("gitml/git/", "gitml/remotes/ssh.py", "gitml/testing/"),
 }
 PRINTER = ("gitml/cli/render.py",)
 CONVERSATION = ("gitml/cli/", "gitml/__main__.py")

@@ -83,10 +83,11 @@ TASKS = {
 """The commands by what one does with them, in the order in which a newcomer needs them."""
 
 PLUMBING = (
+    Entry("serve", "gitml.cli.serve:serve", "Answer for a folder, called by ssh."),
     Entry("merge-driver", "gitml.cli.plumbing:merge_driver", "Merge two pointers, called by git."),
     Entry("textconv", "gitml.cli.plumbing:textconv", "Print a pointer, called by `git diff`."),
 )
-"""Commands that git calls; they are in no list."""
+"""Commands that git and ssh call; they are in no list."""
 
 
 def _version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:

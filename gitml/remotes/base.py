@@ -27,14 +27,20 @@ What a user of the interface may rely on:
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from gitml.errors import CorruptData, UsageError
+from gitml.errors import ConfigError, CorruptData, UsageError
 from gitml.frozen import Frozen, field
+from gitml.fs import storage_errors
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 PART = 16 << 20
 """Bytes of a part: large enough that requests cost little, small enough to lose one."""
@@ -198,6 +204,20 @@ def is_key(text: str) -> bool:
     return len(text) <= _LONGEST_KEY and _KEY.match(text) is not None
 
 
+def split_url(url: str, form: str) -> SplitResult:
+    """The parts of a URL; raises ConfigError, with the form that is meant, for what is none."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises for what is no number
+    except ValueError:
+        parts = None
+    if parts is None or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", url):
+        raise ConfigError(f"`{url}` is no URL of a remote", hint=form)
+    return parts
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host's name means this machine, so that nothing leaves it."""
     from ipaddress import ip_address
@@ -206,6 +226,28 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def pieces_of(content: Content) -> Iterator[bytes]:
+    """The bytes that are to be put, in pieces; raises StorageError when a file ends too soon."""
+    if isinstance(content, bytes):
+        yield from (content[at : at + PIECE] for at in range(0, len(content), PIECE))
+        return
+    path = content if isinstance(content, Path) else content.path
+    with storage_errors(path, "read"):
+        start, left = (0, size_of(content)) if path is content else (content.start, content.length)  # type: ignore[union-attr]
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while left:
+            with storage_errors(path, "read"):
+                piece = os.pread(descriptor, min(PIECE, left), start)
+                if not piece:
+                    raise OSError(errno.EIO, f"the file ends at byte {start}")
+            start += len(piece)
+            left -= len(piece)
+            yield piece
+    finally:
+        os.close(descriptor)
 
 
 def size_of(content: Content) -> int:

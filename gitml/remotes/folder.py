@@ -14,7 +14,7 @@ import secrets
 import shlex
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote
@@ -118,6 +118,25 @@ class FolderRemote(Remote):
 
     def put(self, key: str, content: Content, *, create: bool = False) -> None:
         """Write a file beside, flush it, give it its name, flush the folder."""
+        self._write(key, lambda descriptor: _fill(descriptor, content), create=create)
+
+    def put_pieces(
+        self, key: str, size: int, pieces: Iterable[bytes], *, create: bool = False
+    ) -> None:
+        """As `put`, of bytes that arrive; raises CorruptData if they are not ``size``."""
+
+        def fill(descriptor: int) -> None:
+            written = 0
+            for piece in pieces:
+                written += len(piece)
+                if written <= size:
+                    write_fully(descriptor, piece)
+            if written != size:
+                raise CorruptData(f"{written} bytes came for {key}, not {size}")
+
+        self._write(key, fill, create=create)
+
+    def _write(self, key: str, fill: Callable[[int], None], *, create: bool) -> None:
         path = self._path(key)
         self._prepare()
         owner = ProcessIdentity.current().to_text()
@@ -128,7 +147,7 @@ class FolderRemote(Remote):
             descriptor = os.open(temporary, flags, 0o444)
             try:
                 try:
-                    _fill(descriptor, content)
+                    fill(descriptor)
                     self._share(descriptor)
                     flush_to_disk(descriptor)
                 finally:

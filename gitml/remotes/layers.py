@@ -8,9 +8,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import BoundedSemaphore, Lock
+from threading import BoundedSemaphore, Lock, get_ident
 from typing import TypeVar
 
 from gitml.errors import ConnectionLost, Unreachable
@@ -190,41 +191,74 @@ class _Tries:
 
 
 class Limited(Layer):
-    """At most so many calls at once; a stream counts until it ends or is closed."""
+    """At most so many threads at once; a stream counts until it ends or is closed.
+
+    A thread that reads a stream may call again meanwhile: it would wait for itself otherwise.
+    """
 
     def __init__(self, inner: Remote, limit: int) -> None:
         super().__init__(inner)
-        self._slots = BoundedSemaphore(limit)
+        self._slots = _Slots(limit)
 
     def stat(self, keys: Iterable[str]) -> dict[str, int]:
         """As the inner remote, when it is our turn."""
-        with self._slots:
+        with self._slots():
             return self.inner.stat(keys)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """As the inner remote, when it is our turn."""
-        with self._slots:
+        with self._slots():
             yield from self.inner.get(key, start, length)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """As the inner remote, when it is our turn."""
-        with self._slots:
+        with self._slots():
             return self.inner.get_range(key, start, length)
 
     def put(self, key: str, content: Content, *, create: bool = False) -> None:
         """As the inner remote, when it is our turn."""
-        with self._slots:
+        with self._slots():
             self.inner.put(key, content, create=create)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """As the inner remote, when it is our turn."""
-        with self._slots:
+        with self._slots():
             yield from self.inner.list(prefix)
 
     def delete(self, keys: Iterable[str]) -> None:
         """As the inner remote, when it is our turn."""
-        with self._slots:
+        with self._slots():
             self.inner.delete(keys)
+
+
+class _Slots:
+    """Places for so many threads, each of which takes one, however often it comes in."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = BoundedSemaphore(limit)
+        self._depth: dict[int, int] = {}
+        self._lock = Lock()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """A place until the block ends, in whichever thread a stream is closed."""
+        thread = get_ident()
+        with self._lock:
+            is_inside = self._depth.get(thread, 0) > 0
+        if not is_inside:
+            self._free.acquire()
+        with self._lock:
+            self._depth[thread] = self._depth.get(thread, 0) + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._depth[thread] -= 1
+                is_last = not self._depth[thread]
+                if is_last:
+                    del self._depth[thread]
+            if is_last:
+                self._free.release()
 
 
 @dataclass

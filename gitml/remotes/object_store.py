@@ -45,6 +45,7 @@ from gitml.remotes.base import (
     check_key,
     is_key,
     is_loopback,
+    split_url,
 )
 from gitml.remotes.profiles import profile_keys
 
@@ -75,7 +76,7 @@ class S3Remote(Remote):
     capabilities = Capabilities(parallel=8)
 
     def __init__(self, url: str, access: Access) -> None:
-        parts = urlsplit(url)
+        parts = split_url(url, _FORM)
         self._options = _options(url, parts.query)
         self.bucket = parts.netloc
         self.prefix = parts.path.strip("/")
@@ -462,7 +463,7 @@ def _check_endpoint(endpoint: str) -> None:
     """Raise ConfigError for an endpoint that would carry keys and bytes in the open."""
     if not endpoint:
         return
-    parts = urlsplit(endpoint)
+    parts = split_url(endpoint, "`?endpoint=https://host`")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise ConfigError(f"`{endpoint}` is no endpoint", hint="`?endpoint=https://host`")
     if parts.scheme == "http" and not is_loopback(parts.hostname):

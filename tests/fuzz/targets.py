@@ -24,12 +24,19 @@ from gitml import config, materializers
 from gitml.entities import codec, records
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.pointer import Pointer
-from gitml.errors import GitmlError
+from gitml.errors import ConnectionLost, GitmlError
 from gitml.fs import ProcessIdentity, judge_relative_paths
 from gitml.git.odb import parse_commit, parse_tag, parse_tree
 from gitml.history import journal, notes, revs
 from gitml.history.index import line_of
 from gitml.materializers import Rules
+from gitml.remotes.base import Access
+from gitml.remotes.folder import FolderRemote
+from gitml.remotes.opening import flavor_of
+from gitml.remotes.profiles import profile_keys
+from gitml.remotes.serve import serve
+from gitml.remotes.ssh import entry_of
+from gitml.remotes.wire import Line, Told
 from gitml.store import arrow, tensors
 from gitml.store import tree as trees
 from gitml.store.chunking import SMALLEST
@@ -306,6 +313,71 @@ def _settings(data: bytes) -> None:
         config.read(path)
 
 
+def _served(data: bytes) -> None:
+    """A server's side of a line: it answers, and touches nothing but the objects of its folder."""
+    with _scratch() as folder:
+        root = folder / "lake"
+        root.mkdir()
+        (root / "a").write_bytes(b"0123456789")
+        beside = folder / "b"
+        beside.write_bytes(b"not an object")
+        sink = io.BytesIO()
+        serve(FolderRemote(root), io.BytesIO(data), sink)
+        assert sorted(one.name for one in folder.iterdir()) == ["b", "lake"]
+        assert beside.read_bytes() == b"not an object"
+        assert b"not an object" not in sink.getvalue()
+
+
+def _answered(data: bytes) -> None:
+    """A client's side of it: messages, and data behind every second one."""
+    line = Line(io.BytesIO(data), io.BytesIO())
+    with contextlib.suppress(ConnectionLost, Told):
+        while True:
+            for row in line.receive().get("entries") or ():
+                entry_of(row)
+            size = sum(map(len, line.receive_data()))
+            assert size <= len(data)
+
+
+def _frames(*messages: dict[str, Any] | bytes) -> bytes:
+    sink = io.BytesIO()
+    line = Line(io.BytesIO(), sink)
+    for one in messages:
+        if isinstance(one, bytes):
+            line.send_data([one])
+        else:
+            line.send(one)
+    return sink.getvalue()
+
+
+def _line_seeds() -> list[bytes]:
+    put = {"do": "put", "key": "packs/b", "size": 5, "create": True}
+    get = {"do": "get", "key": "a", "start": 2, "length": 3}
+    keys = {"do": "stat", "keys": ["a", "packs/b"]}
+    return [
+        _frames(put, b"12345", keys, get),
+        _frames({"do": "list", "prefix": ""}, {"do": "delete", "keys": ["a"]}),
+        _frames({"entries": [["a", 5, 1.5]]}, b"data"),
+    ]
+
+
+def _remote_url(data: bytes) -> None:
+    """A URL is refused, or is of a remote whose own URL is the same remote again."""
+    url = data.decode("utf-8", "surrogateescape")
+    access = Access(Path("/nowhere"), {"HOME": "/home/ada"})
+    first = flavor_of(url).open(url, access)
+    assert flavor_of(first.url).open(first.url, access).url == first.url
+
+
+def _profiles(data: bytes) -> None:
+    with _scratch() as folder:
+        path = folder / "credentials"
+        path.write_bytes(data)
+        place = {"AWS_SHARED_CREDENTIALS_FILE": str(path), "AWS_CONFIG_FILE": str(path)}
+        profile_keys(place, None)
+        profile_keys(place, "lake")
+
+
 def _identity(data: bytes) -> None:
     text = data.decode("utf-8", "surrogateescape")
     identity = ProcessIdentity.parse(text)
@@ -464,6 +536,21 @@ TARGETS = (
     Target("note", _note, lambda: [_record_seeds()[-1].replace(b"\n", b"")]),
     Target("journal", _journal, lambda: [_journal_seed()]),
     Target("settings", _settings, lambda: [_SETTINGS]),
+    Target("line served", _served, _line_seeds),
+    Target("line answered", _answered, _line_seeds),
+    Target(
+        "remote url",
+        _remote_url,
+        lambda: [
+            *(b"s3://bucket/prefix?endpoint=https://h&region=x", b"ssh://ada@host:22/lake"),
+            *(b"ada@host:lake", b"https://host:8/lake", b"../lake", b"file:///lake", b"[::1]:lake"),
+        ],
+    ),
+    Target(
+        "profiles",
+        _profiles,
+        lambda: [b"[lake]\naws_access_key_id = A\nregion=x\n[default]\nsso_session = y\n"],
+    ),
     Target("identity", _identity, lambda: [b"12+345+host+boot.1"]),
     Target("json value", _value("json"), _saved("json", lambda: {"a": [1, 2.5, None, b"x"]})),
     Target("npy value", _value("npy"), _saved("npy", _array)),

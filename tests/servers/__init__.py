@@ -36,6 +36,7 @@ class S3Server:
 
     pid: int
     port: int
+    filer: int
     folder: str
     key: str = "gitmlkey"
     secret: str = "gitmlsecret"
@@ -72,7 +73,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def start_s3(folder: Path) -> S3Server:
     """A SeaweedFS of its own in a new folder, ready to answer; stopped with `stop`."""
     port, filer, master, volume = _free_ports(4, also=10_000)
-    server = S3Server(0, port, str(folder))
+    server = S3Server(0, port, filer, str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "s3.json"
     everything = ["Admin", "Read", "Write", "List", "Tagging"]
@@ -95,7 +96,7 @@ def start_s3(folder: Path) -> S3Server:
     command += ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     process = _start(command, folder)
     _wait_for(lambda: _makes_bucket(server), process, folder / "log")
-    return S3Server(process.pid, port, str(folder))
+    return S3Server(process.pid, port, filer, str(folder))
 
 
 def _identity(name: str, key: str, secret: str, actions: list[str]) -> dict[str, object]:
@@ -115,6 +116,28 @@ def _makes_bucket(server: S3Server) -> bool:
     except RemoteFailed:
         return False
     return True
+
+
+@dataclass(frozen=True)
+class WebServer:
+    """Where it listens, and the folder that it shows."""
+
+    pid: int
+    url: str
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def web_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    """Python's own server of files, which knows no ranges."""
+    folder = tmp_path_factory.mktemp("web-server")
+    (folder / "shown").mkdir()
+    (port,) = _free_ports(1)
+    command = [sys.executable, "-m", "http.server", "--bind", _LOOPBACK]
+    process = _start([*command, "--directory", str(folder / "shown"), str(port)], folder)
+    _wait_for(lambda: _listens(port), process, folder / "log")
+    yield WebServer(process.pid, f"http://{_LOOPBACK}:{port}", folder / "shown")
+    stop(process.pid)
 
 
 @dataclass(frozen=True)
