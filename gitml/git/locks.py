@@ -44,7 +44,7 @@ def run(git: Git, moves: Mapping[str, str], *arguments: str) -> None:
     while True:
         wait = break_abandoned(git)
         process = git.start_held(*arguments, stderr=subprocess.PIPE)
-        with process, announced(git, process.pid, moves):
+        with process, announced(git, process, moves):
             _, complaint = process.communicate(b"\n")
         if not process.returncode:
             return
@@ -55,7 +55,9 @@ def run(git: Git, moves: Mapping[str, str], *arguments: str) -> None:
 
 
 @contextmanager
-def announced(git: Git, pid: int, moves: Mapping[str, str]) -> Iterator[None]:
+def announced(
+    git: Git, process: subprocess.Popen[bytes], moves: Mapping[str, str]
+) -> Iterator[None]:
     """Say for the length of a block that a process moves refs: name → new object id.
 
     Nothing stands for the id of another file of git's that is locked. Enter it before the process
@@ -64,7 +66,7 @@ def announced(git: Git, pid: int, moves: Mapping[str, str]) -> Iterator[None]:
     """
     folder = _folder(git)
     make_directories(folder)
-    path = folder / f"{ProcessIdentity.of(pid).to_text()}+{os.urandom(4).hex()}"
+    path = folder / f"{ProcessIdentity.of(process.pid).to_text()}+{os.urandom(4).hex()}"
     try:
         with storage_errors(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -76,7 +78,12 @@ def announced(git: Git, pid: int, moves: Mapping[str, str]) -> Iterator[None]:
         sync_directory(folder)
         yield
     finally:
-        path.unlink(missing_ok=True)
+        # A git that fails has no lock any more: what is there is somebody else's. One that was
+        # killed leaves its own, and so does one that cannot remove them, which it does not tell.
+        may_be_left = process.returncode is not None and process.returncode <= 0
+        names = (_PACKED, *moves) if may_be_left else ()
+        if not any((git.common / f"{name}.lock").exists() for name in names):
+            path.unlink(missing_ok=True)
 
 
 def break_abandoned(git: Git) -> float:

@@ -134,7 +134,7 @@ def _update(git: Git, moves: Sequence[Change], reason: str, stdin: bytes) -> str
     arguments = ("update-ref", "-m", f"gitml: {reason}", "--stdin", "-z")
     new = {move.name: _NONE if move.new is None else str(move.new) for move in moves}
     process = git.start(*arguments, stderr=subprocess.PIPE)
-    with process, locks.announced(git, process.pid, new):
+    with process, locks.announced(git, process, new):
         _, complaint = process.communicate(stdin)
     return complaint.decode(errors="replace") if process.returncode else None
 

@@ -107,7 +107,7 @@ def test_nobody_waits_for_a_lock_of_somebody_else(git: Git) -> None:
 
 def test_git_is_announced_before_it_takes_a_lock(git: Git) -> None:
     process = git.start_held("pack-refs", "--all", stderr=subprocess.PIPE)
-    with process, locks.announced(git, process.pid, {}):
+    with process, locks.announced(git, process, {}):
         (path,) = (git.common / "gitml/moves").iterdir()
         assert path.name.startswith(f"{process.pid}+")
         assert process.poll() is None
@@ -117,9 +117,29 @@ def test_git_is_announced_before_it_takes_a_lock(git: Git) -> None:
     assert (git.common / "packed-refs").exists()
 
 
+@pytest.mark.parametrize("end", ["killed", "could not remove it", "failed"])
+def test_a_lock_that_is_there_when_git_has_ended(git: Git, end: str) -> None:
+    lock = git.common / f"{REF}.lock"
+    lock.parent.mkdir(parents=True)
+    arguments = ("version",) if end != "failed" else ("cat-file", "-e", NEW)
+    process = git.start_held(*arguments, stderr=subprocess.PIPE)
+    with process, locks.announced(git, process, {REF: NEW}):
+        lock.touch()
+        if end == "killed":
+            process.kill()
+        else:
+            process.communicate(b"\n")
+        process.wait()
+    time.sleep(locks.break_abandoned(git))
+    assert locks.break_abandoned(git) == 0
+    assert lock.exists() is (end == "failed"), "it would be somebody else's"
+    assert list((git.common / "gitml/moves").iterdir()) == []
+
+
 def test_an_announcement_lives_as_long_as_its_block(git: Git) -> None:
     folder = git.common / "gitml/moves"
-    with locks.announced(git, os.getpid(), {REF: NEW}):
+    process = git.start_held("version", stderr=subprocess.PIPE)
+    with process, locks.announced(git, process, {REF: NEW}):
         (path,) = folder.iterdir()
         assert json.loads(path.read_bytes()) == {"packed-refs": "", REF: NEW}
         locks.break_abandoned(git)
