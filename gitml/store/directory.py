@@ -6,6 +6,7 @@ never follows a symbolic link below the target, so that a tree can only write in
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -36,7 +37,13 @@ class SourceFile:
         # Without O_NONBLOCK, opening a named pipe would wait for somebody to write to it.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
         with storage_errors(path, "read"):
-            self._descriptor = os.open(path, flags)
+            try:
+                self._descriptor = os.open(path, flags)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                # A socket, or a device that is not there.
+                raise UsageError(f"cannot store {path}: it is {kind_of(path.stat())}") from error
             self.stat = os.fstat(self._descriptor)
         self.size = self.stat.st_size
         if not stat.S_ISREG(self.stat.st_mode):

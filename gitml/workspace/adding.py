@@ -17,15 +17,28 @@ from typing import TYPE_CHECKING
 
 from gitml.entities.ids import Digest
 from gitml.entities.pointer import SUFFIX, Pointer
-from gitml.errors import CorruptData, MissingBytes, NameNotFound, UsageError
+from gitml.errors import (
+    CorruptData,
+    GitmlError,
+    MissingBytes,
+    NameNotFound,
+    StorageError,
+    UsageError,
+)
 from gitml.frozen import Frozen
-from gitml.fs import judge_relative_path, judge_relative_paths, storage_errors, write_durably
+from gitml.fs import (
+    MAX_COMPONENT_BYTES,
+    judge_relative_path,
+    judge_relative_paths,
+    storage_errors,
+    write_durably,
+)
 from gitml.workspace import statcache
 from gitml.workspace.globs import Globs, escaped
 from gitml.workspace.ignores import Edits
 from gitml.workspace.pointerfiles import Tracked
 from gitml.workspace.statcache import Block, Held, StatCache, View, packed_stat
-from gitml.workspace.survey import compare, files_below
+from gitml.workspace.survey import compare, files_below, not_ignored
 from gitml.workspace.workingtree import WorkingTree
 
 if TYPE_CHECKING:
@@ -134,7 +147,7 @@ def take(
     if not is_folder:
         return _take_file(tree, path, writer, looked)
     names, repositories = files_below(tree, path)
-    _refuse_members(full, repositories)
+    _refuse_members(tree, path, repositories)
     members = writer.put_members(full, list(_with_modes(full, names)))
     return _taken_new(path, writer, members, looked)
 
@@ -168,7 +181,7 @@ def _take_changes(
     except (MissingBytes, CorruptData):
         return None
     full, view = tree.root / path, _view(tree, path)
-    _refuse_members(full, local.repositories)
+    _refuse_members(tree, path, local.repositories)
     missing = set(writer.rely_on_all(one.digest for one in base.entries))
     unsure = [one.path for one in base.entries if one.digest in missing]
     if local.is_clean and not unsure and writer.rely_on(held.pointer.digest):
@@ -299,31 +312,45 @@ def _with_modes(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, int]]
             yield name, mode
 
 
-def _refuse_members(folder: Path, repositories: Sequence[str]) -> None:
-    """Raise UsageError for what lies in a folder and can be no data: pipes, repositories."""
+def _refuse_members(tree: WorkingTree, path: str, repositories: Sequence[str]) -> None:
+    """Raise for what lies in a folder and can be no data: pipes, repositories, unreadable folders.
+
+    What a ``.gitmlignore`` leaves out is none of it, and may be anything.
+    """
     if repositories:
-        inner = folder / repositories[0].rstrip("/")
+        inner = tree.root / path / repositories[0].rstrip("/")
         raise UsageError(
             f"{inner} is a git repository of its own, and no data of this one",
             hint=f"`mv {shlex.quote(str(inner / '.git'))} …` makes it plain files, "
-            f"or a line in {folder.name}/.gitmlignore leaves it out",
+            f"or a line in {path}/.gitmlignore leaves it out",
         )
-    pending = [str(folder)]
+    refused: dict[str, GitmlError] = {}
+    pending = [path]
     while pending:
-        where = pending.pop()
-        with storage_errors(Path(where), "read"), os.scandir(where) as listing:
-            for one in listing:
-                if one.is_dir(follow_symlinks=False):
-                    pending.append(one.path)
-                elif not one.is_file(follow_symlinks=False) and not one.is_symlink():
-                    raise _not_storable(Path(one.path), one.stat(follow_symlinks=False).st_mode)
+        inside = pending.pop()
+        where = f"{tree.root}/{inside}"
+        try:
+            with storage_errors(Path(where), "read"), os.scandir(where) as listing:
+                for one in listing:
+                    name = f"{inside}/{one.name}"
+                    if one.is_dir(follow_symlinks=False):
+                        pending.append(name)
+                    elif not one.is_file(follow_symlinks=False) and not one.is_symlink():
+                        mode = one.stat(follow_symlinks=False).st_mode
+                        refused[name] = _not_storable(Path(one.path), mode)
+        except StorageError as error:
+            refused[inside] = error
+    if refused:
+        for name in not_ignored(tree, refused):
+            raise refused[name]
 
 
 def _not_storable(path: Path, mode: int) -> UsageError:
     kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
     kind = kinds.get(stat.S_IFMT(mode), "a device")
     return UsageError(
-        f"cannot store {path}: it is {kind}", hint=f"`rm {shlex.quote(str(path))}` or move it away"
+        f"cannot store {path}: it is {kind}",
+        hint=f"`rm {shlex.quote(str(path))}`, or a line in a .gitmlignore leaves it out",
     )
 
 
@@ -339,6 +366,11 @@ def _refuse(tree: WorkingTree, path: str, tracked: Sequence[Tracked]) -> None:
     if path.endswith(SUFFIX):
         data = path.removesuffix(SUFFIX)
         raise UsageError(f"{path} is a pointer", hint=f"`gitml add {shlex.quote(data)}`")
+    if len(os.fsencode(path.rpartition("/")[2] + SUFFIX)) > MAX_COMPONENT_BYTES:
+        raise UsageError(
+            f"the name of {path} is too long: its pointer's would have {SUFFIX} behind it",
+            hint=f"`mv {shown} …` gives it a shorter one",
+        )
     full = tree.root / path
     if full.is_symlink():
         raise UsageError(

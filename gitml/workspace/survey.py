@@ -200,6 +200,34 @@ def files_below(tree: WorkingTree, folder: str) -> tuple[list[str], list[str]]:
     return sorted(files, key=os.fsencode), repositories
 
 
+def not_ignored(tree: WorkingTree, paths: Iterable[str]) -> list[str]:
+    """Those of the paths that no ``.gitmlignore`` leaves out, whatever they are: pipes, folders.
+
+    git passes over what is no file, and asks no ignore file about it. So it is asked about files
+    that stand in the same places of another folder.
+    """
+    import tempfile
+
+    from gitml.git.scan import IGNORES, PrivateIndex
+
+    wanted = list(paths)
+    empty = tree.folder / "empty"
+    statcache.prepare(empty)
+    with tempfile.TemporaryDirectory(prefix="gitml-") as place:
+        for path in wanted:
+            stand_in = Path(place, path, "x")  # a folder, for patterns that are for folders only
+            if not (tree.root / path).is_dir():
+                stand_in = stand_in.parent
+            stand_in.parent.mkdir(parents=True, exist_ok=True)
+            stand_in.touch()
+        for folder, _, _ in os.walk(place):
+            ignores = tree.root / os.path.relpath(folder, place) / IGNORES
+            with storage_errors(ignores, "read"), suppress(OSError):
+                Path(folder, IGNORES).write_bytes(ignores.read_bytes())
+        there = set(PrivateIndex(empty, Path(place)).others(["."]))
+    return [path for path in wanted if path in there or f"{path}/x" in there]
+
+
 def hash_member(path: Path) -> tuple[Digest | None, os.stat_result]:
     """The digest of a file's bytes or a link's target, and its stat; None for anything else.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from stat import S_IFCHR, S_IFSOCK
 
 import pytest
 
@@ -123,3 +124,46 @@ def test_nothing_that_is_wrong_is_restored(store: Store, folder: Path) -> None:
         assert looks(out) == {"f": (b"before", (out / "f").stat().st_mode)}
     with pytest.raises(StorageError):
         store.restore(folder.parent / "absent", [TreeEntry("f", trees.REGULAR, 4, blob)])
+
+
+ODD = (b"two\nlines", b"caf\xe9", b"\x01\x7f", b"a b", b"-x", b"n" * 255, "é".encode() * 127)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_every_name_and_depth_that_a_system_allows(
+    store: Store, tmp_path: Path, many: bool
+) -> None:
+    root = tmp_path / "in"
+    for folder in (b"", b"sub\nfolder/", b"d/" * 300):
+        (root / os.fsdecode(folder)).mkdir(parents=True, exist_ok=True)
+        for name in ODD:
+            (root / os.fsdecode(folder + name)).write_bytes(b"content of " + name)
+    os.symlink("sub\nfolder/two\nlines", root / "a link\nof two lines")
+    for number in range(600 if many else 0):  # then several processes share the work
+        (root / f"many\n{number}").write_bytes(b"%d" % number)
+    with store.writer() as writer:
+        digest, _ = writer.put_directory(root)
+    Store(store.root).copy_to(digest, tmp_path / "out")
+    assert looks(tmp_path / "out") == looks(root)
+    assert list(Store(store.root).check()) == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_what_is_no_file_is_refused_and_nothing_is_kept(
+    store: Store, folder: Path, kind: str
+) -> None:
+    path = folder / "d/e/other"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        os.mknod(path, S_IFSOCK | 0o600)
+    else:
+        try:
+            os.mknod(path, S_IFCHR | 0o600, os.makedev(1, 5))
+        except PermissionError:
+            pytest.skip("only root makes devices")
+    with pytest.raises(UsageError, match=rf"other: it is a .*{kind}"), store.writer() as writer:
+        writer.put_directory(folder)
+    with pytest.raises(UsageError), store.writer() as writer:
+        writer.put_file(path)
+    assert list(Store(store.root).objects()) == []

@@ -3,14 +3,18 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from gitml.entities.pointer import Pointer
-from gitml.errors import GitmlError, NameNotFound, UsageError
+from gitml.errors import GitmlError, NameNotFound, StorageError, UsageError
 from gitml.fs import ProcessIdentity
 from gitml.store.digest import hash_bytes
 from gitml.store.store import Writer
@@ -152,6 +156,14 @@ def fifo(clone: Clone) -> None:
     os.mkfifo(clone.write("data/a", "").with_name("pipe"))
 
 
+def device(clone: Clone) -> None:
+    clone.write("data/a", "")
+    try:
+        os.mknod(clone.path / "data/zero", stat.S_IFCHR | 0o600, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+
+
 def unix_socket(clone: Clone) -> None:
     clone.write("data/a", "")
     os.chdir(clone.path / "data")
@@ -195,6 +207,7 @@ def inner_pointer(clone: Clone) -> None:
     [
         (fifo, "it is a named pipe"),
         (unix_socket, "it is a socket"),
+        (device, "it is a device"),
         (repository, "is a git repository of its own"),
         (twins, "cannot store the folder"),
         (link, "is a symbolic link"),
@@ -263,6 +276,103 @@ def test_gitmlignore_leaves_files_out(clone: Clone) -> None:
     assert added.files == 2
     clone.write("data/b.tmp", "t")
     assert clone.differing() == {}
+
+
+def test_gitmlignore_leaves_out_what_could_be_no_data(clone: Clone) -> None:
+    for name in ("data/pipe", "data/deep/a.sock", "data/run/x/pipe", "data/odd\nname.fifo"):
+        (clone.path / name).parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(clone.path / name)
+    clone.write("data/a", "a")
+    lines = ["/pipe\n", "run/\n", "*.fifo\n"]
+    for missing in lines:
+        clone.write("data/.gitmlignore", "".join(one for one in lines if one != missing))
+        clone.write("data/deep/.gitmlignore", "*.sock\n")
+        with pytest.raises(UsageError, match="named pipe"):
+            clone.add("data")
+    clone.write("data/.gitmlignore", "".join(lines))
+    clone.write("data/deep/.gitmlignore", "# nothing\n")
+    with pytest.raises(UsageError, match=r"deep/a\.sock: it is a named pipe") as caught:
+        clone.add("data")
+    assert ".gitmlignore" in (caught.value.hint or "")
+    clone.write("data/deep/.gitmlignore", "*.sock\n")
+    clone.add("data")
+    tree = clone.repo.store.read_tree(pointer(clone, "data").digest)
+    assert [one.path for one in tree.entries] == [".gitmlignore", "a", "deep/.gitmlignore"]
+    clone.write("data/b", "b")
+    clone.add("data")
+    assert clone.differing() == {}
+    os.mkfifo(clone.path / "data/other")
+    clone.write("data/c", "c")
+    with pytest.raises(UsageError, match="data/other: it is a named pipe"):
+        clone.add("data")
+
+
+def test_names_of_every_length_and_folders_of_every_depth(clone: Clone) -> None:
+    longest = "n" * 255
+    deep = "/".join(["d"] * 300)
+    clone.write(f"data/{longest}", "long")
+    clone.write(f"data/{'é' * 127}", "long too")
+    clone.write(f"data/{deep}/file", "deep")
+    clone.write("s" * 249, "its pointer has a name of 255 bytes")
+    clone.add("data", "s" * 249)
+    clone.commit("data")
+    assert clone.differing() == {}
+    before = clone.files()
+    assert len(before) == 3
+    shutil.rmtree(clone.path / "data")
+    (clone.path / ("s" * 249)).unlink()
+    clone.checkout()
+    assert clone.files() == before
+    assert clone.differing() == {}
+    clone.write("s" * 250, "its pointer would have one of 256")
+    with pytest.raises(UsageError, match="too long"):
+        clone.add("s" * 250)
+    assert clone.git("status", "--porcelain").strip() == f"?? {'s' * 250}"
+
+
+@contextmanager
+def nobody(home: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Be a user without rights for the length of a block."""
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, home)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def test_what_may_not_be_read_is_named_and_nothing_is_kept(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    clone.write("data/a", "a")
+    clone.write("data/secret", "s")
+    clone.write("data/locked/b", "b")
+    clone.add("data", dry_run=True)  # nobody may not import what is root's
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is closed to others
+        Path(folder).chmod(0o755)
+        there = Clone(Path(folder) / "clone")
+        shutil.copytree(clone.path, there.path, symlinks=True)
+        for path in [there.path, *there.path.rglob("*")]:
+            os.chown(path, 65534, 65534)
+        for name in ("data/locked", "data/secret"):
+            (there.path / name).chmod(0)
+        with nobody(folder, monkeypatch):
+            with pytest.raises(StorageError, match="data/locked"):
+                there.add("data")
+            there.write("data/.gitmlignore", "locked/\n")
+            with pytest.raises(StorageError, match="data/secret"):
+                there.add("data")
+            assert not (there.path / "data.gitml").exists()
+            there.write("data/.gitmlignore", "locked/\nsecret\n")
+            (added,) = there.add("data")
+            assert added.files == 2
+            assert there.differing() == {}
 
 
 def test_each_linked_worktree_has_its_own_cache(clone: Clone, tmp_path: Path) -> None:
