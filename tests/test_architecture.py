@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -68,10 +69,15 @@ class Module:
     def name(self) -> str:
         return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        return list(ast.walk(self.tree))
+
     def lives_in(self, places: tuple[str, ...]) -> bool:
         return self.path.startswith(places)
 
 
+@cache
 def every_module() -> list[Module]:
     return [
         Module.parse(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
@@ -101,7 +107,7 @@ def at_import(tree: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
-        if isinstance(child, ast.If) and ast.unparse(child.test) in TYPE_ONLY:
+        if isinstance(child, ast.If) and dotted(child.test) in TYPE_ONLY:
             for other in child.orelse:
                 yield other
                 yield from at_import(other)
@@ -110,8 +116,8 @@ def at_import(tree: ast.AST) -> Iterator[ast.AST]:
         yield from at_import(child)
 
 
-def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(tree):
+def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in module.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -120,7 +126,7 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 
 
 def imports_at_home(module: Module) -> Iterator[str]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         for name, _ in imported(module, node):
             top = name.partition(".")[0]
             if top in HOMES and not module.lives_in(HOMES[top]):
@@ -136,14 +142,14 @@ def light_at_import(module: Module) -> Iterator[str]:
 
 
 def only_the_printer_prints(module: Module) -> Iterator[str]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if is_call(node, "print") and not module.lives_in(PRINTER):
             yield f"{where(module, node)}: only {PRINTER[0]} prints"
 
 
 def the_core_neither_asks_nor_exits(module: Module) -> Iterator[str]:
     names = ("input", "exit", "quit", "sys.exit", "getpass.getpass", "SystemExit")
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if is_call(node, *names) and not module.lives_in(CONVERSATION):
             yield f"{where(module, node)}: only the command line asks and exits"
 
@@ -152,9 +158,9 @@ def the_environment_is_read_at_the_edge(module: Module) -> Iterator[str]:
     names = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
     if module.lives_in(ENVIRONMENT):
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         taken = {name for base, name in imported(module, node) if base == "os"}
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "os":
+        if isinstance(node, ast.Attribute) and dotted(node.value) == "os":
             taken.add(node.attr)
         if taken & names:
             yield f"{where(module, node)}: the environment is read in {', '.join(ENVIRONMENT)}"
@@ -162,7 +168,7 @@ def the_environment_is_read_at_the_edge(module: Module) -> Iterator[str]:
 
 def functions_stay_short(module: Module) -> Iterator[str]:
     """The docstring does not count: what is long there is long for the reader's sake."""
-    for node in functions(module.tree):
+    for node in functions(module):
         lines = (node.end_lineno or 0) - node.lineno + 1
         if ast.get_docstring(node) is not None:
             text = node.body[0]
@@ -193,7 +199,14 @@ def where(module: Module, node: ast.AST) -> str:
 
 
 def is_call(node: ast.AST, *names: str) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func) in names
+    return isinstance(node, ast.Call) and dotted(node.func) in names
+
+
+def dotted(node: ast.AST) -> str:
+    """The name that an expression is, such as ``sys.exit``; empty for any other expression."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def import_graph(modules: list[Module]) -> dict[str, set[str]]:
@@ -202,7 +215,7 @@ def import_graph(modules: list[Module]) -> dict[str, set[str]]:
     graph: dict[str, set[str]] = {}
     for module in modules:
         targets = set()
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             for base, name in imported(module, node):
                 inner = f"{base}.{name}"
                 targets.add(inner if inner in names else base)

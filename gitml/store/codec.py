@@ -8,10 +8,12 @@ chunks of a limited length. The caller hashes what comes out.
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from contextlib import suppress
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, cast
 
@@ -37,6 +39,9 @@ MAX_WHOLE = 8 * 1024 * 1024
 
 MAX_WINDOW = 8 * 1024 * 1024
 """Every zstd decoder must cope with 8 MiB; level 1 needs at most 1 MiB."""
+
+_NUMPY_PAYS = 16 * 1024 * 1024
+"""Bytes from which on loading NumPy takes less time than it saves."""
 
 _TOO_SMALL = 64
 _PROBE_FROM = 16 * 1024
@@ -251,14 +256,21 @@ def _join_planes(data: bytes, width: int) -> bytes:
     return bytes(numbers)
 
 
-@cache
+def prepare(size: int) -> None:
+    """Load what is quicker for ``size`` bytes of numbers, if it pays.
+
+    NumPy turns numbers into planes twice as fast and without the GIL. But it is slow to load, and
+    starts threads that stay, with which a checkout of many files would have to do without its
+    workers: a folder's tree must be read without it.
+    """
+    if size >= _NUMPY_PAYS:
+        with suppress(ImportError):
+            importlib.import_module("numpy")
+
+
 def _numpy() -> ModuleType | None:
-    """NumPy where it is installed: it turns numbers into planes twice as fast, without the GIL."""
-    try:
-        import numpy as np
-    except ImportError:
-        return None
-    return np
+    """NumPy, where it is loaded already."""
+    return sys.modules.get("numpy")
 
 
 class _Region:

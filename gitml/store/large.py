@@ -63,6 +63,7 @@ def put_chunks(
     by several threads at once, ``add`` called by this one, with a chunk twice if it occurs twice.
     What any of them raises passes through.
     """
+    codecs.prepare(size)
     hasher = new_hasher()
     parts: list[Part] = []
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from gitml.errors import CorruptData
 from gitml.store import codec as codecs
 from gitml.store.digest import hash_bytes, new_hasher
-from gitml.store.pack import BLOB, ChunkRow, ObjectRow, Pack
+from gitml.store.pack import BLOB, TREE, ChunkRow, ObjectRow, Pack
 from gitml.store.threads import in_order, workers
 
 Part = tuple[bytes, int]
@@ -45,6 +45,8 @@ def pieces(
             for part, length in parts:
                 yield from source.stream(part, length)
         else:
+            if row.kind != TREE:
+                codecs.prepare(row.size)
             yield from _in_threads(source, parts)
 
 

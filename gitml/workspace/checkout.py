@@ -105,11 +105,11 @@ def checkout(
         wanted = _views(views, wish, tracked, view)
         plans = list(_plans(tree, wish, tracked, cache, {**views, **wanted}, force=force))
         _refuse_losses(plans)
-        _refuse_missing(tree, plans)
-        if not dry_run:
-            tree.keep_views(wanted)
+        if dry_run:
+            _refuse_missing(tree, plans)
+        else:
             with tree.writing(one.path for plan in plans for one in plan.write):
-                _carry_out(tree, plans)
+                _carry_out(tree, plans, wanted)
     return [one.move for one in plans]
 
 
@@ -446,7 +446,7 @@ def _refuse_missing(tree: WorkingTree, plans: Sequence[_Plan]) -> None:
     )
 
 
-def _carry_out(tree: WorkingTree, plans: Sequence[_Plan]) -> None:
+def _carry_out(tree: WorkingTree, plans: Sequence[_Plan], views: dict[str, View | None]) -> None:
     """Write, clear the way, name, remove, note: nothing changes before all bytes were verified."""
     changes: dict[str, tuple[Held, Block] | None] = {}
     looked = tree.clock()
@@ -456,13 +456,18 @@ def _carry_out(tree: WorkingTree, plans: Sequence[_Plan]) -> None:
     going = [path for plan in plans for path in plan.clear]
 
     def make_way() -> None:
+        tree.keep_views(views)
         with Remover(tree.root) as remover:
             for plan in plans:
                 for path in plan.clear:
                     remover.remove(path)
                 remover.prune(plan.clear, stop="")
 
-    stats = tree.store.restore(tree.root, entries, going=going, make_way=make_way)
+    try:
+        stats = tree.store.restore(tree.root, entries, going=going, make_way=make_way)
+    except MissingBytes:  # which says it of one
+        _refuse_missing(tree, plans)
+        raise
     written = iter(zip(entries, stats, strict=True))
     for plan in plans:
         for _ in plan.write:

@@ -265,3 +265,22 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         peaks.append(int(done.stdout))
     assert peaks[1] < peaks[0] + 30
     assert peaks[1] < 200
+
+
+def test_reading_the_tree_of_a_large_folder_starts_no_threads(store: Store) -> None:
+    """With threads about, a checkout could not divide its work among processes."""
+    names = [f"folder/{number:06d}.png" for number in range(40_000)]
+    entries = [TreeEntry(name, REGULAR, 1, hash_bytes(name.encode())) for name in names]
+    with store.writer() as writer:
+        digest = writer.put_tree(Tree.of(entries))
+    script = """
+import os, sys
+from pathlib import Path
+from gitml.entities.ids import Digest
+from gitml.store.store import Store
+print(len(Store(Path(sys.argv[1])).read_tree(Digest(sys.argv[2]))))
+print(sorted({"numpy", "pyarrow"} & sys.modules.keys()), len(os.listdir("/proc/self/task")))
+"""
+    command = [sys.executable, "-c", script, str(store.root), digest.hex]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert told == "40000\n[] 1\n"

@@ -128,14 +128,23 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workshop, 
 _number = itertools.count()
 
 
-@settings(
-    max_examples=12,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    derandomize=True,
-)
+QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@settings(max_examples=4, suppress_health_check=QUIET, derandomize=True)
 @given(graph=graphs(), edits=st.lists(EDITS, min_size=1, max_size=4))
 def test_random_graphs(empty: tuple[Workshop, Path], graph: Graph, edits: list[Edit]) -> None:
-    model, folder = empty
+    try_out(*empty, graph, edits)
+
+
+@pytest.mark.sweep
+@settings(max_examples=100, suppress_health_check=QUIET, database=None)
+@given(graph=graphs(), edits=st.lists(EDITS, min_size=1, max_size=6))
+def test_many_random_graphs(empty: tuple[Workshop, Path], graph: Graph, edits: list[Edit]) -> None:
+    try_out(*empty, graph, edits)
+
+
+def try_out(model: Workshop, folder: Path, graph: Graph, edits: list[Edit]) -> None:
     path = folder / str(next(_number))
     shutil.copytree(model.path, path)
     with pytest.MonkeyPatch.context() as patch, work_at(path, patch) as workshop:
