@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitml import config as configuration
 from gitml.config import Config
@@ -26,6 +26,7 @@ from gitml.errors import (
     GitmlError,
     NameNotFound,
     NoRepository,
+    RaceLost,
     StorageError,
     UsageError,
 )
@@ -41,7 +42,7 @@ from gitml.history import journal
 from gitml.history.index import Index
 from gitml.history.notes import Notes, ulid
 from gitml.history.record import Person, Recorder, saved_ref, timestamp
-from gitml.history.revs import Found, ModelState, Names
+from gitml.history.revs import Found, ModelState, Names, read_promotion
 from gitml.stack.stack import DEFAULT, SETTING, Stack, stack_named, stacks
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from gitml.pipelines.execute import StepEvent
     from gitml.pipelines.explain import Explanation
     from gitml.pipelines.run import Runner
+    from gitml.promotion.online import Online
     from gitml.promotion.promote import Move, Promoter
     from gitml.remotes.base import Access, Remote
     from gitml.remotes.names import NamedRemote
@@ -84,7 +86,11 @@ if TYPE_CHECKING:
     from gitml.workspace.workingtree import WorkingTree
 
 
+T = TypeVar("T")
+
 _GLOBS = {"GIT_LITERAL_PATHSPECS": "0"}
+_PATIENCE = 30.0
+"""Seconds for which a promotion is tried again when others are first."""
 
 
 class PipelineEntry(Frozen):
@@ -876,7 +882,26 @@ class Repo:
         pusher = Pusher(self.git, self.odb, self.index, person, confirm, carrier.carry, tell)
         plan = pusher.push(chosen, words, runs=runs, dry_run=dry_run)
         plan.lost, plan.sent = carrier.lost, carrier.sent.size
+        if not words and not dry_run:
+            plan.promoted = self._promote_pending(chosen)
         return plan
+
+    def _promote_pending(self, remote: str) -> list[Move]:
+        """Make the promotions that waited for the git remote, oldest first."""
+        from gitml.git import refs
+        from gitml.history.record import PENDING
+
+        done = []
+        pending = refs.list_refs(self.git, [PENDING])
+        tags = [(self.odb.tag(one.target), one) for one in pending]
+        for tag, ref in sorted(tags, key=lambda pair: pair[0].message.partition('"at": ')[2]):
+            model, _, leaf = tag.name.partition("@")
+            stage, _, n = leaf.partition("/")
+            promotion = read_promotion(tag, model, stage, int(n))
+            label = self.names.model(model).label(ref.commit)
+            done.append(self.promote(label, stage, promotion.reason, remote=remote, retry=True))
+            refs.update(self.git, [Change(ref.name, None, ref.target)], f"promote {label}")
+        return done
 
     def pull(
         self,
@@ -949,32 +974,149 @@ class Repo:
         """The runs that used a version, newest first."""
         return [self.run_of(commit) for commit in self.index.runs_using(version.id)]
 
-    def _promoter(self, *, dry_run: bool) -> Promoter:
+    def _promoter(self, *, dry_run: bool, online: Online | None = None) -> Promoter:
         from gitml.promotion.promote import Promoter
 
-        return Promoter(self.git, self.odb, self.index, self.config, self._person, dry_run)
+        return Promoter(self.git, self.odb, self.index, self.config, self._person, dry_run, online)
 
-    def promote(self, version: str, stage: str, reason: str, *, dry_run: bool = False) -> Move:
+    def _online(self, remote: str | None) -> Online | None:
+        """The git remote on which stages move; None where there is none."""
+        from functools import partial
+
+        from gitml.git import transport
+        from gitml.promotion.online import Online
+        from gitml.sync import tracking
+        from gitml.sync.fetching import Fetcher
+
+        if remote is None and not self.git.has_remote():
+            return None
+        chosen = transport.choose(self.git, remote)
+        fetcher = Fetcher(self.git, self.odb, self.index, self._person or Person())
+        bring = partial(fetcher.fetch, chosen, tags_only=True)
+        return Online(self.git, chosen, bring, partial(tracking.tracked, chosen))
+
+    def _moving(
+        self,
+        move: Callable[[Promoter], T],
+        names: Callable[[], Sequence[str]],
+        online: Online | None,
+        *,
+        retry: bool = False,
+        confirm: Callable[[PushPlan], None] = lambda plan: None,
+    ) -> T:
+        """What a move of a stage gives, made on the git remote where there is one.
+
+        The remote's tags are fetched first, and the versions that ``names`` says are pushed: so the
+        move is judged by what everybody sees. With ``retry`` it is judged and made again when
+        somebody else was first.
+        """
+        import time
+
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                if online is not None:
+                    online.bring()
+                    for name in names():
+                        self.push([name], remote=online.remote, confirm=confirm)
+                return move(self._promoter(dry_run=False, online=online))
+            except RaceLost:
+                if not retry or time.monotonic() > deadline:
+                    raise
+
+    def _unpublished(self, remote: str, model: str, stage: str, which: str = "") -> list[str]:
+        """The versions of a model that a move of a stage names and that are not on the remote."""
+        from gitml.sync import tracking
+
+        names = self.names
+        if model not in names.models:
+            return []
+        state = names.model(model)
+        named = [one.promotion.version for one in state.stages.get(stage, ())]
+        named += [names.version(model, which)] if which else []
+        labels = dict.fromkeys(state.label(one) for one in named if one is not None)
+        noted = {one.name for one in names.tracked}
+        return [one for one in labels if tracking.tracked(remote, f"refs/tags/{one}") not in noted]
+
+    def promote(
+        self,
+        version: str,
+        stage: str,
+        reason: str,
+        *,
+        remote: str | None = None,
+        retry: bool = False,
+        local: bool = False,
+        confirm: Callable[[PushPlan], None] = lambda plan: None,
+        dry_run: bool = False,
+    ) -> Move:
         """Make ``clf@v3`` the holder of a stage; see ``Promoter.promote``.
 
-        With ``dry_run``, here and below, the answer is the same and nothing is written.
+        Where there is a git remote it is made there: a version that is not on it is pushed first.
+        ``retry`` promotes again when somebody was first, for half a minute; ``local`` keeps the
+        promotion for the next push. With ``dry_run``, here and below, the answer is the same and
+        nothing is written.
         """
         model, at, which = version.removeprefix("model/").partition("@")
         if not at:
             raise UsageError(
                 f"{version} names no version", hint=f"`gitml promote {model}@latest {stage}`"
             )
-        return self._promoter(dry_run=dry_run).promote(model, which, stage, reason)
+        online = self._online(remote)
+        if local and online is not None:
+            promoter = self._promoter(dry_run=dry_run)
+            return promoter.keep_for_later(model, which, stage, reason)
+        if dry_run:
+            return self._promoter(dry_run=True).promote(model, which, stage, reason)
+        return self._moving(
+            lambda promoter: promoter.promote(model, which, stage, reason),
+            lambda: self._unpublished(online.remote, model, stage, which) if online else [],
+            online,
+            retry=retry,
+            confirm=confirm,
+        )
 
     def rollback(
-        self, model: str, stage: str, reason: str | None = None, *, dry_run: bool = False
+        self,
+        model: str,
+        stage: str,
+        reason: str | None = None,
+        *,
+        remote: str | None = None,
+        dry_run: bool = False,
     ) -> Move:
         """Bring the holder before back; see ``Promoter.rollback``."""
-        return self._promoter(dry_run=dry_run).rollback(model, stage, reason)
+        if dry_run:
+            return self._promoter(dry_run=True).rollback(model, stage, reason)
+        online = self._online(remote)
+        return self._moving(
+            lambda promoter: promoter.rollback(model, stage, reason),
+            lambda: self._unpublished(online.remote, model, stage) if online else [],
+            online,
+        )
 
-    def clear_stage(self, model: str, stage: str, reason: str, *, dry_run: bool = False) -> Move:
+    def clear_stage(
+        self,
+        model: str,
+        stage: str,
+        reason: str,
+        *,
+        remote: str | None = None,
+        dry_run: bool = False,
+    ) -> Move:
         """Leave a stage without a holder; see ``Promoter.clear``."""
-        return self._promoter(dry_run=dry_run).clear(model, stage, reason)
+        if dry_run:
+            return self._promoter(dry_run=True).clear(model, stage, reason)
+        online = self._online(remote)
+        return self._moving(
+            lambda promoter: promoter.clear(model, stage, reason),
+            lambda: self._unpublished(online.remote, model, stage) if online else [],
+            online,
+        )
+
+    def repair_stage(self, model: str, stage: str, *, dry_run: bool = False) -> list[str]:
+        """End a fork of a stage: the remote's moves stay; see ``Promoter.repair``."""
+        return self._promoter(dry_run=dry_run).repair(model, stage)
 
     def delete(self, text: str, reason: str, *, dry_run: bool = False) -> tuple[str, str]:
         """Delete a version or a run; ("version" or "run", its label)."""
@@ -987,8 +1129,27 @@ class Repo:
                 hint=f"`gitml delete {found.name}@v1 -m WHY`" if found.kind == "model" else None,
             )
         assert found.commit is not None  # noqa: S101 - a version has a commit
-        promoter = self._promoter(dry_run=dry_run)
-        return "version", promoter.delete_version(found.name, found.commit.hex, reason)
+        commit = found.commit
+        if dry_run:
+            promoter = self._promoter(dry_run=True)
+            return "version", promoter.delete_version(found.name, commit.hex, reason)
+        online = self._online(None)
+        is_there = online is not None and self._is_published(online.remote, found)
+        return "version", self._moving(
+            lambda promoter: promoter.delete_version(found.name, commit.hex, reason),
+            lambda: (),
+            online if is_there else None,
+        )
+
+    def _is_published(self, remote: str, version: Found) -> bool:
+        """Whether the remote was seen to have a number for a version."""
+        from gitml.sync import tracking
+
+        state = self.names.model(version.name)
+        numbers = [n for n, one in state.numbers.items() if one == version.commit]
+        noted = {one.name for one in self.names.tracked}
+        tags = (f"refs/tags/{version.name}@v{n}" for n in numbers)
+        return any(tracking.tracked(remote, one) in noted for one in tags)
 
     # Metadata
 

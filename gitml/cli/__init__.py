@@ -36,6 +36,9 @@ TASKS = {
         Entry("stack", "gitml.cli.stack:stack", "List, describe and choose stacks."),
     ),
     "share data": (
+        Entry("push", "gitml.cli.push:push", "Publish the branch and model versions."),
+        Entry("pull", "gitml.cli.pull:pull", "Bring branch, records and data."),
+        Entry("fetch", "gitml.cli.fetch:fetch", "Bring the records that a git remote has."),
         Entry(
             "remote",
             "gitml.cli.remote:remote",
@@ -48,16 +51,15 @@ TASKS = {
         Entry("show", "gitml.cli.show:show", "Describe whatever a name means."),
         Entry("lineage", "gitml.cli.lineage:lineage", "Show how a thing was made."),
     ),
-    "exchange": (
-        Entry("push", "gitml.cli.push:push", "Publish the branch and model versions."),
-        Entry("pull", "gitml.cli.pull:pull", "Bring branch, records and data."),
-        Entry("fetch", "gitml.cli.fetch:fetch", "Bring the records that a git remote has."),
-    ),
     "share models": (
         Entry("model", "gitml.cli.model:model", "List, describe and compare model versions."),
         Entry("promote", "gitml.cli.promote:promote", "Give a stage to a model version."),
         Entry("rollback", "gitml.cli.promote:rollback", "Give a stage back to its last holder."),
-        Entry("stage", "gitml.cli.stage:stage", "List stages and their history, clear one."),
+        Entry(
+            "stage",
+            "gitml.cli.stage:stage",
+            "List stages and their history, clear one, end a fork.",
+        ),
         Entry("delete", "gitml.cli.delete:delete", "Delete a model version or a run."),
     ),
     "care": (

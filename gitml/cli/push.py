@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from gitml.cli import render
-from gitml.cli.invocation import confirmed, dry_run_option, remote_option, with_repo
+from gitml.cli.invocation import dry_run_option, remote_option, with_repo
+from gitml.cli.promote import moved_line
+from gitml.cli.publishing import asking, code_lines
 from gitml.cli.render import paint
 
 if TYPE_CHECKING:
     from gitml.repo import Repo
     from gitml.sync.pushing import Plan
-
-_NAMED = 10
 
 
 @click.command()
@@ -49,7 +49,7 @@ def push(
             revisions,
             remote=remote,
             runs=runs,
-            confirm=_asking(yes, " ".join(["gitml push", *revisions])),
+            confirm=asking(yes, " ".join(["gitml push", *revisions])),
             tell=progress.tell,
             moved=progress.moved("Sending"),
             dry_run=dry_run,
@@ -63,7 +63,8 @@ def push(
     for tag in plan.forked:
         render.tell(f"{paint('warning', 'Left:')} {plan.remote} has another {tag}")
     if dry_run:
-        render.answer(*_code(plan))
+        render.answer(*code_lines(plan))
+    render.answer(*(moved_line("Promoted", move) for move in plan.promoted))
     parts = ", ".join(_parts(plan))
     verb = "Would push" if dry_run else "Pushed"
     nothing = f"Nothing to do: {plan.remote} has everything"
@@ -71,26 +72,6 @@ def push(
     if plan.at_home:
         stay = render.count(plan.at_home, "run") + (" stays" if plan.at_home == 1 else " stay")
         render.tell(f"{stay} here: `gitml push --runs` publishes every run")
-
-
-def _asking(yes: bool, example: str) -> Callable[[Plan], None]:
-    def ask(plan: Plan) -> None:
-        if plan.code:
-            render.tell(*_code(plan))
-            commits = render.count(len(plan.code), "commit")
-            confirmed(f"to publish {commits} of code that no branch has", yes, example)
-
-    return ask
-
-
-def _code(plan: Plan) -> Iterator[str]:
-    """The commits of code that are on no branch of the remote."""
-    if plan.code:
-        yield f"These are on no branch of {plan.remote}, and go with what was made from them:"
-    for commit in plan.code[:_NAMED]:
-        yield f"  {paint('code', commit.id.short)}  {commit.subject}"
-    if len(plan.code) > _NAMED:
-        yield f"  and {len(plan.code) - _NAMED} more"
 
 
 def _numbers(plan: Plan, *, dry_run: bool) -> Iterator[str]:

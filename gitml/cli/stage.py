@@ -9,7 +9,14 @@ import click
 from gitml.cli import documents, render
 from gitml.cli.describe import event_table
 from gitml.cli.group import Noun
-from gitml.cli.invocation import dry_run_option, json_option, reason_given, reason_option, with_repo
+from gitml.cli.invocation import (
+    dry_run_option,
+    json_option,
+    reason_given,
+    reason_option,
+    remote_option,
+    with_repo,
+)
 from gitml.cli.promote import moved_line
 from gitml.cli.render import paint
 from gitml.errors import NameNotFound
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Noun)
 def stage() -> None:
-    """List stages and their history, clear one.
+    """List stages and their history, clear one, end a fork.
 
     A stage is any name of your own, `staging` and `production` to begin with. It moves by `gitml
     promote` and `gitml rollback`, and every move is an immutable tag.
@@ -96,9 +103,12 @@ def log_stage(repo: Repo, model: str, stage: str | None, as_json: bool) -> None:
 @click.argument("model")
 @click.argument("stage")
 @reason_option
+@remote_option
 @dry_run_option
 @with_repo
-def clear_stage(repo: Repo, model: str, stage: str, reason: str | None, dry_run: bool) -> None:
+def clear_stage(
+    repo: Repo, model: str, stage: str, reason: str | None, remote: str | None, dry_run: bool
+) -> None:
     """Take a stage from its holder, so that nothing holds it.
 
     Whoever loads that stage then gets an error, never another version. The vacancy is a move of its
@@ -109,5 +119,27 @@ def clear_stage(repo: Repo, model: str, stage: str, reason: str | None, dry_run:
     gitml rollback clf staging
     """
     why = reason if dry_run else reason_given(reason, f"gitml stage clear {model} {stage}")
-    move = repo.clear_stage(model, stage, why or "", dry_run=dry_run)
+    move = repo.clear_stage(model, stage, why or "", remote=remote, dry_run=dry_run)
     render.answer(moved_line("Would clear" if dry_run else "Cleared", move))
+
+
+@stage.command("repair")
+@click.argument("model")
+@click.argument("stage")
+@dry_run_option
+@with_repo
+def repair_stage(repo: Repo, model: str, stage: str, dry_run: bool) -> None:
+    """End a fork: two clones have moved a stage at once, each without the other.
+
+    The moves on the git remote stay, those of this clone are set aside. Promote again what you
+    still mean.
+
+    \b
+    gitml fetch
+    gitml stage repair clf production
+    """
+    moved = repo.repair_stage(model, stage, dry_run=dry_run)
+    verb = "Would set aside" if dry_run else "Set aside"
+    render.answer(f"{verb} {', '.join(paint('dim', one) for one in moved)}")
+    if not dry_run:
+        render.tell(f"Next: `gitml stage log {model} {stage}` shows the moves that stay")

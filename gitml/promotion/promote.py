@@ -15,13 +15,17 @@ from gitml.entities import codec
 from gitml.entities.ids import ObjectId, check_stage_name, check_twins
 from gitml.entities.records import Promotion, Tombstone
 from gitml.errors import GitmlError, NameNotFound, PolicyNotMet, RaceLost, UsageError
+from gitml.git import refs
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
 from gitml.history.index import Index
 from gitml.history.record import (
+    FORKS,
+    PENDING,
     STAGES,
     TAGS,
+    TRACKING,
     Person,
     Recorder,
     run_ref,
@@ -29,7 +33,8 @@ from gitml.history.record import (
     version_ref,
     version_tag,
 )
-from gitml.history.revs import Event, ModelState, Names
+from gitml.history.revs import Event, ModelState, Names, stage_changes
+from gitml.promotion.online import Online
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class Move:
 class Promoter:
     """Moves stages and deletes versions in one repository; every move names who and why.
 
-    With ``dry_run`` everything is judged and answered as otherwise, and nothing is written.
+    With ``dry_run`` everything is judged and answered as otherwise, and nothing is written. With
+    ``online`` a tag is made on the git remote first, and here only when it is there.
     """
 
     git: Git
@@ -57,6 +63,7 @@ class Promoter:
     config: Config
     person: Person | None
     dry_run: bool = False
+    online: Online | None = None
 
     def promote(self, model: str, which: str, stage: str, reason: str) -> Move:
         """Make a version the holder of a stage.
@@ -214,9 +221,77 @@ class Promoter:
 
     def _publish(self, recorder: Recorder, changes: list[Change], reason: str) -> None:
         """Write the tags and move the refs, all or none; raises RaceLost."""
+        if self.dry_run:
+            return
+        recorder.builder.write_loose()
+        noted = self.online.create(changes) if self.online is not None else []
+        recorder.publish_few([*changes, *noted], reason)
+        self.index.refresh()
+
+    def keep_for_later(self, model: str, which: str, stage: str, reason: str) -> Move:
+        """Note a promotion that is to be made when the git remote can be reached.
+
+        No name resolves to it, and no plain git pushes it. Raises as `promote`.
+        """
+        check_stage_name(stage)
+        self._permitted(stage)
+        state = self._state(model)
+        version = Names.now(self.index, self.odb).version(model, which)
+        events = state.stages.get(stage, ())
+        last = events[-1].promotion if events else None
+        now, n = time.time(), last.n + 1 if last else 1
+        promotion = Promotion(
+            project=self.config.project,
+            model=model,
+            stage=stage,
+            n=n,
+            reason=reason,
+            at=timestamp(now),
+            version=version,
+        )
+        recorder = Recorder(self.git, self.odb, self._who())
+        name, label = f"{model}@{stage}/{n}", state.label(version)
+        subject = f"{model} {stage} {n} {label}"
+        tag = recorder.line_tag(name, version, subject, codec.to_document(promotion), now)
+        ref = f"{PENDING}/{model}/{stage}/{tag.short}"
         if not self.dry_run:
-            recorder.publish_few(changes, reason)
+            recorder.publish_few([Change(ref, tag, None)], f"keep a promotion of {label}")
+        before = last.version if last else None
+        return Move(model, stage, label, state.label(before) if before else None, ref)
+
+    def repair(self, model: str, stage: str) -> list[str]:
+        """End a fork: keep the remote's moves of a stage, set this clone's aside; their names.
+
+        What is set aside stays in ``refs/gitml/forks/<object id>``. Raises NameNotFound where there
+        is no fork.
+        """
+        state = self._state(model)
+        if stage not in state.forked:
+            raise NameNotFound(
+                f"{stage} of {model} is not forked", hint=f"`gitml stage log {model} {stage}`"
+            )
+        first, _, _ = state.forked[stage]
+        prefix = f"{TAGS}/{model}@{stage}/"
+        ours = {one.name: one.target for one in self.index.refs_below(prefix)}
+        theirs = {
+            f"{TAGS}/{one.name.rpartition('/tags/')[2]}": one.target
+            for one in self.index.refs_below(f"{TRACKING}/")
+            if one.name.rpartition("/tags/")[2].startswith(f"{model}@{stage}/")
+        }
+        moved = [
+            name
+            for name, tag in ours.items()
+            if int(name.rpartition("/")[2]) >= first and theirs.get(name) != tag
+        ]
+        changes = [Change(name, theirs.get(name), ours[name]) for name in moved]
+        changes += [Change(f"{FORKS}/{ours[name]}", ours[name], None) for name in moved]
+        if not self.dry_run:
+            refs.update(self.git, changes, f"end the fork of {model} {stage}")
             self.index.refresh()
+            follow = stage_changes(Names.now(self.index, self.odb))
+            refs.update(self.git, follow, f"stage {stage} of {model}")
+            self.index.refresh()
+        return [name.removeprefix(f"{TAGS}/") for name in moved]
 
     def _lost(self, model: str, stage: str, n: int) -> RaceLost:
         """Who moved the stage first, read from the tag that is there now."""
@@ -230,7 +305,8 @@ class Promoter:
         to = self._state(model).label(holder) if holder else "vacant"
         return RaceLost(
             f"{who} moved {stage} of {model} first: {to}",
-            hint=f"`gitml stage log {model} {stage}` shows it; promote again if you still mean it",
+            hint=f"`gitml stage log {model} {stage}` shows it; if you still mean it, the same "
+            "command with `--retry`",
         )
 
     def _state(self, model: str) -> ModelState:
@@ -242,12 +318,6 @@ class Promoter:
             raise PolicyNotMet(
                 f"{stage} has a policy, which this version of gitml cannot evaluate",
                 hint=f"`git log -p gitml.toml` shows who asked for [policy.{stage}]",
-            )
-        if self.git.has_remote():
-            raise GitmlError(
-                "versions stay drafts while the repository has a git remote: numbers and "
-                "promotions are published by `gitml push`, which this version does not have yet",
-                hint="`git remote remove origin` if nobody else works on this repository",
             )
 
     def _who(self) -> Person:

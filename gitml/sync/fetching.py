@@ -77,13 +77,21 @@ class Fetcher:
     index: Index
     person: Person
 
-    def fetch(self, remote: str, *, tell: Tell | None = None, dry_run: bool = False) -> Fetched:
+    def fetch(
+        self,
+        remote: str,
+        *,
+        tags_only: bool = False,
+        tell: Tell | None = None,
+        dry_run: bool = False,
+    ) -> Fetched:
         """Bring what the remote has and this clone lacks; nothing of this clone's is overwritten.
 
+        ``tags_only`` leaves out branches, runs and metadata: versions and stages are known by tags.
         A number that both sides have given is the remote's: the version here becomes a draft again.
         Raises AuthenticationFailed, GitmlError; RaceLost where refs here keep moving meanwhile.
         """
-        done = refs.retried(lambda: self._attempt(remote, tell, dry_run), _TRIES)
+        done = refs.retried(lambda: self._attempt(remote, tags_only, tell, dry_run), _TRIES)
         if not dry_run:
             self.index.refresh()
             moved = stage_changes(Names.now(self.index, self.odb))
@@ -92,12 +100,14 @@ class Fetcher:
                 self.index.refresh()
         return done
 
-    def _attempt(self, remote: str, tell: Tell | None, dry_run: bool) -> Fetched:
+    def _attempt(self, remote: str, tags_only: bool, tell: Tell | None, dry_run: bool) -> Fetched:
         there = transport.list_remote(self.git, remote)
+        if tags_only:
+            there = {name: one for name, one in there.items() if name.startswith(f"{TAGS}/")}
         patterns = [*tracking.LOCAL, tracking.all_tracked(remote), f"refs/remotes/{remote}"]
         here = refs.targets(self.git, patterns)
         theirs = {name: str(ref.target) for name, ref in there.items()}
-        refspecs = tracking.branch_refspecs(self.git, remote, theirs, here)
+        refspecs = [] if tags_only else tracking.branch_refspecs(self.git, remote, theirs, here)
         wanted = {
             name: place for name in there if (place := tracking.tracked(remote, name)) is not None
         }
@@ -111,7 +121,8 @@ class Fetcher:
         changes += self._merged(there, here, wanted, set(moved), done, dry_run=dry_run)
         noted = set(wanted.values())
         for place in here:
-            if place.startswith(f"{tracking.all_tracked(remote)}/") and place not in noted:
+            is_looked_at = place.startswith(f"{tracking.all_tracked(remote)}/") and not tags_only
+            if is_looked_at and place not in noted:
                 changes.append(Change(place, None, _old(here, place)))
         if changes and not dry_run:
             refs.update(self.git, changes, f"fetch {remote}")
@@ -133,7 +144,8 @@ class Fetcher:
             transport.fetch(self.git, remote, ids, refspecs, tell)
         except GitmlError as error:
             known_to_them = not isinstance(error, AuthenticationFailed)
-            if known_to_them and transport.list_remote(self.git, remote) != there:
+            now = transport.list_remote(self.git, remote) if known_to_them else there
+            if any(now.get(name) != there[name] for name in there):
                 raise RaceLost(f"the refs of {remote} moved during the fetch") from error
             raise
 

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, RaceLost
@@ -45,7 +46,8 @@ class Plan:
     ``code`` are the commits of code that would be published and are on no branch of the remote,
     newest first. ``at_home`` counts the runs that nothing asks for, ``forked`` are moves of a stage
     that the remote has another tag for. ``local`` are the refs of this clone that follow. ``lost``
-    is data that others have pushed without its bytes, ``sent`` how many bytes had to go.
+    is data that others have pushed without its bytes, ``sent`` how many bytes had to go;
+    ``promoted`` are the promotions that had waited for this.
     """
 
     remote: str
@@ -59,6 +61,7 @@ class Plan:
     at_home: int = 0
     lost: list[str] = field(default_factory=list)
     sent: int = 0
+    promoted: list[Any] = field(default_factory=list)
 
     @property
     def branches(self) -> list[str]:
