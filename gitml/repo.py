@@ -234,6 +234,47 @@ class Repo:
         repo.install_drivers()
         return repo, text is not None
 
+    @classmethod
+    def clone(
+        cls,
+        url: str,
+        folder: Path | None,
+        *,
+        data: bool = True,
+        environment: Mapping[str, str] | None = None,
+        tell: Tell | None = None,
+        moved: Moved | None = None,
+    ) -> tuple[Repo, Pulled]:
+        """A clone of a git repository with its records and, unless told not to, its data.
+
+        Without a folder it is called as git would call it. A clone that was killed is finished.
+        Raises what `cloning.clone` and `checkout` raise; where data cannot be had, the clone stays.
+        """
+        from gitml.sync import cloning
+
+        place = folder or Path(cloning.folder_of(url))
+        git, fetched = cloning.clone(url, place.absolute(), tell=tell)
+        repo = cls(git, environment=environment)
+        repo.install_drivers()
+        cloning.finish(git)
+        if repo._supply is not None and moved is not None:
+            repo._supply.moved = moved
+        moves = repo.checkout() if data and repo._has_config else []
+        return repo, Pulled(fetched, repo.odb.resolve("HEAD"), tuple(moves), 0)
+
+    def complete_clone(self) -> Pulled | None:
+        """Bring to a clone that plain git made what ``gitml clone`` would have brought.
+
+        None where there is no git remote, or its records were fetched before.
+        """
+        from gitml.git import refs
+        from gitml.history.record import TRACKING
+
+        if not self.git.has_remote() or refs.targets(self.git, [TRACKING]):
+            return None
+        fetched = self.fetch()
+        return Pulled(fetched, None, tuple(self.checkout()), 0)
+
     @property
     def root(self) -> Path:
         """The top of the work tree; raises NoRepository where there is none."""
@@ -499,11 +540,19 @@ class Repo:
         force: bool = False,
         dry_run: bool = False,
     ) -> list[DataMove]:
-        """Make data follow the pointers; see ``gitml.workspace.checkout.checkout``."""
+        """Make data follow the pointers; see ``gitml.workspace.checkout.checkout``.
+
+        Where a model version is checked out, its artifacts are written beside their pointers.
+        """
         from gitml.workspace.checkout import checkout
 
         inside = self._inside(paths)
-        return checkout(self.workspace, inside, view=view, force=force, dry_run=dry_run)
+        moves = checkout(self.workspace, inside, view=view, force=force, dry_run=dry_run)
+        if not paths and view is None and (self.root / SUFFIX).is_dir():
+            from gitml.workspace.deployment import check_out_artifacts
+
+            moves += check_out_artifacts(self.workspace, self.odb, dry_run=dry_run)
+        return moves
 
     def remove(
         self,

@@ -14,6 +14,7 @@ from gitml.errors import UsageError
 TASKS = {
     "start": (
         Entry("init", "gitml.cli.init:init", "Prepare this repository for gitml."),
+        Entry("clone", "gitml.cli.clone:clone", "Clone a repository with its records and data."),
         Entry("demo", "gitml.cli.demo:demo", "Make an example project and run it."),
     ),
     "data": (

@@ -42,6 +42,9 @@ def checkout(
     no longer name is removed. Changes of yours that are not in the store are never overwritten
     without `--force`. It does not switch branches: that is `git switch`, and then this.
 
+    Where a model version is checked out (`git checkout clf@v3`, or a clone of that tag alone), its
+    artifacts are written beside their pointers, into `.gitml/artifacts`.
+
     A part of a folder that is chosen with `--include` and `--exclude` stays the part that is
     checked out; `--include '*'` brings the rest. A pattern without a slash means names in any
     folder, one with a slash is relative to the data's folder.

@@ -8,6 +8,9 @@ from pathlib import Path
 import click
 
 from gitml.cli import render
+from gitml.cli.checkout import move_lines
+from gitml.cli.fetch import brought_parts
+from gitml.errors import GitmlError
 
 
 @click.command()
@@ -16,7 +19,8 @@ def init(folder: str) -> None:
     """Prepare this repository for gitml.
 
     Writes `gitml.toml`, which belongs in git. Where there is no git repository, one is made first.
-    Done twice, it changes nothing.
+    In a clone that plain git made it brings the records and the data. Done twice, it changes
+    nothing.
 
     \b
     gitml init
@@ -27,7 +31,18 @@ def init(folder: str) -> None:
     repo, written = Repo.init(Path(folder))
     file = render.path(repo.config.path)
     if not written:
-        render.answer(f"Nothing to do: {file} is there already")
+        try:
+            done = repo.complete_clone()
+        except GitmlError as error:
+            render.tell(f"The records of the git remote are not here yet: {error.message}")
+            render.tell("Next: `gitml pull` brings them")
+            return
+        if done is None:
+            render.answer(f"Nothing to do: {file} is there already")
+            return
+        render.answer(*(line for move in done.data for line in move_lines(move, dry_run=False)))
+        brought = ", ".join(brought_parts(done.fetched)) or "no records"
+        render.answer(f"Completed the clone of {done.fetched.remote}: {brought}")
         return
     render.answer(f"Wrote {file}")
     go = f"cd {shlex.quote(render.path(repo.root))} && " if repo.root != Path.cwd() else ""

@@ -117,6 +117,13 @@ def list_remote(git: Git, remote: str) -> dict[str, RemoteRef]:
     }
 
 
+def head_of(git: Git, remote: str) -> str | None:
+    """The branch that a remote is on, by short name; None where it is on none that we are told."""
+    done = _run(git, remote, ["ls-remote", "--symref", "--quiet", "--", remote, "HEAD"])
+    found = re.match(r"ref: refs/heads/(\S+)\tHEAD", os.fsdecode(done.out))
+    return found[1] if found and not done.code else None
+
+
 def fetch(
     git: Git,
     remote: str,

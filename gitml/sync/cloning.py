@@ -1,0 +1,113 @@
+"""Cloning: git's own part first, then the records; a clone that was killed is finished by the next.
+
+Until git's part is whole, nothing in the folder is anybody's, and it is made anew. From then on it
+is a repository like any other, in which data is still to be checked out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gitml.errors import GitmlError, UsageError
+from gitml.fs import ProcessIdentity, make_directories, write_durably
+from gitml.git import transport
+from gitml.git.odb import Odb
+from gitml.git.process import Git, init_repository
+from gitml.git.transport import Tell
+from gitml.history.index import Index
+from gitml.history.record import Person
+from gitml.sync.fetching import Fetched, Fetcher
+
+REMOTE = "origin"
+_MARK = "gitml/cloning"
+
+
+def folder_of(url: str) -> str:
+    """The name that git would give the folder of a clone; raises UsageError where there is none."""
+    path = urlsplit(url).path if "://" in url else url.rpartition(":")[2]
+    name = re.sub(r"/*(?:\.git)?/*\Z", "", path).rpartition("/")[2]
+    if not name or name in (".", ".."):
+        raise UsageError(
+            f"{url} does not say what the clone is called", hint=f"`gitml clone {url} DIR`"
+        )
+    return name
+
+
+def clone(url: str, folder: Path, *, tell: Tell | None = None) -> tuple[Git, Fetched]:
+    """A clone of a git repository with its records, without data; and what was fetched.
+
+    The folder must not be there or be empty, or hold a clone of the same that was killed. Raises
+    UsageError, AuthenticationFailed, GitmlError; what this call made is gone then.
+    """
+    git = _begun(url, folder)
+    try:
+        odb = Odb(git)
+        index = Index(git, odb)
+        fetcher = Fetcher(git, odb, index, Person())
+        fetched = fetcher.fetch(REMOTE, tell=tell)
+        _check_out(git, odb)
+        index.close()
+        odb.close()
+    except BaseException:
+        _clear(folder)
+        raise
+    return git, fetched
+
+
+def finish(git: Git) -> None:
+    """Note that all of a clone is there."""
+    (git.common / _MARK).unlink(missing_ok=True)
+
+
+def _begun(url: str, folder: Path) -> Git:
+    """An empty repository in the folder that knows its remote, marked as unfinished."""
+    mark = folder / ".git" / _MARK
+    if mark.is_file():
+        owner = ProcessIdentity.parse(mark.read_text("utf-8").strip())
+        if owner.is_alive() and owner != ProcessIdentity.current():
+            raise UsageError(f"{folder} is being cloned by another process")
+        _clear(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(
+            f"{folder} is there already and is not empty", hint="name another folder for the clone"
+        )
+    if "://" not in url and (Path.cwd() / url).exists():
+        url = str(Path.cwd() / url)
+    git = init_repository(folder)
+    make_directories(mark.parent)
+    write_durably(mark, ProcessIdentity.current().to_text().encode() + b"\n")
+    git.run("remote", "add", "--", REMOTE, url)
+    return Git.discover(folder)
+
+
+def _check_out(git: Git, odb: Odb) -> None:
+    """Be on the branch that the remote is on, where it has one."""
+    branch = transport.head_of(git, REMOTE)
+    if branch is None or odb.resolve(f"refs/remotes/{REMOTE}/{branch}") is None:
+        return
+    git.run("symbolic-ref", f"refs/remotes/{REMOTE}/HEAD", f"refs/remotes/{REMOTE}/{branch}")
+    plain = {"GIT_LITERAL_PATHSPECS": "0"}  # for filters and hooks
+    try:
+        git.run(
+            *("checkout", "--quiet", "--force", "-B", branch),
+            *("--track", f"{REMOTE}/{branch}"),
+            env=plain,
+        )
+    except GitmlError as error:
+        raise GitmlError(f"the files of {branch} cannot be checked out") from error
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an unfinished clone has made, the folder itself too if that was all."""
+    for name in os.listdir(folder) if folder.is_dir() else ():  # noqa: PTH208 - before .git goes
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            if name != ".git":
+                shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(folder / ".git", ignore_errors=True)
