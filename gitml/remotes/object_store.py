@@ -35,7 +35,6 @@ from gitml.errors import (
 from gitml.fs import storage_errors
 from gitml.remotes.base import (
     PART,
-    PIECE,
     Access,
     Capabilities,
     Content,
@@ -58,6 +57,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _PREFIX = re.compile(r"[A-Za-z0-9._/-]*\Z")
 _WHOLE = 2 * PART  # what is sent in one request, from memory
 _LARGEST_CREATED = 64 << 20
+_CHUNK = 16 << 10  # what has come of a stream is handed on soon: a connection may break
 _STATUS = re.compile(r"status(?: code)?: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>|\(code: (\w+)\)")
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
@@ -134,7 +134,7 @@ class S3Remote(Remote):
         end = size if end is None else end
         if end > size:
             raise self._too_short(key, size, end)
-        stream = iter(answer.stream(min_chunk_size=PIECE))
+        stream = iter(answer.stream(min_chunk_size=_CHUNK))
         while True:
             with self._errors(key):
                 piece = next(stream, None)
@@ -346,7 +346,7 @@ class S3Remote(Remote):
         )
 
     def _failed(self, error: Exception, status: int | None) -> RemoteFailed:
-        if "kind: Connect" in str(error):
+        if re.search(r"kind: Connect\b", str(error)):
             where = self._endpoint or f"Amazon's {self.bucket}"
             return Unreachable(f"nobody answers at {where}")
         if status is None or status in _BUSY:

@@ -18,6 +18,7 @@ GREETING = b"gitml-serve 1\n"
 KEYS_AT_ONCE = 1000
 """Keys in one question: with the longest of keys still less than `_LIMITS` allows."""
 
+_FRAME = 128 << 10  # of a frame that is cut nothing is used
 _LIMITS = {b"H": 1 << 20, b"D": PIECE, b"E": 0}
 _ERRORS = (
     *(errors.MissingBytes, errors.CorruptData, errors.AuthenticationFailed, errors.RaceLost),
@@ -51,8 +52,8 @@ class Line:
         try:
             for piece in pieces:
                 view = memoryview(piece)
-                for start in range(0, len(view), PIECE):
-                    self._write(b"D", view[start : start + PIECE])
+                for start in range(0, len(view), _FRAME):
+                    self._write(b"D", view[start : start + _FRAME])
         except GitmlError as error:
             self.send(complaint(error))
             raise

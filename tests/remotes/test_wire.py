@@ -37,7 +37,7 @@ def test_data_comes_as_it_was_sent(pieces: list[bytes]) -> None:
 def test_large_pieces_are_cut() -> None:
     data = bytes(3 << 20)
     pieces = list(line(sent(("send_data", [data]))).receive_data())
-    assert max(map(len, pieces)) == 1 << 20
+    assert max(map(len, pieces)) <= 1 << 20
     assert b"".join(pieces) == data
 
 

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,13 +36,21 @@ class S3Server:
     """Where it listens, who may do all, and who may only read."""
 
     pid: int
-    port: int
-    filer: int
+    ports: tuple[int, ...]
     folder: str
     key: str = "gitmlkey"
     secret: str = "gitmlsecret"
     reader_key: str = "readerkey"
     reader_secret: str = "readersecret"
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    @property
+    def filer(self) -> int:
+        """Where it shows the files of its buckets as a web server does."""
+        return self.ports[1]
 
     @property
     def endpoint(self) -> str:
@@ -70,10 +79,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-def start_s3(folder: Path) -> S3Server:
-    """A SeaweedFS of its own in a new folder, ready to answer; stopped with `stop`."""
-    port, filer, master, volume = _free_ports(4, also=10_000)
-    server = S3Server(0, port, filer, str(folder))
+def start_s3(folder: Path, ports: tuple[int, ...] = ()) -> S3Server:
+    """A SeaweedFS of its own in a new folder, ready to answer; stopped with `stop`.
+
+    One that was killed goes on in the same folder, with the same ports.
+    """
+    server = S3Server(0, ports or tuple(_free_ports(4, also=10_000)), str(folder))
+    port, filer, master, volume = server.ports
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "s3.json"
     everything = ["Admin", "Read", "Write", "List", "Tagging"]
@@ -96,7 +108,7 @@ def start_s3(folder: Path) -> S3Server:
     command += ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     process = _start(command, folder)
     _wait_for(lambda: _makes_bucket(server), process, folder / "log")
-    return S3Server(process.pid, port, filer, str(folder))
+    return S3Server(process.pid, server.ports, str(folder))
 
 
 def _identity(name: str, key: str, secret: str, actions: list[str]) -> dict[str, object]:
@@ -273,7 +285,7 @@ def _shared(folder: Path, start: Callable[[Path], S3Server]) -> Iterator[S3Serve
     state = folder / "users"
     with _locked(folder):
         users, known = json.loads(state.read_text()) if state.exists() else (0, None)
-        server = S3Server(**known) if users else start(folder / f"run-{os.getpid()}-{time.time()}")
+        server = _known(known) if users else start(folder / f"run-{os.getpid()}-{time.time()}")
         state.write_text(json.dumps([users + 1, asdict(server)]))
     try:
         yield server
@@ -283,6 +295,10 @@ def _shared(folder: Path, start: Callable[[Path], S3Server]) -> Iterator[S3Serve
             state.write_text(json.dumps([users - 1, known]))
             if users == 1:
                 stop(server.pid)
+
+
+def _known(fields: dict[str, Any]) -> S3Server:
+    return S3Server(**{**fields, "ports": tuple(fields["ports"])})
 
 
 @contextmanager
