@@ -29,6 +29,21 @@ class Member(NamedTuple):
     stat: os.stat_result
 
 
+class StatRow(NamedTuple):
+    """A stat as it is kept, under the names of `os.stat_result`."""
+
+    st_mode: int
+    st_ino: int
+    st_dev: int
+    st_nlink: int
+    st_uid: int
+    st_gid: int
+    st_size: int
+    st_atime_ns: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+
+
 class Row(NamedTuple):
     """A member as it is kept: the digest, and the stat under the names of `os.stat_result`."""
 
@@ -132,6 +147,10 @@ class Stats(Sequence[os.stat_result]):
         if isinstance(key, slice):
             return [self[row] for row in range(len(self))[key]]
         return unpack_stat(self._rows, range(len(self))[key] * STAT_BYTES)
+
+    def rows(self) -> Iterator[StatRow]:
+        """All stats as they are kept: a third of the time of making them anew."""
+        return map(StatRow._make, _STAT.iter_unpack(self._rows))
 
     def put_rows(self, row: int, rows: bytes) -> None:
         """Note stats from a row on, as `pack_stat` makes them."""

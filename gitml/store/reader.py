@@ -21,6 +21,7 @@ from gitml.store.digest import new_hasher
 from gitml.store.directory import fill, new_file_beside, new_folder_beside
 from gitml.store.links import Links
 from gitml.store.lookup import SmallBlobs
+from gitml.store.members import Stats
 from gitml.store.pack import Pack
 from gitml.store.restore import Restoration
 from gitml.store.tree import MAX_ARROW_BYTES, MAX_ENTRIES, Tree, TreeEntry
@@ -139,7 +140,7 @@ class Reader:
         *,
         going: Collection[str] = (),
         make_way: Callable[[], None] = lambda: None,
-    ) -> Sequence[os.stat_result]:
+    ) -> Stats:
         """Create or replace the file or link of each entry below the existing folder ``root``.
 
         Gives the stats of what was written, in order. All is verified under temporary names

@@ -236,7 +236,10 @@ class _Planner:
             plan.move.files = held.count if held else 0
             plan.changes_cache = False
             return plan
-        self._compare(plan, self._target(), within)
+        if self.local.exists or within is not None:
+            self._compare(plan, self._target(), within)
+        else:
+            self._write_all(plan, list(self._target().values()))
         plan.move.files = len(plan.rows) + len(plan.write)
         return plan
 
@@ -309,6 +312,12 @@ class _Planner:
         if old is not None:
             plan.rows.append((os.fsencode(path), old.mode, old.id, old.stat))
 
+    def _write_all(self, plan: _Plan, entries: list[TreeEntry]) -> None:
+        """What `_compare` comes to where nothing is there."""
+        plan.write = entries
+        plan.move.written = [one.path for one in entries]
+        plan.move.size = sum(one.size for one in entries)
+
     def _write(self, plan: _Plan, entry: TreeEntry) -> None:
         plan.write.append(entry)
         plan.move.written.append(entry.path)
@@ -347,6 +356,8 @@ class _Planner:
         self, plan: _Plan, target: dict[str, TreeEntry], others: dict[str, _Found]
     ) -> None:
         """Clear what stands where a folder or a file has to come and is of the other kind."""
+        if not others and not plan.remove:
+            return
         folders = {folder for path in target for folder in _above(path, self.path)}
         going = set(plan.remove)
         for path, (digest, _) in others.items():
@@ -468,12 +479,12 @@ def _carry_out(tree: WorkingTree, plans: Sequence[_Plan], views: dict[str, View 
     except MissingBytes:  # which says it of one
         _refuse_missing(tree, plans)
         raise
-    written = iter(zip(entries, stats, strict=True))
+    found = stats.rows()
     for plan in plans:
-        for _ in plan.write:
-            entry, found = next(written)
-            packed = packed_stat(found, looked, None)
-            plan.rows.append((entry.raw_path, entry.mode, entry.digest.raw, packed))
+        plan.rows += [
+            (one.raw_path, one.mode, one.digest.raw, packed_stat(next(found), looked, None))
+            for one in plan.write
+        ]
         if plan.changes_cache:
             path = plan.move.path
             held = plan.held
