@@ -31,11 +31,13 @@ import errno
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from gitml.errors import ConfigError, CorruptData, UsageError
+from gitml.errors import ConfigError, ConnectionLost, CorruptData, MissingBytes, UsageError
 from gitml.frozen import Frozen, field
 from gitml.fs import storage_errors
 
@@ -64,6 +66,17 @@ class Capabilities(Frozen):
     lists: bool = True
     create: bool = True
     parallel: int = 1
+
+
+class PartlyAnswered(ConnectionLost):
+    """The connection broke while many keys were asked for; ``answers`` has those that came.
+
+    None stands for a key that is not there. Who tries again asks for the others alone.
+    """
+
+    def __init__(self, message: str, answers: Mapping[str, int | None]) -> None:
+        super().__init__(message)
+        self.answers = answers
 
 
 class Entry(Frozen):
@@ -202,6 +215,38 @@ def check_key(key: str) -> str:
 def is_key(text: str) -> bool:
     """Whether a name that a listing shows is a key; everything else there is not ours."""
     return len(text) <= _LONGEST_KEY and _KEY.match(text) is not None
+
+
+def sizes_side_by_side(
+    keys: Sequence[str], size: Callable[[str], int], threads: int
+) -> dict[str, int]:
+    """The sizes of those that are there, each asked for by itself; for `Remote.stat`.
+
+    ``size`` raises MissingBytes for a key that is not there. What breaks does not stop the others,
+    unless everything does: then PartlyAnswered. Other errors come out as they are.
+    """
+    answers: dict[str, int | None] = {}
+    lost: list[ConnectionLost] = []
+    patience = 2 * threads
+
+    def ask(key: str) -> None:
+        if len(lost) > patience + len(answers):
+            return
+        try:
+            answers[key] = size(key)
+        except MissingBytes:
+            answers[key] = None
+        except ConnectionLost as error:
+            lost.append(error)
+
+    if keys:
+        with ThreadPoolExecutor(min(len(keys), threads), "gitml-stat") as pool:
+            deque(pool.map(ask, keys), maxlen=0)
+    if lost and not answers:
+        raise lost[0]
+    if lost:
+        raise PartlyAnswered(lost[0].message, answers) from lost[0]
+    return {key: found for key, found in answers.items() if found is not None}
 
 
 def split_url(url: str, form: str) -> SplitResult:

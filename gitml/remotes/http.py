@@ -16,7 +16,6 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Lock
 from typing import IO, Any
@@ -40,6 +39,7 @@ from gitml.remotes.base import (
     Remote,
     check_key,
     is_loopback,
+    sizes_side_by_side,
     split_url,
 )
 
@@ -86,19 +86,7 @@ class HttpRemote(Remote):
 
     def stat(self, keys: Iterable[str]) -> dict[str, int]:
         """The sizes of those that are there, asked for side by side."""
-        asked = [check_key(key) for key in keys]
-
-        def size(key: str) -> int | None:
-            try:
-                return self._size(key)
-            except MissingBytes:
-                return None
-
-        if not asked:
-            return {}
-        with ThreadPoolExecutor(min(len(asked), 8), "gitml-http") as threads:
-            found = zip(asked, threads.map(size, asked), strict=True)
-            return {key: size for key, size in found if size is not None}
+        return sizes_side_by_side([check_key(key) for key in keys], self._size, 8)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes of one answer; without ranges, those before ``start`` are passed over."""

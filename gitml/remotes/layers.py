@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from gitml.errors import ConnectionLost, Unreachable
 from gitml.frozen import Frozen
-from gitml.remotes.base import Access, Content, Entry, Remote, size_of
+from gitml.remotes.base import Access, Content, Entry, PartlyAnswered, Remote, size_of
 
 T = TypeVar("T")
 
@@ -99,9 +99,24 @@ class Retrying(Layer):
         self._has_answered = False
 
     def stat(self, keys: Iterable[str]) -> dict[str, int]:
-        """As the inner remote, tried again."""
+        """As the inner remote; what was answered before a break is not asked for again."""
         asked = list(keys)
-        return self._again(lambda: self.inner.stat(asked))
+        found: dict[str, int] = {}
+        tries = _Tries(self._patience, self._sleep)
+        while True:
+            try:
+                found |= self.inner.stat(asked)
+            except PartlyAnswered as error:
+                self._has_answered = True
+                found |= {key: size for key, size in error.answers.items() if size is not None}
+                asked = [key for key in asked if key not in error.answers]
+                tries = _Tries(self._patience, self._sleep)
+                tries.wait(error, has_answered=True)
+            except ConnectionLost as error:
+                tries.wait(error, self._has_answered)
+            else:
+                self._has_answered = True
+                return found
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """As the inner remote; a stream that breaks off goes on behind what has arrived."""

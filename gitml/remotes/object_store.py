@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -44,6 +43,7 @@ from gitml.remotes.base import (
     check_key,
     is_key,
     is_loopback,
+    sizes_side_by_side,
     split_url,
 )
 from gitml.remotes.profiles import profile_keys
@@ -102,20 +102,12 @@ class S3Remote(Remote):
     def stat(self, keys: Iterable[str]) -> dict[str, int]:
         """The sizes of those that are there, asked for side by side."""
         obstore = self._library()
-        asked = [check_key(key) for key in keys]
 
-        def size(key: str) -> int | None:
-            try:
-                with self._errors(key):
-                    return int(obstore.head(self._store, self._path(key))["size"])
-            except MissingBytes:
-                return None
+        def size(key: str) -> int:
+            with self._errors(key):
+                return int(obstore.head(self._store, self._path(key))["size"])
 
-        if not asked:
-            return {}
-        with ThreadPoolExecutor(min(len(asked), 16), "gitml-s3") as threads:
-            found = zip(asked, threads.map(size, asked), strict=True)
-            return {key: size for key, size in found if size is not None}
+        return sizes_side_by_side([check_key(key) for key in keys], size, 16)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes of one request, as they come."""

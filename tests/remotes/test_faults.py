@@ -142,10 +142,12 @@ def test_a_server_that_is_killed_in_the_middle_of_a_put_comes_back(
     remote = Retrying(s3(server, "x"), Patience(seconds=90))
     remote.stat([KEY])
     restarted: list[S3Server] = []
+    killed: list[bool] = []
 
     def kill_and_start() -> None:
-        time.sleep(0.5)
+        time.sleep(0.3)
         stop(server.pid)
+        killed.append(True)
         time.sleep(1)
         restarted.append(start_s3(folder, ports=server.ports))
 
@@ -154,6 +156,7 @@ def test_a_server_that_is_killed_in_the_middle_of_a_put_comes_back(
     try:
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(lambda key: remote.put(key, parts[key]), parts))
+        assert killed
         killer.join()
         data = file.read_bytes()
         for key, part in parts.items():

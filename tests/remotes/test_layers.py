@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -11,6 +12,7 @@ from threading import Lock
 import pytest
 
 from gitml.errors import ConnectionLost, CorruptData, MissingBytes, Unreachable
+from gitml.remotes.base import sizes_side_by_side
 from gitml.remotes.folder import FolderRemote
 from gitml.remotes.layers import Counted, Layer, Limited, Patience, Retrying
 from gitml.testing.remote_suite import KEY, OTHER, RemoteSuite
@@ -139,3 +141,40 @@ def test_calls_and_bytes_are_counted(lake: FolderRemote) -> None:
     assert counted.counts.calls == {"put": 2, "get_range": 1, "stat": 1}
     assert (counted.counts.sent, counted.counts.received) == (100 + own, 10)
     assert moved == [100, own, 10]
+
+
+def test_of_many_keys_only_those_without_an_answer_are_asked_for_again(lake: FolderRemote) -> None:
+    keys = [f"objects/{number}" for number in range(200)]
+    for key in keys[::2]:
+        lake.put(key, b"x")
+    asked: list[str] = []
+    broken = random.Random(3)
+
+    class OneByOne(Layer):
+        def stat(self, keys: Iterable[str]) -> dict[str, int]:
+            def size(key: str) -> int:
+                if broken.random() < 0.3:
+                    raise ConnectionLost("503")
+                asked.append(key)
+                found = self.inner.stat([key])
+                if not found:
+                    raise MissingBytes(key)
+                return found[key]
+
+            return sizes_side_by_side(list(keys), size, 4)
+
+    found = Retrying(OneByOne(lake), sleep=lambda seconds: None).stat(keys)
+    assert found == dict.fromkeys(keys[::2], 1)
+    assert sorted(asked) == sorted(keys)
+
+
+def test_of_many_keys_few_are_tried_where_nobody_answers() -> None:
+    tried: list[str] = []
+
+    def size(key: str) -> int:
+        tried.append(key)
+        raise Unreachable("nobody")
+
+    with pytest.raises(Unreachable):
+        sizes_side_by_side([str(number) for number in range(1000)], size, 4)
+    assert len(tried) < 20

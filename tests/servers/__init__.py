@@ -124,7 +124,7 @@ def _makes_bucket(server: S3Server) -> bool:
 
     remote = S3Remote.open(server.url("first"), Access(Path(), server.environment()))
     try:
-        remote.put("first", b"", create=True)
+        remote.put("first", b"")
     except RemoteFailed:
         return False
     return True
