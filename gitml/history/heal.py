@@ -37,11 +37,14 @@ def heal(checker: Checker) -> list[Healed]:
     by what is whole in them. Raises StorageError.
     """
     with checker.store.writer() as writer:
-        healed = [
-            Healed("blob", digest.short, source)
-            for digest in sorted(checker.lost)
-            if (source := _stored_again(checker, writer, digest)) is not None
-        ]
+        sources = {digest: _stored_again(checker, writer, digest) for digest in checker.lost}
+        left = {digest for digest, source in sources.items() if source is None}
+        sources |= _stored_from_folders(checker, writer, left)
+    healed = [
+        Healed("blob", digest.short, source)
+        for digest, source in sorted(sources.items())
+        if source is not None
+    ]
     set_aside = checker.store.mend()
     source = "what is whole in it"
     return healed + [Healed("file", path.name[:12] + path.suffix, source) for path in set_aside]
@@ -58,6 +61,28 @@ def _stored_again(checker: Checker, writer: Writer, digest: Digest) -> str | Non
             if code is not None and _stored_from_commit(checker, writer, code, path, digest):
                 return f"{code.short}:{path}"
     return None
+
+
+def _stored_from_folders(checker: Checker, writer: Writer, lost: set[Digest]) -> dict[Digest, str]:
+    """Store again what lies in folders whose list of files is lost; by digest, where it was.
+
+    Where some of such a folder has changed since, it is not that list any more, but the other files
+    in it still are what they were.
+    """
+    found: dict[Digest, str] = {}
+    root = checker.git.root
+    if root is None:
+        return found
+    for path in sorted({path for one in lost for path in checker.places.get(one, ())}):
+        with suppress(GitmlError, OSError):
+            judge_relative_path(os.fsencode(path))
+            folder = root / path
+            for name, kind in list_directory(folder).names if folder.is_dir() else ():
+                digest = _entry(folder, name, kind).digest
+                is_missed = digest in lost and digest not in found
+                if is_missed and _stored_from_file(writer, folder / name, digest):
+                    found[digest] = f"{path}/{name}"
+    return found
 
 
 def _stored_from_file(writer: Writer, path: Path, digest: Digest) -> bool:

@@ -247,6 +247,21 @@ def test_one_repair_takes_all_from_unmodified_files(
     assert checked_out_or_told(workshop) is None
 
 
+@pytest.mark.parametrize("index", [True, False])
+def test_unmodified_files_beside_a_modified_one_heal_too(workshop: Workshop, index: bool) -> None:
+    """The list of the folder's files is lost with its packs, and the folder is another by now."""
+    for kind in ("pack", "loose") if index else ("pack", "index", "loose"):
+        for path in files_of(workshop, kind):
+            empty(path, random.Random(0))
+    workshop.write("data/a.txt", "another text")
+    report = workshop.repo().fsck(sample=None, seed=0, repair=True)
+    healed = {one.source for one in report.healed if one.kind == "blob"}
+    # Without the index nobody knows that small files were there at all.
+    assert healed - {"data/b/noise.bin"} == {"data/large.bin", "single.csv"}
+    assert ("data/b/noise.bin" in healed) is index
+    assert [one.kind for one in report.problems] == ["missing-blob"], "the list itself"
+
+
 def test_a_repair_that_was_killed_at_its_end_is_tidied_up_by_the_next(workshop: Workshop) -> None:
     me = ProcessIdentity.current()
     dead = ProcessIdentity(4_194_303, "1", me.host, me.boot).to_text()
