@@ -23,6 +23,7 @@ from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.entities.records import Output, RunStep, Saved, Source
 from gitml.errors import (
     AmbiguousName,
+    ConfigError,
     GitmlError,
     NameNotFound,
     NoRepository,
@@ -441,7 +442,7 @@ class Repo:
     def _runner(self, live: int) -> Runner:
         from gitml.pipelines.run import Runner
 
-        self.config  # noqa: B018 - without gitml.toml there is nothing to run in
+        self._refuse_unknown_store()
         return Runner(
             git=self.git,
             odb=self.odb,
@@ -1542,6 +1543,17 @@ class Repo:
         """Make what is derived again: the index from git, the packs' indexes; the refs read."""
         self.store.recover()
         return self.index.rebuild()
+
+    def _refuse_unknown_store(self) -> None:
+        """Raise ConfigError where the active stack keeps artifacts on a remote that is none."""
+        stack = self.active_stack
+        if stack.artifact_store != "local" and stack.artifact_store not in self._remotes:
+            raise ConfigError(
+                f"the stack {stack.name} keeps artifacts on `{stack.artifact_store}`, which is no "
+                "remote",
+                hint=f"`gitml remote add {stack.artifact_store} URL` makes it one, "
+                "`gitml stack set default` goes back to the local store",
+            )
 
     def _refuse_second_config(self, here: Path) -> None:
         """Raise UsageError for a ``gitml.toml`` between a folder and the root."""

@@ -10,7 +10,7 @@ import pytest
 from tests.transcripts import check, needs
 
 ROOT = Path(__file__).parents[1]
-DOCS = [ROOT / "docs/data.md", ROOT / "docs/tutorial.md", ROOT / "docs/hooks.md"]
+DOCS = [ROOT / f"docs/{name}.md" for name in ("data", "sharing", "tutorial", "hooks")]
 TRANSCRIPTS = [*sorted((ROOT / "tests/cli").glob("*.md")), *DOCS]
 
 

@@ -72,9 +72,11 @@ def targets(git: Git, patterns: Sequence[str]) -> dict[str, str]:
     return dict(line.split(" ") for line in listing.splitlines())
 
 
-def update(git: Git, changes: Iterable[Change], reason: str) -> None:
+def update(git: Git, changes: Iterable[Change], reason: str, *, packed: bool = False) -> None:
     """Make all the changes or none, durably; raises RaceLost when a ref is not what was expected.
 
+    With ``packed`` they come to lie in the one file of packed refs, and are durable only there:
+    for thousands of them, each of which would have to be flushed by itself.
     Raises Locked when another git holds a lock for long, GitmlError with git's words when it
     refuses for another reason (a hook, a full disk, an object that is not there).
     Refs are written by ``git update-ref`` alone, so its hooks fire and every storage of refs works.
@@ -94,8 +96,10 @@ def update(git: Git, changes: Iterable[Change], reason: str) -> None:
     stdin = "\0".join(commands).encode()
     words = ""
     for attempt in range(_TRIES):
-        complaint = _update(git, moves, reason, stdin)
+        complaint = _update(git, moves, reason, stdin, flush=not packed)
         if complaint is None:
+            if packed:
+                pack(git)
             _sync(git, moves)
             return
         lines = complaint.strip().splitlines() or ["no reason"]
@@ -126,12 +130,15 @@ def retried(attempt: Callable[[], T], tries: int) -> T:
     return attempt()
 
 
-def _update(git: Git, moves: Sequence[Change], reason: str, stdin: bytes) -> str | None:
+def _update(
+    git: Git, moves: Sequence[Change], reason: str, stdin: bytes, *, flush: bool
+) -> str | None:
     """Let git run a transaction; what it complained of, None when it succeeded.
 
     It is announced between its start and its first command: before that it takes no lock.
     """
-    arguments = ("update-ref", "-m", f"gitml: {reason}", "--stdin", "-z")
+    arguments = ["update-ref", "-m", f"gitml: {reason}", "--stdin", "-z"]
+    arguments = arguments if flush else ["-c", "core.fsync=none", *arguments]
     new = {move.name: _NONE if move.new is None else str(move.new) for move in moves}
     process = git.start(*arguments, stderr=subprocess.PIPE)
     with process, locks.announced(git, process, new):

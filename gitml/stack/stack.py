@@ -17,7 +17,11 @@ _FLAVORS = {"local": LocalOrchestrator}
 
 
 class Stack(Frozen):
-    """A named choice of components; ``extra`` holds those that this version does not know."""
+    """A named choice of components; ``extra`` holds those that this version does not know.
+
+    ``artifact_store`` is the remote where `gitml push` brings bytes and missing ones come from;
+    "local" leaves that to the default remote.
+    """
 
     name: str
     orchestrator: str = "local"
@@ -31,12 +35,6 @@ class Stack(Frozen):
                 f"the stack {self.name} wants the orchestrator `{self.orchestrator}`; "
                 f"this version has: {', '.join(_FLAVORS)}",
                 hint="`gitml stack set default` goes back to the local one",
-            )
-        if self.artifact_store != "local":
-            raise ConfigError(
-                f"the stack {self.name} keeps artifacts on `{self.artifact_store}`; "
-                "this version has only the local store",
-                hint="`gitml stack set default` goes back to it",
             )
         return _FLAVORS[self.orchestrator]()
 

@@ -22,13 +22,13 @@ from gitml.git.transport import RemoteRef, Tell
 from gitml.history.index import Index
 from gitml.history.notes import REF as NOTES
 from gitml.history.notes import Notes
-from gitml.history.record import RUNS, SOURCES, TAGS, VERSIONS, Person
+from gitml.history.record import RUNS, SOURCES, TAGS, TRACKING, VERSIONS, Person
 from gitml.history.revs import Names, stage_changes
 from gitml.sync import tracking
 
 _TRIES = 8
 _MANY = 200
-"""Refs from which on they are packed: loose ones slow every git command."""
+"""Refs from which on they are packed: loose ones slow every git command, and each is flushed."""
 
 
 @dataclass
@@ -125,10 +125,21 @@ class Fetcher:
             if is_looked_at and place not in noted:
                 changes.append(Change(place, None, _old(here, place)))
         if changes and not dry_run:
-            refs.update(self.git, changes, f"fetch {remote}")
-            if len(changes) >= _MANY:
-                refs.pack(self.git)
+            self._publish(changes, f"fetch {remote}")
         return done
+
+    def _publish(self, changes: Sequence[Change], reason: str) -> None:
+        """Move the refs; where they are very many, what notes the remote's follows the others.
+
+        Then a power cut between the two leaves refs that the next fetch looks at again.
+        """
+        if len(changes) < _MANY:
+            refs.update(self.git, changes, reason)
+            return
+        noted = [one for one in changes if one.name.startswith(f"{TRACKING}/")]
+        ours = [one for one in changes if not one.name.startswith(f"{TRACKING}/")]
+        for part in (ours, noted):
+            refs.update(self.git, part, reason, packed=True)
 
     def _bring(
         self,

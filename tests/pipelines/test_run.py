@@ -572,7 +572,7 @@ def test_a_stack_of_another_flavor_is_refused_before_anything_runs(chain: Worksh
         config.read_text()
         + '\n[stacks.big]\norchestrator = "dask"\n[stacks.far]\nartifact_store = "lake"\n'
     )
-    for name, words in (("big", "orchestrator `dask`"), ("far", "artifacts on `lake`")):
+    for name, words in (("big", "orchestrator `dask`"), ("far", "`lake`, which is no remote")):
         chain.repo().set_stack(name)
         error = chain.fails("chain")
         assert isinstance(error, ConfigError)
