@@ -14,8 +14,11 @@ import secrets
 import shlex
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -50,6 +53,9 @@ from gitml.remotes.base import (
 )
 
 _TEMPORARY = ".tmp"
+_AT_ONCE = 256
+_FLUSHES = 8
+_COPIES = 2
 _ABANDONED_AFTER = 7 * 24 * 3600
 _SHARED = stat.S_ISGID | stat.S_IWGRP
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -63,7 +69,7 @@ class FolderRemote(Remote):
     """Objects as files below one folder, written by the one recipe of `gitml.fs`."""
 
     flavor = "folder"
-    capabilities = Capabilities(parallel=2)
+    capabilities = Capabilities(parallel=4, batches=True)
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -116,6 +122,16 @@ class FolderRemote(Remote):
         finally:
             os.close(descriptor)
 
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """The bytes of one read, where the system gives them at once."""
+        with self._errors(key, "read"):
+            descriptor = os.open(self._path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                data = os.pread(descriptor, length, start)
+            finally:
+                os.close(descriptor)
+        return data if len(data) == length else super().get_range(key, start, length)
+
     def put(self, key: str, content: Content, *, create: bool = False) -> None:
         """Write a file beside, flush it, give it its name, flush the folder."""
         self._write(key, lambda descriptor: _fill(descriptor, content), create=create)
@@ -136,15 +152,99 @@ class FolderRemote(Remote):
 
         self._write(key, fill, create=create)
 
+    def put_all(
+        self,
+        contents: Iterable[tuple[str, Content]],
+        sent: Callable[[int], None] | None = None,
+    ) -> None:
+        """Write files beside, flush them side by side, name them, flush each folder once.
+
+        One file after another would wait for the disk each time, and each folder as often as it
+        gets a name.
+        """
+        waiting = iter(contents)
+        while group := dict(islice(waiting, _AT_ONCE)):
+            self._put_group(group, sent)
+
+    def _put_group(self, group: Mapping[str, Content], sent: Callable[[int], None] | None) -> None:
+        self._prepare()
+        paths = {key: self._path(key) for key in group}
+        folders = {path.parent for path in paths.values()}
+        written: dict[str, Path] = {}
+        try:
+            with ThreadPoolExecutor(_FLUSHES, "gitml-flush") as flushing:
+                for size in self._written(group, written, flushing):
+                    if sent is not None:
+                        sent(size)
+                self._make_folders(folders)
+                for key, path in paths.items():
+                    with self._errors(key, "write"):
+                        written[key].replace(path)
+                    del written[key]
+                deque(flushing.map(sync_directory, folders), maxlen=0)
+        except BaseException:
+            for temporary in written.values():
+                with suppress(OSError):
+                    temporary.unlink()
+            raise
+
+    def _written(
+        self, group: Mapping[str, Content], written: dict[str, Path], flushing: ThreadPoolExecutor
+    ) -> list[int]:
+        """Write and flush temporary files, noting in ``written`` where they are; their sizes."""
+
+        def flush(key: str, descriptor: int) -> int:
+            try:
+                with self._errors(key, "write"):
+                    flush_to_disk(descriptor)
+                    return os.fstat(descriptor).st_size
+            finally:
+                os.close(descriptor)
+
+        def write(key: str) -> Future[int]:
+            with self._errors(key, "write"):
+                written[key] = self._temporary()
+                descriptor = self._create(written[key])
+                try:
+                    _fill(descriptor, group[key])
+                    self._share(descriptor)
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+            return flushing.submit(flush, key, descriptor)
+
+        with ThreadPoolExecutor(_COPIES, "gitml-copy") as copying:
+            flushes = list(copying.map(write, group))
+        return [one.result() for one in flushes]
+
+    def _make_folders(self, folders: Iterable[Path]) -> None:
+        """Make those that are missing, flushing what is above them once."""
+        with self._errors(_TEMPORARY, "write"):
+            missing = [folder for folder in folders if not folder.is_dir()]
+            above = {folder.parent for folder in missing}
+            for folder in above:
+                self._make_folder(folder)
+            for folder in missing:
+                folder.mkdir(exist_ok=True)
+                self._share_folder(folder)
+            for folder in above:
+                sync_directory(folder)
+
+    def _temporary(self) -> Path:
+        owner = ProcessIdentity.current().to_text()
+        return self.root / _TEMPORARY / f"{owner}+{secrets.token_hex(8)}"
+
+    def _create(self, temporary: Path) -> int:
+        """A descriptor of a new file for reading and writing."""
+        return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+
     def _write(self, key: str, fill: Callable[[int], None], *, create: bool) -> None:
         path = self._path(key)
         self._prepare()
-        owner = ProcessIdentity.current().to_text()
-        temporary = self.root / _TEMPORARY / f"{owner}+{secrets.token_hex(8)}"
+        temporary = self._temporary()
         with self._errors(key, "write"):
             self._make_folder(path.parent)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            descriptor = os.open(temporary, flags, 0o444)
+            descriptor = self._create(temporary)
             try:
                 try:
                     fill(descriptor)
@@ -227,12 +327,15 @@ class FolderRemote(Remote):
         if path.is_dir():
             return
         make_directories(path)
+        while path != self.root:
+            self._share_folder(path)
+            path = path.parent
+
+    def _share_folder(self, path: Path) -> None:
         mode = stat.S_IMODE(self.root.stat().st_mode)
         if mode & _SHARED == _SHARED:
-            while path != self.root:
-                with suppress(PermissionError):  # another user's, who has done it
-                    path.chmod(mode)
-                path = path.parent
+            with suppress(PermissionError):  # another user's, who has done it
+                path.chmod(mode)
 
     def _share(self, descriptor: int) -> None:
         """In a folder that is made for a group, let the group read whatever the umask says."""

@@ -50,6 +50,17 @@ class Layer(Remote):
         """The inner remote's."""
         self.inner.put(key, content, create=create)
 
+    def put_all(
+        self,
+        contents: Iterable[tuple[str, Content]],
+        sent: Callable[[int], None] | None = None,
+    ) -> None:
+        """The inner remote's where it has a way of its own, else one by one through this layer."""
+        if self.capabilities.batches:
+            self.inner.put_all(contents, sent)
+        else:
+            super().put_all(contents, sent)
+
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """The inner remote's."""
         return self.inner.list(prefix)
@@ -148,6 +159,18 @@ class Retrying(Layer):
         """
         self._again(lambda: self.inner.put(key, content, create=create))
 
+    def put_all(
+        self,
+        contents: Iterable[tuple[str, Content]],
+        sent: Callable[[int], None] | None = None,
+    ) -> None:
+        """As the inner remote, tried again: all of them where it puts them in its own way."""
+        if self.capabilities.batches:
+            listed = list(contents)
+            self._again(lambda: self.inner.put_all(listed, sent))
+        else:
+            super().put_all(contents, sent)
+
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """As the inner remote, begun again when it breaks off; no key comes twice."""
         tries = _Tries(self._patience, self._sleep)
@@ -235,6 +258,18 @@ class Limited(Layer):
         with self._slots():
             self.inner.put(key, content, create=create)
 
+    def put_all(
+        self,
+        contents: Iterable[tuple[str, Content]],
+        sent: Callable[[int], None] | None = None,
+    ) -> None:
+        """As the inner remote, when it is our turn."""
+        if self.capabilities.batches:
+            with self._slots():
+                self.inner.put_all(contents, sent)
+        else:
+            super().put_all(contents, sent)
+
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """As the inner remote, when it is our turn."""
         with self._slots():
@@ -321,6 +356,23 @@ class Counted(Layer):
         self._note("put")
         self.inner.put(key, content, create=create)
         self._note(sent=size_of(content))
+
+    def put_all(
+        self,
+        contents: Iterable[tuple[str, Content]],
+        sent: Callable[[int], None] | None = None,
+    ) -> None:
+        """As the inner remote; a put is counted for each."""
+
+        def note(size: int) -> None:
+            self._note("put", sent=size)
+            if sent is not None:
+                sent(size)
+
+        if self.capabilities.batches:
+            self.inner.put_all(contents, note)
+        else:
+            super().put_all(contents, sent)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """As the inner remote."""

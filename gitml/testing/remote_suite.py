@@ -31,7 +31,7 @@ from gitml.errors import (
     RemoteFailed,
     UsageError,
 )
-from gitml.remotes.base import FilePart, Remote, check_key
+from gitml.remotes.base import Content, FilePart, Remote, check_key
 from gitml.remotes.layers import Counted, Limited, Retrying
 from gitml.remotes.transfer import download
 
@@ -183,6 +183,36 @@ class RemoteSuite:
             assert there.read("a/tail", 10) == data[-10:]
             assert there.read("a/none", 0) == b""
         assert file.read_bytes() == data
+
+    def test_many_are_put_at_once(self, writable: Remote, tmp_path: Path) -> None:
+        """Bytes, files and parts together; what was there is replaced; what went is told of."""
+        file = tmp_path / "source"
+        file.write_bytes(os.urandom(200_000))
+        writable.put("many/000", b"before")
+        wanted = {f"many/{number:03}": b"%d" % number * 50 for number in range(40)}
+        wanted[KEY] = file.read_bytes()
+        wanted[OTHER] = file.read_bytes()[10:5_010]
+        contents: dict[str, Content] = {**wanted, KEY: file, OTHER: FilePart(file, 10, 5_000)}
+        sent: list[int] = []
+        counted = Counted(Retrying(Limited(writable, 3)))
+        counted.put_all(iter(contents.items()), sent.append)
+        assert sum(sent) == counted.counts.sent == sum(map(len, wanted.values()))
+        assert counted.counts.calls == {"put": len(wanted)}
+        with closing(self.again(writable)) as there:
+            assert there.stat(wanted) == {key: len(data) for key, data in wanted.items()}
+            for key in (KEY, OTHER, "many/000", "many/039"):
+                assert there.read(key, 1 << 20) == wanted[key]
+        writable.put_all([])
+
+    def test_of_many_that_fail_none_is_torn(self, writable: Remote, tmp_path: Path) -> None:
+        """Some may be there, but none of them in part."""
+        contents: list[tuple[str, Content]] = [(f"many/{at}", b"whole") for at in range(6)]
+        contents.insert(3, (KEY, tmp_path / "absent"))
+        with pytest.raises(GitmlError):
+            writable.put_all(contents)
+        found = writable.stat([key for key, _ in contents])
+        assert KEY not in found
+        assert set(found.values()) <= {5}
 
     def test_a_put_replaces(self, writable: Remote) -> None:
         """So that a damaged object can be healed."""

@@ -79,6 +79,25 @@ def test_a_flush_that_fails_leaves_nothing(
     assert list((lake.root / ".tmp").iterdir()) == []
 
 
+def test_a_flush_that_fails_keeps_none_of_many(
+    lake: FolderRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+
+    def fail_once(descriptor: int) -> None:
+        flushed.append(descriptor)
+        if len(flushed) == 5:
+            raise OSError(28, "No space left on device")
+
+    lake.put(KEY, b"before")
+    monkeypatch.setattr("gitml.remotes.folder.flush_to_disk", fail_once)
+    contents = {KEY: b"after", **{f"many/{number}": b"x" for number in range(20)}}
+    with pytest.raises(StorageError):
+        lake.put_all(contents.items())
+    assert lake.stat(contents) == {KEY: 6}
+    assert list((lake.root / ".tmp").iterdir()) == []
+
+
 def test_a_put_is_flushed_before_it_is_seen(
     lake: FolderRemote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
