@@ -263,6 +263,14 @@ class Repo:
         moves = repo.checkout() if data and repo._has_config else []
         return repo, Pulled(fetched, repo.odb.resolve("HEAD"), tuple(moves), 0)
 
+    def _read_config_again(self) -> None:
+        """Forget what followed from ``gitml.toml`` when git has put another in its place."""
+        catalogue = self.__dict__.pop("_catalogue", None)
+        if catalogue is not None:
+            catalogue.remote.close()
+        for name in ("config", "_supply", "store", "parts", "workspace"):
+            self.__dict__.pop(name, None)
+
     def complete_clone(self) -> Pulled | None:
         """Bring to a clone that plain git made what ``gitml clone`` would have brought.
 
@@ -976,6 +984,11 @@ class Repo:
             self._supply.moved = moved
         puller = Puller(self.git, self.odb, self.index, self.store)
         moved_to = puller.forward(fetched.remote)
+        if moved_to is not None:
+            self._read_config_again()
+            puller.store = self.store
+            if self._supply is not None and moved is not None:
+                self._supply.moved = moved
         data = self.checkout(force=force) if self._has_config else []
         brought = puller.bring(everything=everything, last=last, include=include)
         return Pulled(fetched, moved_to, tuple(data), brought)

@@ -106,6 +106,7 @@ class Checker:
     checked: set[ObjectId] = field(default_factory=set)
     blobs: dict[Digest, set[ObjectId]] = field(default_factory=dict)
     _trees: set[Digest] = field(default_factory=set)
+    _elsewhere: set[Digest] = field(default_factory=set)
     _made: dict[ObjectId, set[Digest]] = field(default_factory=dict)
     _claims: list[tuple[ObjectId, Input]] = field(default_factory=list)
     _above: dict[ObjectId, tuple[ObjectId, ...]] = field(default_factory=dict)
@@ -424,6 +425,9 @@ class Checker:
                 damaged |= dict.fromkeys(damage.digests, f"{damage.reason} in {where}")
         affected = self._affected()
         missing = {one for one in self.blobs if one not in damaged and not self.store.has(one)}
+        # What nobody has read yet in this clone is where it comes from when somebody does.
+        missing -= self.store.elsewhere(missing)
+        missing -= self._elsewhere
         self.lost = {*damaged, *missing}
         for digest in sorted(self.lost):
             kind = "missing-blob" if digest in missing else "corrupt-blob"
@@ -452,9 +456,14 @@ class Checker:
 
     def _members(self) -> None:
         """The files of trees belong to the records and places of the trees."""
+        away = self.store.elsewhere(self._trees)
         for digest in self._trees:
+            if digest in away and not self.store.has(digest):
+                continue
             with suppress(CorruptData, MissingBytes):
                 for entry in self.store.read_tree(digest).entries:
+                    if digest in away:
+                        self._elsewhere.add(entry.digest)
                     self.blobs.setdefault(entry.digest, set()).update(self.blobs[digest])
                     if digest in self._makers:
                         self._makers.setdefault(entry.digest, self._makers[digest])

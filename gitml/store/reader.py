@@ -69,8 +69,8 @@ class Supply(Protocol):
     def bring(self, digests: Collection[Digest]) -> None:
         """Bring those of the objects that can be had; of a tree, the list of its files."""
 
-    def can_bring(self, digest: Digest) -> bool:
-        """Whether an object, of a tree with all of its files, can be had."""
+    def elsewhere(self, digests: Collection[Digest]) -> set[Digest]:
+        """Those of the objects that can be had, of a tree with all of its files."""
 
 
 class Reader:
@@ -130,8 +130,12 @@ class Reader:
 
     def can_bring(self, digest: Digest) -> bool:
         """Whether an object that is not here can be had from elsewhere, with all of its files."""
+        return digest in self.elsewhere([digest])
+
+    def elsewhere(self, digests: Collection[Digest]) -> set[Digest]:
+        """Those of the objects that can be had from elsewhere; nothing where nobody answers."""
         supply = self._supply()
-        return supply is not None and supply.can_bring(digest)
+        return supply.elsewhere(digests) if supply is not None and digests else set()
 
     def restore(
         self,

@@ -71,17 +71,26 @@ def _begun(url: str, folder: Path) -> Git:
         if owner.is_alive() and owner != ProcessIdentity.current():
             raise UsageError(f"{folder} is being cloned by another process")
         _clear(folder)
+    elif _is_barely_begun(folder):
+        _clear(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(
             f"{folder} is there already and is not empty", hint="name another folder for the clone"
         )
     if "://" not in url and (Path.cwd() / url).exists():
         url = str(Path.cwd() / url)
-    git = init_repository(folder)
     make_directories(mark.parent)
     write_durably(mark, ProcessIdentity.current().to_text().encode() + b"\n")
+    git = init_repository(folder)
     git.run("remote", "add", "--", REMOTE, url)
     return Git.discover(folder)
+
+
+def _is_barely_begun(folder: Path) -> bool:
+    """Whether a clone was killed before it could say so: there is nothing that git has made."""
+    inside = folder / ".git"
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return names == [".git"] and inside.is_dir() and {p.name for p in inside.iterdir()} <= {"gitml"}
 
 
 def _check_out(git: Git, odb: Odb) -> None:

@@ -28,9 +28,9 @@ class RemoteSupply:
         downloader = Downloader(self._open_store(), self._open_catalogue(), self.moved)
         self._nowhere |= downloader.bring(wanted)
 
-    def can_bring(self, digest: Digest) -> bool:
-        """Whether the remote has an object; False where it does not answer."""
+    def elsewhere(self, digests: Collection[Digest]) -> set[Digest]:
+        """Those of the objects that the remote has; none where it does not answer."""
         try:
-            return digest in self._open_catalogue().holds([digest])
+            return self._open_catalogue().holds(digests)
         except GitmlError:
-            return False
+            return set()

@@ -190,6 +190,7 @@ class Bench:
         expect_same("torn", torn, [])
         if not scenario.damaged:
             judge(workshop, unfinished=True)
+        scenario.always(workshop)
         self._again(scenario, workshop)
         self._check_end(scenario, workshop, known)
 

@@ -99,7 +99,7 @@ def leftovers(workshop: Workshop) -> list[str]:
         path.relative_to(workshop.path).as_posix()
         for path in workshop.path.rglob("*")
         if (path.suffix == ".lock" and git in path.parents)
-        or path.name.startswith((TEMPORARY, "gitml-"))
+        or (path.name.startswith((TEMPORARY, "gitml-")) and path != git / "refs/gitml-remotes")
         or (path.suffix == ".keep" and path.with_suffix(".pack").exists() and path.stat().st_size)
     ]
     folders = [git / "gitml/store/tmp", git / "gitml/journal", git / "gitml/moves"]

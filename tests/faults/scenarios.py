@@ -23,7 +23,8 @@ class Scenario:
     otherwise there may be more: a run that was killed is recorded, with what it had logged.
     ``collects`` says that the command takes more garbage away each time: then only what is named
     must be there, which fsck sees. ``damaged`` says that it begins with damage, which a fault may
-    leave. ``codes_again`` are the exit codes of the same command once its work is done.
+    leave. ``codes_again`` are the exit codes of the same command once its work is done; ``always``
+    raises for what must hold right behind a fault as well.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Scenario:
     collects: bool = False
     damaged: bool = False
     codes_again: Sequence[int] = (0,)
+    always: Callable[[Workshop], None] = lambda workshop: None
 
     def __str__(self) -> str:
         return self.name

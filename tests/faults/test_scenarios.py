@@ -17,6 +17,7 @@ import pytest
 
 from tests.faults.bench import Bench
 from tests.faults.scenarios import SCENARIOS, Scenario
+from tests.faults.sharing import SHARING
 
 T = TypeVar("T")
 
@@ -24,6 +25,7 @@ SHARDS = 8
 """Parts of a sweep, so that two processes have about equally much to do."""
 
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+all_scenarios = pytest.mark.parametrize("scenario", (*SCENARIOS, *SHARING), ids=str)
 every_shard = pytest.mark.parametrize("shard", range(SHARDS))
 
 
@@ -41,6 +43,11 @@ def test_a_sample_of_faults(bench: Bench, scenario: Scenario) -> None:
     bench.sweep(scenario, faults).check()
 
 
+@pytest.mark.parametrize("scenario", SHARING, ids=str)
+def test_a_kill_of_what_is_shared(bench: Bench, scenario: Scenario) -> None:
+    bench.sweep(scenario, sample(scenario, bench.undisturbed(scenario).kills, 1)).check()
+
+
 @every_scenario
 def test_short_writes(bench: Bench, scenario: Scenario) -> None:
     bench.write_slowly(scenario)
@@ -48,7 +55,7 @@ def test_short_writes(bench: Bench, scenario: Scenario) -> None:
 
 @pytest.mark.sweep
 @every_shard
-@every_scenario
+@all_scenarios
 def test_every_kill(bench: Bench, scenario: Scenario, shard: int) -> None:
     bench.sweep(scenario, bench.undisturbed(scenario).kills[shard::SHARDS]).check()
 

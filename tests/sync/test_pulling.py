@@ -81,6 +81,21 @@ def test_everything_or_some_of_it_comes_before_it_is_read(team: Team) -> None:
     assert alice.problems() == []
 
 
+def test_a_pull_may_bring_the_remote_with_the_bytes(team: Team) -> None:
+    text = (team.bob.path / "gitml.toml").read_text()
+    team.bob.code("gitml.toml", text.partition("[remotes")[0])
+    team.bob.repo().push()
+    alice = team.clone("alice")
+    assert alice.repo().pull().forwarded is None
+    team.bob.write("gitml.toml", text)
+    team.bob.write("data/big.csv", "a,b\n" * 100)
+    team.bob.repo().add([team.bob.path / "data/big.csv"])
+    team.bob.commit("a place for bytes, and some")
+    team.bob.repo().push()
+    alice.repo().pull()
+    assert (alice.path / "data/big.csv").exists()
+
+
 def test_both_sides_with_commits_are_not_mixed(team: Team) -> None:
     team.bob.repo().push()
     alice = team.clone("alice")
