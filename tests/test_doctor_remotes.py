@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from gitml.doctor_remotes import examine_git_remote, examine_remote
 from gitml.errors import AuthenticationFailed
 from gitml.frozen import replace
 from gitml.git.process import Git
-from gitml.remotes.base import Content, Entry, Remote
+from gitml.remotes.base import Access, Content, Entry, Remote
 from gitml.remotes.folder import FolderRemote
 from gitml.remotes.layers import Layer
-from gitml.testing.sealed import GitRepository
+from gitml.remotes.object_store import S3Remote
+from gitml.testing.sealed import GitRepository, Project
+from tests.servers import S3Server, SshServer
 
 
 @pytest.fixture
@@ -174,3 +177,37 @@ def test_read_only_asks_git_and_pushes_nothing(
         "git refs": "note",
     }
     assert server.git("cat-file", "--batch-all-objects", "--batch-check") == ""
+
+
+# On real servers
+
+
+def test_a_bucket_by_who_may_write_and_who_may_read(s3_server: S3Server, tmp_path: Path) -> None:
+    url = s3_server.url(secrets.token_hex(4))
+    may = S3Remote.open(url, Access(tmp_path, s3_server.environment()))
+    assert set(states(examine_remote(may)).values()) == {"ok"}
+    assert list(may.list()) == []
+    reader = S3Remote.open(url, Access(tmp_path, s3_server.environment(reader=True)))
+    assert states(examine_remote(reader)) == {
+        "reachable": "ok",
+        "writing": "warning",
+        "listing": "ok",
+    }
+    stranger = S3Remote.open(
+        url, Access(tmp_path, {**s3_server.environment(), "AWS_SECRET_ACCESS_KEY": "no"})
+    )
+    (found,) = examine_remote(stranger)
+    assert (found.check, found.state) == ("reachable", "problem")
+
+
+def test_another_machine(ssh_server: SshServer, project: Project, tmp_path: Path) -> None:
+    """By the command, which looks for ssh where git has it."""
+    root = tmp_path / "lake"
+    root.mkdir()
+    project.git("config", "core.sshCommand", f"ssh -F {ssh_server.config}")
+    project.gitml("remote", "add", "lake", f"{ssh_server.user}@lake:{root}")
+    found = project.gitml("remote", "doctor", "--json").json["findings"]
+    assert {one["state"] for one in found if one["check"] != "git remote"} == {"ok"}
+    project.git("config", "gitml.remote.lake.command", "/nowhere/gitml")
+    failed = project.gitml("remote", "doctor", status=1)
+    assert "gitml.remote.NAME.command" in failed.out

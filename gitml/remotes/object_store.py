@@ -73,7 +73,7 @@ class S3Remote(Remote):
     """Objects of a bucket, below a prefix."""
 
     flavor = "s3"
-    capabilities = Capabilities(parallel=8)
+    capabilities = Capabilities(parallel=6)
 
     def __init__(self, url: str, access: Access) -> None:
         parts = split_url(url, _FORM)

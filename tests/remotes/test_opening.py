@@ -9,6 +9,7 @@ import pytest
 from gitml.errors import ConfigError
 from gitml.remotes.base import Access
 from gitml.remotes.opening import flavor_of, open_remote, scheme_of
+from tests.test_plugins import install
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,20 @@ def test_a_secret_in_a_url_is_refused(url: str, tmp_path: Path) -> None:
         open_remote(url, Access(tmp_path))
     assert "secret" not in str(caught.value) and "pw" not in str(caught.value)
     assert caught.value.hint
+
+
+def test_a_plugin_brings_a_kind_of_remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file and one entry point, as GCS, Azure, WebDAV and SFTP will come."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "acme_lake.py").write_text(
+        "from pathlib import Path\n"
+        "from gitml.remotes.folder import FolderRemote\n\n\n"
+        "class AcmeRemote(FolderRemote):\n"
+        "    @classmethod\n"
+        "    def open(cls, url, access):\n"
+        "        return cls(Path('/acme') / url.removeprefix('acme://'))\n"
+    )
+    install(tmp_path, "acme-lake", "gitml.remotes", acme="acme_lake:AcmeRemote")
+    remote = open_remote("acme://lake", Access(tmp_path))
+    assert remote.url == "/acme/lake"
+    assert type(remote).__name__ == "Retrying"
