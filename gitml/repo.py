@@ -257,10 +257,13 @@ class Repo:
         git, fetched = cloning.clone(url, place.absolute(), tell=tell)
         repo = cls(git, environment=environment)
         repo.install_drivers()
-        cloning.finish(git)
         if repo._supply is not None and moved is not None:
             repo._supply.moved = moved
-        moves = repo.checkout() if data and repo._has_config else []
+        try:
+            moves = repo.checkout() if data and repo._has_config else []
+        finally:
+            cloning.finish(git)
+        repo.store.tidy()
         return repo, Pulled(fetched, repo.odb.resolve("HEAD"), tuple(moves), 0)
 
     def _read_config_again(self) -> None:
@@ -982,6 +985,7 @@ class Repo:
         fetched = self.fetch(remote, tell=tell)
         if self._supply is not None and moved is not None:
             self._supply.moved = moved
+        self.store.tidy()
         puller = Puller(self.git, self.odb, self.index, self.store)
         moved_to = puller.forward(fetched.remote)
         if moved_to is not None:

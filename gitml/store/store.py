@@ -63,10 +63,14 @@ class Store(Holdings):
         What dead writers left is recovered first, as far as this process may: so the same command
         again goes on where a kill stopped it, and leaves nothing of it behind.
         """
+        self.tidy()
+        return Writer(self)
+
+    def tidy(self) -> None:
+        """Finish or remove what dead writers left, as far as this process may."""
         with suppress(StorageError):
             if repair.is_unfinished(self.layout):
                 repair.recover(self)
-        return Writer(self)
 
     def objects(self) -> Iterator[StoredObject]:
         """Everything that is held, each digest once, unverified."""

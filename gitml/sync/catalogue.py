@@ -23,7 +23,7 @@ from gitml.entities import codec
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError
 from gitml.frozen import Frozen
-from gitml.fs import make_directories, write_durably
+from gitml.fs import make_directories
 from gitml.remotes.base import PART, Remote
 from gitml.store.digest import hash_bytes
 from gitml.store.pack import Index
@@ -221,7 +221,7 @@ class Catalogue:
         self._sheets[name] = _opened(data, name)
         with suppress(StorageError, OSError):
             make_directories(self.folder / "packs")
-            write_durably(self.folder / "packs" / name, data)
+            (self.folder / "packs" / name).write_bytes(data)  # a torn one is not believed
 
     def known_sheets(self) -> dict[str, tuple[Sheet, Index]]:
         """The sheets that this clone has seen, by the pack's name."""

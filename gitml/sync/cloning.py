@@ -24,6 +24,8 @@ from gitml.sync.fetching import Fetched, Fetcher
 
 REMOTE = "origin"
 _MARK = "gitml/cloning"
+_WHOLE = "whole"
+"""What the mark says when git's part and the records are there, and data is still to come."""
 
 
 def folder_of(url: str) -> str:
@@ -43,6 +45,10 @@ def clone(url: str, folder: Path, *, tell: Tell | None = None) -> tuple[Git, Fet
     The folder must not be there or be empty, or hold a clone of the same that was killed. Raises
     UsageError, AuthenticationFailed, GitmlError; what this call made is gone then.
     """
+    mark = folder / ".git" / _MARK
+    git = _left(mark)
+    if git is not None:
+        return git, Fetched(REMOTE)
     git = _begun(url, folder)
     try:
         odb = Odb(git)
@@ -52,6 +58,7 @@ def clone(url: str, folder: Path, *, tell: Tell | None = None) -> tuple[Git, Fet
         _check_out(git, odb)
         index.close()
         odb.close()
+        write_durably(mark, f"{ProcessIdentity.current().to_text()}\n{_WHOLE}\n".encode())
     except BaseException:
         _clear(folder)
         raise
@@ -63,11 +70,21 @@ def finish(git: Git) -> None:
     (git.common / _MARK).unlink(missing_ok=True)
 
 
+def _left(mark: Path) -> Git | None:
+    """The clone that a killed process has left whole but for its data; None where it has not."""
+    if not mark.is_file():
+        return None
+    owner, _, state = mark.read_text("utf-8").strip().partition("\n")
+    if ProcessIdentity.parse(owner).is_alive() or state != _WHOLE:
+        return None
+    return Git.discover(mark.parents[2])
+
+
 def _begun(url: str, folder: Path) -> Git:
     """An empty repository in the folder that knows its remote, marked as unfinished."""
     mark = folder / ".git" / _MARK
     if mark.is_file():
-        owner = ProcessIdentity.parse(mark.read_text("utf-8").strip())
+        owner = ProcessIdentity.parse(mark.read_text("utf-8").strip().partition("\n")[0])
         if owner.is_alive() and owner != ProcessIdentity.current():
             raise UsageError(f"{folder} is being cloned by another process")
         _clear(folder)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from gitml.entities.ids import Digest, ObjectId
-from gitml.errors import GitmlError, MissingBytes, RaceLost
+from gitml.errors import CorruptData, GitmlError, MissingBytes, RaceLost
+from gitml.fs import ProcessIdentity, make_directories, write_durably
 from gitml.git.odb import Odb
 from gitml.git.process import Git, GitFailed
 from gitml.history.index import Index
 from gitml.store.store import Store
 from gitml.sync.needs import Need, needs_at
+
+_PATIENCE = 1.0
 
 
 @dataclass
@@ -37,6 +43,7 @@ class Puller:
         if self.git.config(f"branch.{branch}.remote") == remote:
             merge = self.git.config(f"branch.{branch}.merge") or ""
             upstream = f"refs/remotes/{remote}/{merge.removeprefix('refs/heads/') or branch}"
+        self._finish_killed()
         there, here = self.odb.resolve(upstream), self.odb.resolve("HEAD")
         if there is None or there == here or (here and self._is_ancestor(there, here)):
             return None
@@ -46,15 +53,67 @@ class Puller:
                 hint="`git pull --rebase` puts yours on top; then `gitml pull`",
             )
         try:
+            self._note(there)
             plain = {"GIT_LITERAL_PATHSPECS": "0"}  # for the hooks
             self.git.run("merge", "--ff-only", "--quiet", upstream, env=plain)
+            self._noted.unlink(missing_ok=True)
         except GitFailed as error:
+            self._noted.unlink(missing_ok=True)
             raise GitmlError(
                 f"{branch} cannot move forward: files here are in the way; they are untouched",
                 hint="`git stash` puts your changes aside, `git status` names them",
             ) from error
         self.odb.close()
         return there
+
+    @property
+    def _noted(self) -> Path:
+        """The file that says, while the branch moves, who moves it and where to."""
+        return self.git.directory / "gitml" / "forward"
+
+    def _note(self, there: ObjectId) -> None:
+        make_directories(self._noted.parent)
+        text = f"{ProcessIdentity.current().to_text()}\n{there}\n"
+        write_durably(self._noted, text.encode())
+
+    def _finish_killed(self) -> None:
+        """Clear away what a pull that was killed left half done: locks, and files half written.
+
+        git writes files in place. What is a beginning of what it was about to write is its own,
+        for it refuses to begin where somebody's changes are in the way.
+        """
+        try:
+            owner, there, *_ = self._noted.read_text("ascii").split("\n")
+            if ProcessIdentity.parse(owner).is_alive():
+                return
+        except (OSError, ValueError, CorruptData):
+            self._noted.unlink(missing_ok=True)
+            return
+        self._break_locks()
+        head = self.odb.resolve("HEAD")
+        differing = self.git.run("diff", "--name-only", "-z", "HEAD", there, accept=(0, 128))
+        for name in os.fsdecode(differing).split("\0")[:-1]:
+            path = self.git.work_tree() / name
+            new, old = (
+                self.odb.file(ObjectId(there), name),
+                self.odb.file(head, name) if head else None,
+            )
+            if new is not None and path.is_file() and not path.is_symlink():
+                data = path.read_bytes()
+                if data != old and new.startswith(data):
+                    path.unlink()
+        self._noted.unlink(missing_ok=True)
+
+    def _break_locks(self) -> None:
+        """Remove the locks that a dead git holds; one that lives lets go of them soon."""
+        branch = self.git.branch()
+        places = [self.git.directory / f"{name}.lock" for name in ("HEAD", "index", "ORIG_HEAD")]
+        places += [self.git.common / f"refs/heads/{branch}.lock"]
+        deadline = time.monotonic() + _PATIENCE
+        while any(map(Path.exists, places)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for place in places:
+            place.unlink(missing_ok=True)
 
     def _is_ancestor(self, one: ObjectId, other: ObjectId) -> bool:
         arguments = ("merge-base", "--is-ancestor", str(one), str(other))

@@ -214,7 +214,7 @@ class Pusher:
         if chosen.whole:
             ours = self.index.refs_below(f"{RUNS}/")
             plan.at_home = sum(r.name not in there and r.name not in wanted for r in ours)
-        plan.local = list(self._followers(plan))
+        plan.local = list(self._followers(plan, wanted))
         return plan
 
     def _branches(self, plan: Plan) -> Iterator[Move]:
@@ -251,7 +251,7 @@ class Pusher:
             if entry is not None:
                 runs[entry.record.run] = None
             yield version_ref(number.model, number.commit), number.commit
-            if number.is_new:
+            if number.is_here:
                 yield number.name, number.tag
         for commit in runs:
             run = self.index.run(commit)
@@ -319,19 +319,21 @@ class Pusher:
         if new is not None and new != theirs:
             yield Move(NOTES, new, theirs)
 
-    def _followers(self, plan: Plan) -> Iterator[Change]:
+    def _followers(self, plan: Plan, wanted: Mapping[str, ObjectId]) -> Iterator[Change]:
         """The refs of this clone that follow: numbers, and what the remote has from now on."""
         here = refs.targets(self.git, [*tracking.LOCAL, tracking.all_tracked(plan.remote)])
         for number in plan.numbers:
             yield from number.local_changes(here)
-        for move in plan.moves:
-            place = tracking.tracked(plan.remote, move.name)
-            if move.name.startswith(BRANCH):
-                continue  # git moves its own tracking ref
-            if place is not None and here.get(place) != move.new.hex:
-                yield Change(place, move.new, ObjectId(here[place]) if place in here else None)
-            if tracking.is_kept(move.name) and move.name not in here:
-                yield Change(move.name, move.new, None)
+        there = {one.name: one.new for one in plan.moves}
+        for name, oid in wanted.items():  # a push that was killed has not noted what it did
+            if name in plan.there and plan.there[name].target == oid:
+                there[name] = oid
+        for name, oid in there.items():
+            place = tracking.tracked(plan.remote, name)  # of a branch, git's own follows
+            if place is not None and here.get(place) != oid.hex:
+                yield Change(place, oid, ObjectId(here[place]) if place in here else None)
+            if tracking.is_kept(name) and name not in here:
+                yield Change(name, oid, None)
 
 
 def _place(name: str) -> tuple[str, int]:
