@@ -39,7 +39,8 @@ watch_imports()  # a script imports its modules after this one
 class Model(dsl.Model):
     """A model by name: what a pipeline's run makes, or with ``version`` what is used.
 
-    ``version`` is a number, a stage ("production"), "latest", an alias or a draft's id.
+    ``version`` is a number, a stage ("production"), "latest", an alias or a draft's id. With
+    ``repo``, the URL of a git repository, it is loaded from there: no work tree is needed.
     """
 
     def load(self, name: str, wanted: type | None = None) -> Any:
@@ -48,7 +49,15 @@ class Model(dsl.Model):
         In a step the version becomes a parent of what the step makes. Raises NameNotFound naming
         the versions there are; nothing falls back silently.
         """
-        return _load(self.artifact(name).spelling, wanted)
+        if self.repo is None:
+            return _load(self.artifact(name).spelling, wanted)
+        if context.current() is not None:
+            self.artifact(name)  # says why not
+        repo = Repo.of_url(self.repo, environment=os.environ)
+        try:
+            return repo.artifact(f"{self.name}@{self.which}:{name}").load(wanted)
+        finally:
+            repo.close()
 
     @property
     def resolved(self) -> VersionHandle:

@@ -236,6 +236,21 @@ class Repo:
         return repo, text is not None
 
     @classmethod
+    def of_url(cls, url: str, *, environment: Mapping[str, str], tell: Tell | None = None) -> Repo:
+        """The repository at a URL, to be read: its records as they are now, and no work tree.
+
+        A copy of the records is kept in the user's cache.
+        """
+        from gitml.sync.mirror import mirrored
+
+        base = environment.get("XDG_CACHE_HOME") or f"{environment.get('HOME', '.')}/.cache"
+        git, config = mirrored(url, Path(base) / "gitml" / "repositories", tell=tell)
+        repo = cls(git, environment=environment)
+        if config is not None:
+            repo.config = configuration.read(config)
+        return repo
+
+    @classmethod
     def clone(
         cls,
         url: str,
@@ -345,6 +360,8 @@ class Repo:
 
     @property
     def _has_config(self) -> bool:
+        if "config" in self.__dict__:
+            return True
         return self.git.root is not None and (self.git.root / configuration.FILE).exists()
 
     @property
@@ -1349,8 +1366,7 @@ class Repo:
     def _remotes(self) -> dict[str, NamedRemote]:
         from gitml.remotes.names import known_remotes
 
-        has_file = self.git.root is not None and (self.git.root / configuration.FILE).exists()
-        return known_remotes(self.config if has_file else None, self.git.settings)
+        return known_remotes(self.config if self._has_config else None, self.git.settings)
 
     def _access(self, settings: Mapping[str, str]) -> Access:
         """What remotes are opened with: this user's environment, git's credentials and settings."""
@@ -1485,6 +1501,39 @@ class Repo:
         store = self.store
         marks = lambda: reachable_digests(sharing(store.root, self.git), store)  # noqa: E731
         return gc.collect(store, marks, grace=grace, dry_run=dry_run)
+
+    def drop(self, *, dry_run: bool = False) -> Collection:
+        """Free the bytes here that the remote for bytes has for certain; they come back when read.
+
+        Raises UsageError where there is no remote, and where other clones share the store.
+        """
+        from gitml.git import refs, walk
+        from gitml.history.clones import sharing
+        from gitml.store import gc
+        from gitml.sync.needs import needs_at, new_needs
+        from gitml.sync.proof import proven
+
+        catalogue, store = self._catalogue, self.store
+        if catalogue is None:
+            raise UsageError(
+                "there is no remote for bytes, so what is here is nowhere else",
+                hint="`gitml remote add NAME URL --default`, then `gitml push`",
+            )
+        others = sharing(store.root, self.git)[1:]
+        if others:
+            raise UsageError(
+                f"the store is shared with {others[0].common}, which may need what is dropped",
+                hint="`gitml gc` frees what none of the clones names",
+            )
+        tips = {ObjectId(one) for one in refs.targets(self.git, ["refs"]).values()}
+        commits = walk.existing(self.git, tips | walk.heads(self.git.directory))
+        needs = {**new_needs(self.git, commits, ()), **needs_at(self.git, commits)}
+        gone = proven(store, catalogue, list(needs.values()))
+
+        def live() -> set[bytes]:
+            return {one.digest.raw for one in store.objects()} - gone
+
+        return gc.collect(store, live, grace=0.0, dry_run=dry_run)
 
     def maintenance(self, *, dry_run: bool = False) -> Maintenance:
         """Store versions by what they share, in fewer files, and let git do the same to its own.

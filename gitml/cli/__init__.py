@@ -69,6 +69,7 @@ TASKS = {
         ),
         Entry("du", "gitml.cli.du:du", "Show what takes the space of the store."),
         Entry("gc", "gitml.cli.gc:gc", "Free the space of bytes that nothing names any more."),
+        Entry("drop", "gitml.cli.drop:drop", "Free the space of bytes that a remote has."),
         Entry(
             "maintenance",
             "gitml.cli.maintenance:maintenance",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import click
 
 from gitml.cli import describe, documents, render
 from gitml.cli.group import Noun
-from gitml.cli.invocation import json_option, with_repo
+from gitml.cli.invocation import Invocation, json_option, pass_invocation, with_repo
 from gitml.cli.render import paint
 from gitml.errors import UsageError
 
@@ -94,8 +95,11 @@ def show_artifact(repo: Repo, name: str, as_json: bool) -> None:
     "-o", "--output", metavar="PATH", help="Write to this file or folder; `-` is standard output."
 )
 @click.option("--force", is_flag=True, help="Replace a file that is there already.")
-@with_repo
-def get_artifact(repo: Repo, name: str, output: str | None, force: bool) -> None:
+@click.option("--repo", "url", metavar="URL", help="Take it from the git repository at this URL.")
+@pass_invocation
+def get_artifact(
+    invocation: Invocation, name: str, output: str | None, force: bool, url: str | None
+) -> None:
     """Write an artifact's bytes to a file.
 
     They are checked against the digest in the record before the file gets its name, so that a file
@@ -104,7 +108,10 @@ def get_artifact(repo: Repo, name: str, output: str | None, force: bool) -> None
     \b
     gitml artifact get clf@production:model
     gitml artifact get features.clean -o - | head
+    gitml artifact get clf@production:model --repo git@example.org:team/churn.git
     """
+    repo = _repository(invocation, url)
+    click.get_current_context().call_on_close(repo.close)
     stored = repo.artifact(name)
     if output == "-":
         render.answer_bytes(stored.load(bytes))
@@ -139,6 +146,16 @@ def put_artifact(repo: Repo, file: Path, name: str) -> None:
     stored = repo.save(file, name)
     label = paint("artifact", f"{name}@{stored.digest.short}")
     render.answer(f"Stored {render.size(stored.size)} as {label}")
+
+
+def _repository(invocation: Invocation, url: str | None) -> Repo:
+    """The repository around the current folder, or the one at a URL."""
+    if url is None:
+        return invocation.repo
+    from gitml.repo import Repo
+
+    with render.Progress() as progress:
+        return Repo.of_url(url, environment=os.environ, tell=progress.tell)
 
 
 def _file_name(stored: StoredOutput) -> str:

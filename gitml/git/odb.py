@@ -168,6 +168,11 @@ class Odb:
         found = self.read(f"{commit}:{path}")
         return found[2] if found and found[1] == "blob" else None
 
+    def file_at(self, revision: str, path: str) -> bytes | None:
+        """The bytes of a file in the tree of a revision, None where there is no such file."""
+        found = self.read(f"{revision}:{path}")
+        return found[2] if found and found[1] == "blob" else None
+
     def _expect(self, oid: ObjectId, kind: str) -> bytes:
         found = self.read(oid)
         if found is None:

@@ -212,11 +212,12 @@ class Git(Frozen):
         return self.root or self.common
 
 
-def init_repository(path: Path) -> Git:
+def init_repository(path: Path, *, bare: bool = False) -> Git:
     """A repository at ``path``, made by ``git init`` where there is none."""
     path.mkdir(parents=True, exist_ok=True)
     env = _without_inherited(_environment({}, None))
-    done = _execute(["init", "--quiet"], cwd=path, env=env)
+    arguments = ["init", "--quiet", *(["--bare"] if bare else [])]
+    done = _execute(arguments, cwd=path, env=env)
     if done.returncode:
         raise GitFailed(["init"], done.returncode, done.stderr.decode(errors="replace"))
     return Git.discover(path)

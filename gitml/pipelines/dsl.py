@@ -29,11 +29,13 @@ class Model:
     """A model by name; with ``version`` one of its versions: a number, a stage, "latest", ….
 
     As a pipeline's ``model`` without a version it says what a run makes; with one, what it uses.
+    ``repo`` is the URL of another git repository to read it from, outside of pipelines.
     """
 
     name: str
     version: str | int | None = None
     description: str | None = None
+    repo: str | None = None
 
     def __post_init__(self) -> None:
         check_model_name(self.name)
@@ -44,7 +46,16 @@ class Model:
         return str(self.version) if self.version is not None else "latest"
 
     def artifact(self, name: str) -> Artifact:
-        """A reference to an artifact of this version, to hand to a step."""
+        """A reference to an artifact of this version, to hand to a step.
+
+        Raises UsageError for a model of another repository: no commit here could be its parent.
+        """
+        if self.repo is not None:
+            raise UsageError(
+                f"{self.name} is of another repository, and a step cannot descend from it",
+                hint=f"`gitml artifact get {self.name}@{self.which}:{name} --repo {self.repo}`, "
+                "then `gitml artifact put`",
+            )
         return Artifact(name, model=self)
 
 

@@ -94,10 +94,8 @@ class Puller:
         differing = self.git.run("diff", "--name-only", "-z", "HEAD", there, accept=(0, 128))
         for name in os.fsdecode(differing).split("\0")[:-1]:
             path = self.git.work_tree() / name
-            new, old = (
-                self.odb.file(ObjectId(there), name),
-                self.odb.file(head, name) if head else None,
-            )
+            new = self.odb.file(ObjectId(there), name)
+            old = self.odb.file(head, name) if head is not None else None
             if new is not None and path.is_file() and not path.is_symlink():
                 data = path.read_bytes()
                 if data != old and new.startswith(data):

@@ -325,9 +325,9 @@ class Pusher:
         for number in plan.numbers:
             yield from number.local_changes(here)
         there = {one.name: one.new for one in plan.moves}
-        for name, oid in wanted.items():  # a push that was killed has not noted what it did
-            if name in plan.there and plan.there[name].target == oid:
-                there[name] = oid
+        # A push that was killed has not noted what it did.
+        known = {name: one.target for name, one in plan.there.items()}
+        there |= {name: oid for name, oid in wanted.items() if known.get(name) == oid}
         for name, oid in there.items():
             place = tracking.tracked(plan.remote, name)  # of a branch, git's own follows
             if place is not None and here.get(place) != oid.hex:
