@@ -107,7 +107,7 @@ class S3Remote(Remote):
             with self._errors(key):
                 return int(obstore.head(self._store, self._path(key))["size"])
 
-        return sizes_side_by_side([check_key(key) for key in keys], size, 16)
+        return sizes_side_by_side([check_key(key) for key in keys], size, 8)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes of one request, as they come."""

@@ -29,6 +29,11 @@ def access(server: SshServer, folder: Path, **settings: str) -> Access:
     return Access(folder, {"GIT_SSH_COMMAND": f"ssh -F {server.config}"}, settings=settings)
 
 
+def alone(server: SshServer) -> str:
+    """The configuration without the connection that all tests share, which has been let in."""
+    return server.config.read_text().replace("ControlMaster auto", "ControlPath none")
+
+
 def open_ssh(server: SshServer, root: Path, **settings: str) -> SshRemote:
     return SshRemote.open(server.url(root), access(server, root, **settings))
 
@@ -91,7 +96,7 @@ def test_a_folder_that_is_not_there(ssh_server: SshServer, root: Path) -> None:
 
 def test_a_key_that_nobody_knows(ssh_server: SshServer, root: Path, tmp_path: Path) -> None:
     stranger = tmp_path / "config"
-    stranger.write_text(ssh_server.config.read_text().replace("/key\n", "/host\n"))
+    stranger.write_text(alone(ssh_server).replace("/key\n", "/host\n"))
     command = {"GIT_SSH_COMMAND": f"ssh -F {stranger}"}
     with pytest.raises(AuthenticationFailed) as caught:
         SshRemote.open(ssh_server.url(root), Access(root, command)).stat([KEY])
@@ -100,7 +105,7 @@ def test_a_key_that_nobody_knows(ssh_server: SshServer, root: Path, tmp_path: Pa
 
 def test_an_unknown_host_key(ssh_server: SshServer, root: Path, tmp_path: Path) -> None:
     careful = tmp_path / "config"
-    careful.write_text(ssh_server.config.read_text().replace("/known\n", "/nobody\n"))
+    careful.write_text(alone(ssh_server).replace("/known\n", "/nobody\n"))
     command = {"GIT_SSH_COMMAND": f"ssh -F {careful}"}
     with pytest.raises(AuthenticationFailed):
         SshRemote.open(ssh_server.url(root), Access(root, command)).stat([KEY])

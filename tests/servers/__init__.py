@@ -204,7 +204,8 @@ def start_ssh(folder: Path) -> SshServer:
     config.write_text(
         f"Host *\n  IdentityFile {folder}/key\n  IdentitiesOnly yes\n  BatchMode yes\n"
         f"  UserKnownHostsFile {folder}/known\n  GlobalKnownHostsFile /dev/null\n"
-        f"  StrictHostKeyChecking yes\nHost lake\n  HostName {_LOOPBACK}\n  Port {port}\n"
+        f"  StrictHostKeyChecking yes\n  ControlMaster auto\n  ControlPath {folder}/%C\n"
+        f"  ControlPersist 3\nHost lake\n  HostName {_LOOPBACK}\n  Port {port}\n"
     )
     return SshServer(process.pid, port, config, user)
 
