@@ -207,7 +207,7 @@ class Repo:
         return cls(Git.discover(Path(path).absolute()), environment=environment, stack=stack)
 
     @classmethod
-    def init(cls, path: Path) -> tuple[Repo, bool]:
+    def init(cls, path: Path, *, environment: Mapping[str, str] | None = None) -> tuple[Repo, bool]:
         """The repository at ``path`` with a ``gitml.toml``, and whether that had to be written.
 
         git's own repository is made where there is none.
@@ -231,7 +231,7 @@ class Repo:
             configuration.read(file)
         else:
             file.write_text(text, encoding="utf-8")
-        repo = cls(git)
+        repo = cls(git, environment=environment)
         repo.install_drivers()
         return repo, text is not None
 

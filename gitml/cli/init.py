@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def init(folder: str) -> None:
     """
     from gitml.repo import Repo
 
-    repo, written = Repo.init(Path(folder))
+    repo, written = Repo.init(Path(folder), environment=os.environ)
     file = render.path(repo.config.path)
     if not written:
         try:

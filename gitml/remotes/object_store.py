@@ -24,6 +24,7 @@ from gitml.errors import (
     ConfigError,
     ConnectionLost,
     CorruptData,
+    GitmlError,
     MissingBytes,
     NameNotFound,
     RaceLost,
@@ -374,15 +375,19 @@ class S3Remote(Remote):
         )
 
 
-class _Words(Exception):
+class _Words(GitmlError):
     """What a service has said, in a line: obstore's own text has a page of its inner state."""
 
     @classmethod
     def of(cls, error: Exception) -> _Words:
         text = str(error).partition("\n\nDebug source")[0]
         message = re.search(r"<Message>([^<]*)</Message>", text)
-        line = " ".join(text.partition("<?xml")[0].split())
-        return cls(f"{line} {message[1]}" if message else line)
+        if message:
+            return cls(f"the service says {_code(error) or 'no'}: {message[1]}")
+        status = _status(error)
+        if status is not None:
+            return cls(f"the service answers {status}")
+        return cls(" ".join(text.split()).rpartition(" - ")[2][:300])
 
 
 class _Window:
