@@ -178,6 +178,7 @@ class Repo:
     """A repository with gitml in it. Command line, web and Python API hold only this.
 
     ``environment`` are the variables that steps may declare; ``stack`` overrides the active one.
+    ``tell`` may be set: it hears in a phrase when a remote is waited for.
     """
 
     def __init__(
@@ -188,6 +189,7 @@ class Repo:
         stack: str | None = None,
     ) -> None:
         self.git = git
+        self.tell: Tell | None = None
         self._environment = environment or {}
         self._stack = stack or self._environment.get("GITML_STACK")
 
@@ -1302,7 +1304,7 @@ class Repo:
         from gitml.remotes.opening import open_remote
 
         named = remote_named(self._remotes, name)
-        return open_remote(named.url, self._access(named.settings))
+        return open_remote(named.url, self._access(named.settings), self.tell)
 
     def add_remote(
         self, name: str, url: str, here: Path, *, default: bool = False, local: bool = False

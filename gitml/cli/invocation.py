@@ -35,6 +35,7 @@ class Invocation:
         from gitml.repo import Repo
 
         repo = Repo.discover(Path.cwd(), environment=os.environ, stack=self.stack)
+        repo.tell = render.tell
         try:
             for commit in repo.recover():
                 render.tell(f"Recorded the run {repo.short(commit)} whose process was killed")

@@ -20,6 +20,10 @@ from gitml.remotes.base import Access, Content, Entry, PartlyAnswered, Remote, s
 
 T = TypeVar("T")
 
+_SELDOM = 30.0
+_LONG = 10.0
+_SOON = 1.0
+
 
 class Layer(Remote):
     """A remote that hands every call on to the one ``inner``; a subclass changes some of them."""
@@ -96,6 +100,7 @@ class Retrying(Layer):
     """Calls that are tried again when the connection is lost; a stream goes on where it broke.
 
     So at most the piece that was under way is sent twice. A put is sent again from its start.
+    ``tell`` hears in a phrase what is waited for, when that takes long, and not too often.
     """
 
     def __init__(
@@ -103,8 +108,10 @@ class Retrying(Layer):
         inner: Remote,
         patience: Patience | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(inner)
+        self._news = _News(tell)
         self._patience = patience or Patience()
         self._sleep = sleep
         self._has_answered = False
@@ -113,7 +120,7 @@ class Retrying(Layer):
         """As the inner remote; what was answered before a break is not asked for again."""
         asked = list(keys)
         found: dict[str, int] = {}
-        tries = _Tries(self._patience, self._sleep)
+        tries = _Tries(self._patience, self._sleep, self._news)
         while True:
             try:
                 found |= self.inner.stat(asked)
@@ -121,7 +128,7 @@ class Retrying(Layer):
                 self._has_answered = True
                 found |= {key: size for key, size in error.answers.items() if size is not None}
                 asked = [key for key in asked if key not in error.answers]
-                tries = _Tries(self._patience, self._sleep)
+                tries = _Tries(self._patience, self._sleep, self._news)
                 tries.wait(error, has_answered=True)
             except ConnectionLost as error:
                 tries.wait(error, self._has_answered)
@@ -131,14 +138,14 @@ class Retrying(Layer):
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """As the inner remote; a stream that breaks off goes on behind what has arrived."""
-        tries = _Tries(self._patience, self._sleep)
+        tries = _Tries(self._patience, self._sleep, self._news)
         while True:
             try:
                 for piece in self.inner.get(key, start, length):
                     self._has_answered = True
                     start += len(piece)
                     length = None if length is None else length - len(piece)
-                    tries = _Tries(self._patience, self._sleep)
+                    tries = _Tries(self._patience, self._sleep, self._news)
                     yield piece
                 return
             except ConnectionLost as error:
@@ -173,7 +180,7 @@ class Retrying(Layer):
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """As the inner remote, begun again when it breaks off; no key comes twice."""
-        tries = _Tries(self._patience, self._sleep)
+        tries = _Tries(self._patience, self._sleep, self._news)
         seen: set[str] = set()
         while True:
             try:
@@ -192,7 +199,7 @@ class Retrying(Layer):
         self._again(lambda: self.inner.delete(asked))
 
     def _again(self, call: Callable[[], T]) -> T:
-        tries = _Tries(self._patience, self._sleep)
+        tries = _Tries(self._patience, self._sleep, self._news)
         while True:
             try:
                 result = call()
@@ -203,12 +210,31 @@ class Retrying(Layer):
                 return result
 
 
+class _News:
+    """What is told of waiting: one phrase in half a minute, whoever waits."""
+
+    def __init__(self, tell: Callable[[str], None] | None) -> None:
+        self._tell = tell
+        self._last = -_SELDOM
+        self._lock = Lock()
+
+    def waiting(self, error: ConnectionLost, left: float) -> None:
+        """Say that an error is being waited out."""
+        with self._lock:
+            now = time.monotonic()
+            if self._tell is None or now - self._last < _SELDOM:
+                return
+            self._last = now
+        self._tell(f"{error.message}; trying again for {left:.0f} seconds")
+
+
 class _Tries:
     """The tries of one call since something last arrived."""
 
-    def __init__(self, patience: Patience, sleep: Callable[[float], None]) -> None:
+    def __init__(self, patience: Patience, sleep: Callable[[float], None], news: _News) -> None:
         self._patience = patience
         self._sleep = sleep
+        self._news = news
         self._count = 0
         self._slept = 0.0
         self._began = time.monotonic()
@@ -224,6 +250,8 @@ class _Tries:
         if spent + pause > budget:
             raise error
         self._count += 1
+        if budget > _LONG and spent > _SOON:
+            self._news.waiting(error, budget - spent)
         self._slept += pause
         self._sleep(pause)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from gitml import plugins
@@ -64,7 +65,11 @@ def prepare(url: str, access: Access, root: Path) -> None:
             make_directories(path)
 
 
-def open_remote(url: str, access: Access, patience: Patience | None = None) -> Remote:
-    """The remote at a URL, with retries and a limit around it; connects to nothing yet."""
+def open_remote(url: str, access: Access, tell: Callable[[str], None] | None = None) -> Remote:
+    """The remote at a URL, with retries and a limit around it; connects to nothing yet.
+
+    ``tell`` hears what is waited for. A folder that is not there at first is not waited for.
+    """
     bare = flavor_of(url).open(url, access)
-    return Retrying(Limited(bare, bare.capabilities.parallel), patience)
+    patience = Patience(at_first=0) if scheme_of(url) == "file" else Patience()
+    return Retrying(Limited(bare, bare.capabilities.parallel), patience, tell=tell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +13,10 @@ from threading import Lock
 import pytest
 
 from gitml.errors import ConnectionLost, CorruptData, MissingBytes, Unreachable
-from gitml.remotes.base import sizes_side_by_side
+from gitml.remotes.base import Access, sizes_side_by_side
 from gitml.remotes.folder import FolderRemote
 from gitml.remotes.layers import Counted, Layer, Limited, Patience, Retrying
+from gitml.remotes.opening import open_remote
 from gitml.testing.remote_suite import KEY, OTHER, RemoteSuite
 from tests.remotes.broken import Breaking
 
@@ -178,3 +180,25 @@ def test_of_many_keys_few_are_tried_where_nobody_answers() -> None:
     with pytest.raises(Unreachable):
         sizes_side_by_side([str(number) for number in range(1000)], size, 4)
     assert len(tried) < 20
+
+
+def test_who_waits_long_says_so_once(lake: FolderRemote) -> None:
+    told: list[str] = []
+    slept: list[float] = []
+    lake.put(KEY, b"x")
+    remote = Retrying(lake, sleep=slept.append, tell=told.append)
+    remote.stat([KEY])
+    assert told == []
+    lake.root.rename(lake.root.with_name("away"))
+    for _ in range(2):
+        with pytest.raises(Unreachable):
+            remote.stat([KEY])
+    assert len(told) == 1
+    assert "is not there; trying again for" in told[0]
+
+
+def test_a_folder_that_is_not_there_is_not_waited_for(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with open_remote("absent", Access(tmp_path)) as remote, pytest.raises(Unreachable):
+        remote.stat([KEY])
+    assert time.monotonic() - begun < 1

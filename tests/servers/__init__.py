@@ -261,7 +261,7 @@ def _listens(port: int) -> bool:
 def _free_ports(count: int, also: int = 0) -> list[int]:
     """Ports that nobody listens at; with ``also`` neither at those so much higher."""
     found: list[int] = []
-    port = 20_000 + os.getpid() % 1_000 * 20
+    port = 20_000 + os.getpid() % 400 * 5  # below those that the system gives away by itself
     while len(found) < count:
         port += 1
         if all(_is_free(one) for one in {port, port + also}):
