@@ -12,7 +12,7 @@ from pathlib import Path
 from gitml.entities.ids import Digest, ObjectId
 from gitml.errors import CorruptData, GitmlError, MissingBytes, RaceLost
 from gitml.fs import ProcessIdentity, make_directories, write_durably
-from gitml.git.odb import Odb
+from gitml.git.odb import EMPTY_TREE, Odb
 from gitml.git.process import Git, GitFailed
 from gitml.history.index import Index
 from gitml.store.store import Store
@@ -77,7 +77,7 @@ class Puller:
         write_durably(self._noted, text.encode())
 
     def _finish_killed(self) -> None:
-        """Clear away what a pull that was killed left half done: locks, and files half written.
+        """Clear away what a pull that was killed left half done: locks, index, files half written.
 
         git writes files in place. What is a beginning of what it was about to write is its own,
         for it refuses to begin where somebody's changes are in the way.
@@ -91,7 +91,11 @@ class Puller:
             return
         self._break_locks()
         head = self.odb.resolve("HEAD")
-        differing = self.git.run("diff", "--name-only", "-z", "HEAD", there, accept=(0, 128))
+        ends = ["HEAD", there] if head is not None else [str(EMPTY_TREE), there]
+        differing = self.git.run("diff", "--name-only", "-z", *ends, accept=(0, 128))
+        if differing and head is not None:
+            flags = ["--pathspec-from-file=-", "--pathspec-file-nul"]
+            self.git.run("reset", "--quiet", "HEAD", *flags, stdin=differing, accept=(0, 1))
         for name in os.fsdecode(differing).split("\0")[:-1]:
             path = self.git.work_tree() / name
             new = self.odb.file(ObjectId(there), name)

@@ -221,9 +221,7 @@ class Pusher:
         for name in plan.selection.branches:
             short = name.removeprefix(BRANCH)
             tip = self.odb.resolve(name)
-            place = name
-            if self.git.config(f"branch.{short}.remote") == plan.remote:
-                place = self.git.config(f"branch.{short}.merge") or name
+            place = self._upstream(plan, name)
             old = plan.there[place].target if place in plan.there else None
             if tip is None or tip == old:
                 continue
@@ -237,6 +235,13 @@ class Pusher:
                     "merges or rebases, and then `gitml push`",
                 )
             yield Move(place, tip, old)
+
+    def _upstream(self, plan: Plan, branch: str) -> str:
+        """What a branch is called on the remote."""
+        short = branch.removeprefix(BRANCH)
+        if self.git.config(f"branch.{short}.remote") == plan.remote:
+            return self.git.config(f"branch.{short}.merge") or branch
+        return branch
 
     def _is_ancestor(self, one: ObjectId, other: ObjectId | str) -> bool:
         arguments = ("merge-base", "--is-ancestor", str(one), str(other))
@@ -321,13 +326,19 @@ class Pusher:
 
     def _followers(self, plan: Plan, wanted: Mapping[str, ObjectId]) -> Iterator[Change]:
         """The refs of this clone that follow: numbers, and what the remote has from now on."""
-        here = refs.targets(self.git, [*tracking.LOCAL, tracking.all_tracked(plan.remote)])
+        patterns = [tracking.all_tracked(plan.remote), f"refs/remotes/{plan.remote}"]
+        here = refs.targets(self.git, [*tracking.LOCAL, *patterns])
         for number in plan.numbers:
             yield from number.local_changes(here)
         there = {one.name: one.new for one in plan.moves}
         # A push that was killed has not noted what it did.
         known = {name: one.target for name, one in plan.there.items()}
         there |= {name: oid for name, oid in wanted.items() if known.get(name) == oid}
+        for name in plan.selection.branches:  # and neither has its git
+            tip, upstream = self.odb.resolve(name), self._upstream(plan, name)
+            follows = f"refs/remotes/{plan.remote}/{upstream.removeprefix(BRANCH)}"
+            if tip is not None and tip == known.get(upstream) and here.get(follows) != tip.hex:
+                yield Change(follows, tip, ObjectId(here[follows]) if follows in here else None)
         for name, oid in there.items():
             place = tracking.tracked(plan.remote, name)  # of a branch, git's own follows
             if place is not None and here.get(place) != oid.hex:

@@ -23,8 +23,9 @@ class Scenario:
     otherwise there may be more: a run that was killed is recorded, with what it had logged.
     ``collects`` says that the command takes more garbage away each time: then only what is named
     must be there, which fsck sees. ``damaged`` says that it begins with damage, which a fault may
-    leave. ``codes_again`` are the exit codes of the same command once its work is done; ``always``
-    raises for what must hold right behind a fault as well.
+    leave. ``codes_again`` are the exit codes of the same command once its work is done.
+    ``in_place`` says that git itself writes into files of the work tree, which may be torn until
+    the command is run again; ``always`` raises for what must hold right behind a fault as well.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Scenario:
     collects: bool = False
     damaged: bool = False
     codes_again: Sequence[int] = (0,)
+    in_place: bool = False
     always: Callable[[Workshop], None] = lambda workshop: None
 
     def __str__(self) -> str:
