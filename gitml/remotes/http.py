@@ -45,7 +45,8 @@ from gitml.remotes.base import (
 
 _FORM = "`https://host/folder`"
 _PATH = re.compile(r"[A-Za-z0-9._~%!$&'()*+,;=:@/-]*\Z")
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)\Z")
+_COUNT = re.compile(r"[0-9]{1,18}\Z")
 _SILENCE = 30.0
 _GONE = (404, 410)
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
@@ -131,12 +132,12 @@ class HttpRemote(Remote):
         """The size of an object; raises MissingBytes."""
         with closing(self._ask("HEAD", key, {})) as answer:
             length = answer.headers.get("Content-Length", "")
-            if answer.status == 200 and length.isdecimal():
+            if answer.status == 200 and _COUNT.match(length):
                 return int(length)
         with closing(self._ask("GET", key, {"Range": "bytes=0-0"})) as answer:
             whole = _RANGE.match(answer.headers.get("Content-Range", ""))
-            length = whole[3] if whole else answer.headers.get("Content-Length", "")
-            if length.isdecimal():
+            length = whole[2] if whole else answer.headers.get("Content-Length", "")
+            if _COUNT.match(length):
                 return int(length)
         raise RemoteFailed(f"{self.url} does not say how large {key} is")
 
@@ -158,9 +159,9 @@ class HttpRemote(Remote):
             found = _RANGE.match(answer.headers.get("Content-Range", ""))
             if found is None or int(found[1]) != start:
                 raise RemoteFailed(f"{self.url} sent another range of {key} than was asked for")
-            return start, None if found[3] == "*" else int(found[3])
+            return start, None if found[2] == "*" else int(found[2])
         length = answer.headers.get("Content-Length", "")
-        return 0, int(length) if length.isdecimal() else None
+        return 0, int(length) if _COUNT.match(length) else None
 
     def _pieces(
         self, answer: http.client.HTTPResponse, key: str, at: int, start: int, end: int | None

@@ -64,6 +64,7 @@ class SshRemote(Remote):
     def __init__(self, url: str, host: str, port: int | None, path: str, access: Access) -> None:
         self.url = url
         self._idle: list[_Session] = []
+        self._is_closed = False
         self._lock = Lock()
         program = access.environment.get("GIT_SSH_COMMAND") or access.settings.get("sshcommand")
         self._command = [*shlex.split(program or "ssh"), *_OPTIONS]
@@ -98,7 +99,8 @@ class SshRemote(Remote):
                 sizes = session.ask({"do": "stat", "keys": some}).get("sizes")
             if not isinstance(sizes, dict):
                 raise CorruptData(f"{self.url} answered without sizes")
-            found |= {key: sizes[key] for key in some if type(sizes.get(key)) is int}
+            answers = {key: sizes.get(key) for key in some}
+            found |= {key: n for key, n in answers.items() if type(n) is int and n >= 0}
         return found
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -146,6 +148,7 @@ class SshRemote(Remote):
     def close(self) -> None:
         """End the ssh processes that are idle."""
         with self._lock:
+            self._is_closed = True
             idle, self._idle = self._idle, []
         for session in idle:
             session.close()
@@ -172,7 +175,10 @@ class SshRemote(Remote):
 
     def _keep(self, session: _Session) -> None:
         with self._lock:
-            self._idle.append(session)
+            if not self._is_closed:
+                self._idle.append(session)
+                return
+        session.close()  # a stream that outlived the remote
 
 
 class _Session:

@@ -187,6 +187,7 @@ def test_what_a_status_means(
     [
         (206, {"Content-Range": "bytes 0-4/10"}),
         (206, {"Content-Range": "nonsense"}),
+        (206, {"Content-Range": f"bytes 5-9/{'9' * 5000}"}),
         (206, {}),
         (200, {"Content-Encoding": "gzip"}),
     ],
@@ -215,6 +216,13 @@ def test_a_server_that_does_not_know_head(scripted: Make, tmp_path: Path) -> Non
         return 206, {"Content-Range": "bytes 0-0/4321"}, b"x"
 
     assert HttpRemote.open(scripted(answer).url, Access(tmp_path)).stat([KEY]) == {KEY: 4321}
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "1e3", "\u00b2", ""])
+def test_a_length_that_is_none(scripted: Make, tmp_path: Path, length: str) -> None:
+    server = scripted(lambda request: (200, {"Content-Length": length}, b""))
+    with pytest.raises((RemoteFailed, ConnectionLost)):
+        HttpRemote.open(server.url, Access(tmp_path)).stat([KEY])
 
 
 def test_nobody_there(tmp_path: Path) -> None:

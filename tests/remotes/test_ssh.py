@@ -80,6 +80,18 @@ def test_a_session_serves_many_requests(ssh_server: SshServer, root: Path) -> No
     assert process.poll() is not None
 
 
+def test_a_stream_that_outlives_the_remote_ends_its_session(
+    ssh_server: SshServer, root: Path
+) -> None:
+    remote = open_ssh(ssh_server, root)
+    remote.put(KEY, b"x" * 300_000)
+    stream = remote.get(KEY)
+    first = next(stream)
+    remote.close()
+    assert len(first + b"".join(stream)) == 300_000
+    assert remote._idle == []
+
+
 def test_the_name_of_a_configured_host(ssh_server: SshServer, root: Path) -> None:
     with SshRemote.open(f"{ssh_server.user}@lake:{root}", access(ssh_server, root)) as remote:
         remote.put(KEY, b"x")
