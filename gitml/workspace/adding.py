@@ -171,7 +171,7 @@ def _take_changes(
 ) -> Taken | None:
     """Only what differs from the held state; None where that state cannot be built upon."""
     held = cache.held[path]
-    local = compare(tree, cache, [path])[path]
+    local = compare(tree, cache, [path], reads="none")[path]
     if held.pointer.kind == "blob":
         if local.is_clean and not writer.rely_on_all([held.pointer.digest]):
             return Taken(held.pointer, 0, partial(cache.block, path))

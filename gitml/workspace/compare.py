@@ -239,7 +239,7 @@ def side_of_working_tree(label: str, tree: WorkingTree) -> DataSide:
     Raises CorruptData for a pointer that cannot be read.
     """
     tracked = tree.pointers()
-    locals_ = survey(tree, tracked, tree.cache(), quick=True)
+    locals_ = survey(tree, tracked, tree.cache(), reads="same size")
     contents = {}
     for one in tracked:
         pointer, local = one.read(), locals_[one.path]

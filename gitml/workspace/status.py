@@ -53,7 +53,7 @@ def data_status(
     cache = look.cache if look is not None else tree.cache()
     if not pointers and not cache.held:
         return []
-    locals_ = survey(tree, pointers, cache, look=look, quick=True)
+    locals_ = survey(tree, pointers, cache, look=look, reads="same size")
     views = tree.views()
     folders = {one.path for one in pointers if one.pointer and one.pointer.kind == "tree"}
     known = {one.path for one in pointers}

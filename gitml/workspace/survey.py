@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gitml.entities.ids import Digest
 from gitml.errors import Locked, MissingBytes, StorageError
@@ -28,12 +28,17 @@ if TYPE_CHECKING:
     from gitml.store.tree import Tree
 
 
+Reads = Literal["all", "same size", "none"]
+"""Which files are read whose stat does not tell that they are unchanged: those of the size that is
+known, or none, for whom it is enough that they may have changed."""
+
+
 class Local:
     """What the data of one pointer is like, compared with what it was when it last agreed.
 
     ``held`` is that state, absent where nothing is known of it. Paths are relative to the data's
     own (a file's is empty), sorted. ``changed`` maps a path to the digest that the file has now,
-    None for what no tree can hold and, after a quick look, for a file that has another size;
+    None for what no tree can hold and for a file that was not read;
     ``repositories`` are git repositories among the new files.
     """
 
@@ -84,18 +89,17 @@ def survey(
     cache: StatCache,
     *,
     look: Look | None = None,
-    quick: bool = False,
+    reads: Reads = "all",
     locked: bool = False,
 ) -> dict[str, Local]:
     """What the data of these pointers, and all other held data, is like now, by path.
 
     Where nothing is known of data that exists, it is hashed and compared with its pointer. What is
     learned goes into the stat cache, unless another command is at work. ``look`` is one at all held
-    data that has begun already; with ``quick`` no file is read whose size tells that it has
-    changed. Raises StorageError.
+    data that has begun already. Raises StorageError.
     """
     known = {one.path for one in tracked}
-    locals_ = judged(tree, look or Look.begin(tree, cache), quick=quick, locked=locked)
+    locals_ = judged(tree, look or Look.begin(tree, cache), reads=reads, locked=locked)
     learned: dict[str, tuple[Held, Block] | None] = {}
     for one in tracked:
         if one.path not in locals_:
@@ -109,14 +113,19 @@ def survey(
 
 
 def compare(
-    tree: WorkingTree, cache: StatCache, only: Sequence[str] | None, *, locked: bool = False
+    tree: WorkingTree,
+    cache: StatCache,
+    only: Sequence[str] | None,
+    *,
+    reads: Reads = "all",
+    locked: bool = False,
 ) -> dict[str, Local]:
     """What the held data is like now: of these paths, or of all; what is learned is noted."""
-    return judged(tree, Look.begin(tree, cache, only), locked=locked)
+    return judged(tree, Look.begin(tree, cache, only), reads=reads, locked=locked)
 
 
 def judged(
-    tree: WorkingTree, look: Look, *, quick: bool = False, locked: bool = False
+    tree: WorkingTree, look: Look, *, reads: Reads = "all", locked: bool = False
 ) -> dict[str, Local]:
     """What a look has found, each reported file looked at once more; what is learned is noted."""
     if look.scan is None:
@@ -142,7 +151,7 @@ def judged(
             new.append(_inside(owner, path))
     learned: dict[str, tuple[Held, Block] | None] = {}
     for owner, some in reported.items():
-        refreshed = _look_closer(tree.root, found[owner], cache, some, look.looked, quick)
+        refreshed = _look_closer(tree.root, found[owner], cache, some, look.looked, reads)
         if refreshed:
             learned[owner] = (cache.held[owner], _renewed(cache, owner, refreshed))
     remember(tree, learned, cache, locked=locked)
@@ -293,7 +302,7 @@ def _inside(owner: str, path: str) -> str:
 
 
 def _look_closer(
-    root: Path, local: Local, cache: StatCache, reported: set[str], looked: int, quick: bool
+    root: Path, local: Local, cache: StatCache, reported: set[str], looked: int, reads: Reads
 ) -> dict[str, bytes]:
     """Judge the files that git reports; the packed stats of those that are unchanged."""
     assert local.held is not None  # noqa: S101 - what is reported is held
@@ -310,7 +319,7 @@ def _look_closer(
                 if packed != entry.stat:
                     refreshed[entry.path] = packed
                 continue
-            if quick and entry.has_another_size(now):
+            if reads == "none" or (reads == "same size" and entry.has_another_size(now)):
                 local.changed[_inside(owner, entry.path)] = None
                 continue
             digest, now = hash_member(path)
