@@ -107,7 +107,6 @@ def get_artifact(
 
     \b
     gitml artifact get clf@production:model
-    gitml artifact get features.clean -o - | head
     gitml artifact get clf@production:model --repo git@example.org:team/churn.git
     """
     repo = _repository(invocation, url)

@@ -17,7 +17,7 @@ from gitml.cli.checkout import move_lines
 @click.argument("folder", required=False, metavar="[DIR]", type=click.Path(path_type=Path))
 @click.option("--no-data", is_flag=True, help="Leave the data; `gitml checkout` gets it later.")
 def clone(url: str, folder: Path | None, no_data: bool) -> None:
-    """Clone a git repository with its records and its data.
+    """Clone a repository with its records and data.
 
     `git clone`, and in it `gitml init`, ends in the same state. Artifacts of runs come when they
     are read. A clone that broke off is finished by the same command.

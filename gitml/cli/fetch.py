@@ -23,10 +23,11 @@ _NAMED = 6
 @dry_run_option
 @with_repo
 def fetch(repo: Repo, remote: str | None, dry_run: bool) -> None:
-    """Bring the records that a git remote has: runs, versions, promotions, metadata.
+    """Bring the records that a git remote has.
 
-    The remote's branches come too, as with `git fetch`. Nothing of this clone is overwritten, no
-    file is touched and no data is brought: that is `gitml pull`.
+    These are runs, versions, promotions and metadata. The remote's branches come too, as with
+    `git fetch`. Nothing of this clone is overwritten, no file is touched and no data is brought:
+    that is `gitml pull`.
 
     \b
     gitml fetch

@@ -35,11 +35,12 @@ def pull(
     force: bool,
     remote: str | None,
 ) -> None:
-    """Bring the branch, the records and the data to where the remote is.
+    """Bring branch, records and data.
 
-    The branch moves forward only; where both sides have commits, `git pull` merges or rebases. The
-    data of the branch's pointers is checked out, each file checked against its digest. Artifacts
-    of runs come when they are read, so that nobody loads what nobody needs.
+    They come to where the remote is. The branch moves forward only; where both sides have commits,
+    `git pull` merges or rebases. The data of the branch's pointers is checked out, each file
+    checked against its digest. Artifacts of runs come when they are read, so that nobody loads
+    what nobody needs.
 
     \b
     gitml pull

@@ -33,12 +33,12 @@ def push(
     remote: str | None,
     dry_run: bool,
 ) -> None:
-    """Publish the branch and model versions, each with all that it was made of.
+    """Publish the branch and model versions.
 
-    Drafts get their numbers here: the next one that nobody has. A version goes with its lineage,
-    the run that made it and the code that ran; runs that made no version stay at home. Names are
-    branches, models, versions, runs and saved values; without one the current branch goes, every
-    version and every value that was saved by hand.
+    Each version goes with all that it was made of. Drafts get their numbers here: the next one that
+    nobody has. Runs that made no version stay at home. Names are branches, models, versions, runs
+    and saved values; without one the current branch goes, every version and every value that was
+    saved by hand.
 
     \b
     gitml push

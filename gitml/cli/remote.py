@@ -100,6 +100,7 @@ def remove_remote(repo: Repo, name: str, as_json: bool) -> None:
 
     \b
     gitml remote remove lake
+    gitml remote remove old-bucket
     """
     removed = repo.remove_remote(name)
     if as_json:
