@@ -25,6 +25,7 @@ _SKEW = 120.0
 _FORGOTTEN = 3600.0
 _REF = "refs/gitml/doctor/gitml-doctor-"
 _TAG = "refs/tags/gitml-doctor@"
+_PUSH = ("push", "--quiet", "--no-verify", "--no-follow-tags", "--recurse-submodules=no")
 
 
 def examine_remote(remote: Remote, *, read_only: bool = False) -> list[Finding]:
@@ -158,7 +159,7 @@ def examine_git_remote(git: Git, *, read_only: bool = False) -> list[Finding]:
     except UsageError as error:
         return [Finding("git remote", "note", error.message, error.hint or "")]
     try:
-        transport.list_remote(git, name)
+        theirs = transport.list_remote(git, name)
     except GitmlError as error:
         says = "; ".join([error.message, *error.causes()[:1]])
         return [Finding("git remote", "problem", says, error.hint or "")]
@@ -170,21 +171,23 @@ def examine_git_remote(git: Git, *, read_only: bool = False) -> list[Finding]:
         ("git tags", _TAG, "version numbers and promotions"),
     ):
         found.append(_takes(git, name, check, f"{prefix}{secrets.token_hex(6)}", what))
+    for left in theirs:  # by a doctor that was killed
+        if left.startswith((_REF, _TAG)):
+            git.process(*_PUSH, "--", name, f":{left}")
     return found
 
 
 def _takes(git: Git, remote: str, check: str, ref: str, what: str) -> Finding:
     """Whether a git remote takes a ref of this kind, and lets it be removed."""
     commit = _empty_commit(git)
-    push = ["push", "--quiet", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"]
     try:
-        git.run(*push, "--", remote, f"{commit}:{ref}")
+        git.run(*_PUSH, "--", remote, f"{commit}:{ref}")
     except GitFailed as error:
         words = [line for line in error.stderr.splitlines() if line.strip()]
         says = f"{remote} does not take {ref.rpartition('/')[0]}/…, where {what} are"
         return Finding(check, "problem", f"{says}: {words[0].strip() if words else error.code}")
     try:
-        git.run(*push, "--", remote, f":{ref}")
+        git.run(*_PUSH, "--", remote, f":{ref}")
     except GitFailed:
         says = f"{remote} takes them, and does not remove them: {ref} is left there"
         return Finding(check, "note", says, f"`git push {remote} :{ref}`")

@@ -122,6 +122,18 @@ def server(git_repository: GitRepository, tmp_path: Path) -> GitRepository:
     return made
 
 
+def test_what_a_killed_doctor_left_on_the_git_remote_is_taken_away(
+    git_repository: GitRepository, server: GitRepository
+) -> None:
+    left = ("refs/gitml/doctor/gitml-doctor-00ff", "refs/tags/gitml-doctor@00ff")
+    git_repository.git("push", "--quiet", "origin", "HEAD:refs/heads/main")
+    git_repository.git("push", "--quiet", "origin", *(f"HEAD:{ref}" for ref in left))
+    examine_git_remote(Git.discover(git_repository.path), read_only=True)
+    assert server.git("for-each-ref").count("\n") == 2
+    examine_git_remote(Git.discover(git_repository.path))
+    assert server.git("for-each-ref", "--format=%(refname)") == "refs/heads/main"
+
+
 def update_hook(server: GitRepository, script: str) -> None:
     hook = server.path / "hooks/update"
     hook.write_text(f"#!/bin/sh\n{script}\n")

@@ -201,9 +201,15 @@ class S3Remote(Remote):
         """Remove the objects, as many as go into a request at once."""
         obstore = self._library()
         paths = [self._path(key) for key in keys]
-        if paths:
+        try:
+            if paths:
+                with self._errors("objects", storing=True):
+                    obstore.delete(self._store, paths)
+        except (ConnectionLost, AuthenticationFailed):
+            raise
+        except RemoteFailed:  # not every service knows how to delete many
             with self._errors("objects", storing=True):
-                obstore.delete(self._store, paths)
+                obstore.delete(self._single_store, paths)
 
     def _path(self, key: str) -> str:
         return f"{self.prefix}/{check_key(key)}" if self.prefix else check_key(key)
@@ -235,10 +241,14 @@ class S3Remote(Remote):
         """The client for uploads: slow lines take their time, and a part gets another try."""
         return self._client(retries=4, silence="300s")
 
-    def _client(self, *, retries: int, silence: str) -> S3Store:
+    @cached_property
+    def _single_store(self) -> S3Store:
+        """The client for deleting one object after another."""
+        return self._client(retries=0, silence="30s", disable_bulk_delete=True)
+
+    def _client(self, *, retries: int, silence: str, **settings: Any) -> S3Store:
         library = self._library()
         environment = self._access.environment
-        settings: dict[str, Any] = {}
         if self._endpoint:
             settings["endpoint"] = self._endpoint
         profile = profile_keys(environment, self._options.get("profile"))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -23,6 +22,7 @@ from gitml.remotes.base import Access, Remote
 from gitml.remotes.http import HttpRemote
 from gitml.remotes.object_store import S3Remote
 from gitml.testing.remote_suite import KEY, RemoteSuite
+from tests.remotes.scripted import Answer, Scripted
 from tests.servers import S3Server, WebServer
 
 
@@ -62,41 +62,6 @@ class TestWithRanges(RemoteSuite):
         prefix = remote.url.rpartition("/")[2]
         access = Access(Path(), self.server.environment())
         S3Remote.open(self.server.url(prefix), access).put(key, data)
-
-
-Answer = tuple[int, Mapping[str, str], bytes]
-
-
-class Scripted:
-    """A server that answers as a test says, and remembers what it was asked."""
-
-    def __init__(self, answer: Callable[[BaseHTTPRequestHandler], Answer]) -> None:
-        outer = self
-        self.asked: list[tuple[str, str, dict[str, str]]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked.append((self.command, self.path, dict(self.headers)))
-                status, headers, body = answer(self)
-                self.send_response(status)
-                for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(body)
-
-            do_HEAD = do_GET
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture

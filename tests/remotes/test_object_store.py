@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from gitml.remotes.base import Access, FilePart, Remote
 from gitml.remotes.object_store import S3Remote
 from gitml.remotes.profiles import profile_keys
 from gitml.testing.remote_suite import KEY, OTHER, RemoteSuite
+from tests.remotes.scripted import Answer, Scripted
 from tests.servers import S3Server
 
 
@@ -209,3 +211,24 @@ def test_without_the_library_the_error_says_what_to_install(
         with pytest.raises(ConfigError) as caught:
             use()
         assert "gitml[s3]" in (caught.value.hint or "")
+
+
+def test_a_service_that_cannot_delete_many(tmp_path: Path) -> None:
+    deleted: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        if request.command == "DELETE":
+            deleted.append(request.path)
+            return 204, {}, b""
+        code = "<Error><Code>NotImplemented</Code><Message>not here</Message></Error>"
+        return 501, {}, code.encode()
+
+    server = Scripted(answer)
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    remote = S3Remote.open(f"s3://team-bucket/x?endpoint={server.url}", access(tmp_path, keys))
+    try:
+        remote.delete([KEY, OTHER])
+        remote.delete([])
+    finally:
+        server.close()
+    assert sorted(deleted) == [f"/team-bucket/x/{KEY}", f"/team-bucket/x/{OTHER}"]
