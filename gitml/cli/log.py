@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gitml.repo import Repo
 
 _SHOWN = 20
+_COUNT = re.compile(r"^-(\d+)$", re.ASCII)
 _METRICS = 3
 """Metrics in a row: `gitml show` has the rest."""
 
@@ -26,7 +28,15 @@ class Count(click.IntRange):
     name = "number"
 
 
-@click.command()
+class Log(click.Command):
+    """A command that takes ``-20`` for ``-n 20``, as git does."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, each ``-NUMBER`` as the number of runs."""
+        return super().parse_args(ctx, [_COUNT.sub(r"-n\1", one) for one in args])
+
+
+@click.command(cls=Log)
 @click.option(
     "-n",
     "--limit",
@@ -34,7 +44,7 @@ class Count(click.IntRange):
     type=Count(min=1),
     default=_SHOWN,
     show_default=True,
-    help="Show this many runs.",
+    help="Show this many runs; also `-N`, as with git.",
 )
 @click.option("--pipeline", metavar="NAME", help="Show runs of this pipeline only.")
 @click.option("--model", metavar="NAME", help="Show runs that make versions of this model only.")

@@ -499,9 +499,9 @@ class Execution:
         try:
             with self.capture.step(printed), observer, context.running(running):
                 returned = _called(planned.step.function, arguments)
-        except GitmlError:
+        except (GitmlError, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:
+        except BaseException as error:  # also what asyncio and others cancel with
             raise StepFailed(f"the step {planned.name} of {self.plan.pipeline} failed") from error
         finally:
             self.log = self._keep(printed)

@@ -53,7 +53,10 @@ def pieces(
 def files(
     pack: Pack, digest: bytes, row: ObjectRow, others: Callable[[], Iterable[Pack]]
 ) -> set[Path]:
-    """The packs that an object's parts are read from; raises CorruptData or OSError."""
+    """The packs that an object's parts are read from.
+
+    Raises CorruptData if a part is in none of them, and OSError.
+    """
     found = {pack.path}
     packs: list[Pack] = []
     for part in names(pack, digest, row):
@@ -64,11 +67,14 @@ def files(
 
 
 def files_of_chunk(digest: bytes, packs: Iterable[Pack]) -> set[Path]:
-    """The first of the packs that has a chunk, and the one with its base; raises OSError."""
+    """The first of the packs that has a chunk, and the one with its base.
+
+    Raises CorruptData if none has it, and OSError.
+    """
     listed = list(packs)
     holder = next((pack for pack in listed if pack.find_chunk(digest)), None)
     if holder is None:
-        return set()
+        raise _missing(digest)
     base = holder.base_of(digest)
     return {holder.path} | (files_of_chunk(base, listed) if base is not None else set())
 
@@ -194,7 +200,7 @@ class ChunkSource:
             except OSError as error:
                 failure = failure or CorruptData(f"{pack.path} cannot be read")
                 failure.__cause__ = failure.__cause__ or error
-        raise failure or CorruptData(f"the chunk blake3:{digest.hex()} is missing")
+        raise failure or _missing(digest)
 
     def _loaded(self, pack: Pack, digest: bytes, row: ChunkRow, length: int) -> bytes:
         """The plain bytes of one copy of a chunk, verified."""
@@ -249,6 +255,10 @@ def _groups(parts: list[Part]) -> Iterator[list[Part]]:
         size += length
     if group:
         yield group
+
+
+def _missing(digest: bytes) -> CorruptData:
+    return CorruptData(f"the chunk blake3:{digest.hex()} is missing")
 
 
 def _damaged(digest: bytes) -> CorruptData:

@@ -769,6 +769,27 @@ def test_a_failing_step_leaves_what_came_before(steps: Write) -> None:
     }
 
 
+def test_what_is_no_exception_fails_a_step_too(steps: Write) -> None:
+    """What asyncio cancels with derives from BaseException alone."""
+    bench = steps(
+        """
+        import asyncio
+
+        @step
+        def cancelled() -> int:
+            raise asyncio.CancelledError("given up")
+
+        @pipeline
+        def example():
+            cancelled()
+        """
+    )
+    error = bench.fails("example")
+    assert isinstance(error, StepFailed)
+    run = error.run  # type: ignore[attr-defined]
+    assert (run.status, run.failure.type) == ("failed", "CancelledError")
+
+
 def test_loading_with_a_version_makes_it_a_parent(steps: Write) -> None:
     bench = steps(
         """

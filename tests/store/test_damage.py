@@ -285,6 +285,31 @@ def test_storing_again_heals(held: Held, order: int) -> None:
     assert left == (set() if order == 1 else {held.pack})
 
 
+def test_what_lacks_a_chunk_is_not_relied_upon(tmp_path: Path) -> None:
+    """An object may be listed in one pack while its chunks were in another that is gone."""
+    words = b"".join(b"%d\n" % number for number in range(400_000))
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.write_bytes(words)
+    after.write_bytes(words + b"more\n")
+    store = Store(tmp_path / "store")
+    with store.writer() as writer:
+        writer.put_file(before)
+    (first,) = (store.root / "packs").glob("*.pack")
+    with store.writer() as writer:
+        digest, _ = writer.put_file(after)
+    first.unlink()
+    first.with_suffix(".idx").unlink()
+    store = Store(store.root)
+    with store.writer() as writer:
+        assert not writer.rely_on(digest)
+        assert writer.rely_on_all([digest]) == [digest]
+        writer.put_file(after)
+    store = Store(store.root)
+    assert store.read(digest) == after.read_bytes()
+    with store.writer() as writer:
+        assert writer.rely_on(digest)
+
+
 def test_a_good_copy_is_read_in_place_of_a_bad_one(held: Held) -> None:
     loose = held.store.layout.loose(held.digests["noise"])
     loose.parent.mkdir(exist_ok=True)
