@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gitml.entities.pointer import SUFFIX
@@ -54,7 +55,7 @@ def moved_pointers(git: Git, hook: str, occasion: Occasion) -> Mapping[str, str]
         case "post-merge", _:
             return _between(git, "ORIG_HEAD", "HEAD")
         case "post-rewrite", ["rebase"]:
-            return _between(git, "ORIG_HEAD", "HEAD")
+            return _rebased(git)
         case "post-rewrite", _:
             return {}
     return None
@@ -72,6 +73,20 @@ def _event(hook: str, occasion: Occasion) -> tuple[str, list[str]]:
     if command := occasion.variable("PRE_COMMIT_REWRITE_COMMAND"):
         return "post-rewrite", [command]
     return "", []
+
+
+def _rebased(git: Git) -> Mapping[str, str] | None:
+    """The pointers that differ from what was before a rebase, or came with the rebased commits.
+
+    Data of the latter went away when git checked out their new base, though nothing of them
+    differs in the end.
+    """
+    moved = _between(git, "ORIG_HEAD", "HEAD")
+    for state in ("rebase-merge", "rebase-apply"):
+        with suppress(OSError):
+            base = (git.directory / state / "onto").read_text(encoding="ascii").strip()
+            return {**(_between(git, base, "HEAD") or {}), **(moved or {})}
+    return moved
 
 
 def _between(git: Git, old: str, new: str) -> Mapping[str, str] | None:

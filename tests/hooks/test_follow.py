@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from gitml.errors import GitmlError
 from gitml.git.process import Git
 from gitml.hooks.checks import Occasion
 from gitml.hooks.follow import Followed, follow, moved_pointers
+from gitml.hooks.install import install
 from gitml.repo import Repo
 from gitml.testing.sealed import Project, SealedEnvironment
 
@@ -101,6 +103,19 @@ def test_a_merge_and_a_rebase_come_from_where_git_says(shop: Project) -> None:
     assert moved(shop, "gitml-checkout", PRE_COMMIT_REWRITE_COMMAND="rebase") == both
     shop.git("rm", "--quiet", "--cached", "raw.csv.gitml")
     assert moved(shop, "post-merge", "1") == {"raw.csv.gitml": "D"}
+
+
+def test_data_of_commits_that_are_rebased_comes_back(shop: Project) -> None:
+    """Git checks out the new base first, and there its data is another or none."""
+    install(Git.discover(shop.path), sys.executable)
+    shop.git("switch", "--quiet", "--create", "theirs")
+    add(shop, "raw.csv", "three")
+    shop.git("switch", "--quiet", "-")
+    add(shop, "images/a.png", "mine")
+    add(shop, "new.csv", "new")
+    shop.git("rebase", "--quiet", "theirs")
+    assert content(shop) == SECOND | {"raw.csv": "three", "images/a.png": "mine", "new.csv": "new"}
+    assert all(one.state == "clean" for one in Repo.discover(shop.path).data_status())
 
 
 # What becomes of the data
