@@ -91,6 +91,22 @@ def is_abandoned(name: str, modified: float) -> bool:
     return False
 
 
+def write_in_place(path: Path, data: bytes) -> None:
+    """Write a short file where it is and flush it, with nothing beside it that a kill could leave.
+
+    For notes of which half is as good as none: who reads one has to bear with that. Raises
+    StorageError.
+    """
+    with storage_errors(path):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o644)
+        try:
+            write_fully(descriptor, data)
+            flush_to_disk(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def write_fully(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     """Write all of ``data`` at the descriptor's position; one ``write`` may take only a part.
 

@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import IO, cast
 from urllib.parse import urlsplit
 
@@ -20,11 +21,13 @@ from gitml.entities.ids import ObjectId
 from gitml.errors import AuthenticationFailed, GitmlError, NameNotFound, UsageError
 from gitml.frozen import Frozen
 from gitml.fs import sync_directory
+from gitml.git import locks
 from gitml.git.process import Git
 
 Tell = Callable[[str], None]
 """Takes a line of git's progress."""
 
+_HEADS = "refs/heads/"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _UNKNOWN_TO_THEM = (
     r"(?i)authentication failed|permission denied|could not read (?:username|password)|"
@@ -130,10 +133,12 @@ def fetch(
     ids: Iterable[ObjectId],
     refspecs: Sequence[str] = (),
     tell: Tell | None = None,
+    moving: Mapping[str, str] | None = None,
 ) -> None:
     """Bring objects with all that they reach, and what the refspecs say; durable at the return.
 
-    No ref moves but by the refspecs. Raises AuthenticationFailed, GitmlError.
+    No ref moves but by the refspecs; ``moving`` says which may, and where to, so that a lock that
+    is left of them is known to be ours. Raises AuthenticationFailed, GitmlError.
     """
     lines = [*refspecs, *(str(one) for one in dict.fromkeys(ids))]
     if not lines:
@@ -141,7 +146,8 @@ def fetch(
     arguments = ["fetch", "--stdin", "--no-write-fetch-head", "--no-auto-maintenance"]
     arguments += ["--no-recurse-submodules", "--no-prune-tags", *_progress(tell)]
     arguments += [] if refspecs else ["--no-tags"]
-    done = _run(git, remote, [*arguments, "--", remote], "\n".join(lines).encode(), tell)
+    stdin = "\n".join(lines).encode()
+    done = _run(git, remote, [*arguments, "--", remote], stdin, tell, moving)
     if done.code:
         raise _unreachable(remote, done.words)
     sync_directory(git.common / "objects" / "pack")
@@ -162,9 +168,13 @@ def push(
     """
     arguments = ["push", "--porcelain", "--no-follow-tags", "--recurse-submodules=no"]
     arguments += ["--atomic"] if atomic else []
-    specs = [f"{one.new}:{one.name}" for one in moves]
+    listed = list(moves)
+    specs = [f"{one.new}:{one.name}" for one in listed]
+    heads = [one for one in listed if one.name.startswith(_HEADS)]
+    follow = {f"refs/remotes/{remote}/{o.name.removeprefix(_HEADS)}": str(o.new) for o in heads}
     # Never a `+`: together with a lease it overwrote what others had pushed.
-    done = _run(git, remote, [*arguments, *_progress(tell), "--", remote, *specs], b"", tell)
+    given = [*arguments, *_progress(tell), "--", remote, *specs]
+    done = _run(git, remote, given, b"", tell, follow)
     if not done.code:
         return None
     refused = {}
@@ -192,6 +202,7 @@ def _run(
     arguments: Sequence[str],
     stdin: bytes = b"",
     tell: Tell | None = None,
+    moving: Mapping[str, str] | None = None,
 ) -> _Done:
     # The user's hooks run with what we set: they get git's paths as they expect them.
     env = {"GIT_LITERAL_PATHSPECS": "0", **_allowed(git, remote)}
@@ -201,7 +212,8 @@ def _run(
         process = git.start(
             *arguments, stdin=given.fileno(), stdout=out.fileno(), stderr=subprocess.PIPE, env=env
         )
-        with process:
+        says = locks.announced(git, process, moving) if moving else nullcontext()
+        with process, says:
             try:
                 words = _listen(cast("IO[bytes]", process.stderr), tell)
             except BaseException:

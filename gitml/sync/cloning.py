@@ -12,8 +12,8 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gitml.errors import GitmlError, UsageError
-from gitml.fs import ProcessIdentity, make_directories, write_durably
+from gitml.errors import CorruptData, GitmlError, UsageError
+from gitml.fs import ProcessIdentity, make_directories, write_in_place
 from gitml.git import transport
 from gitml.git.odb import Odb
 from gitml.git.process import Git, init_repository
@@ -58,7 +58,7 @@ def clone(url: str, folder: Path, *, tell: Tell | None = None) -> tuple[Git, Fet
         _check_out(git, odb)
         index.close()
         odb.close()
-        write_durably(mark, f"{ProcessIdentity.current().to_text()}\n{_WHOLE}\n".encode())
+        write_in_place(mark, f"{ProcessIdentity.current().to_text()}\n{_WHOLE}\n".encode())
     except BaseException:
         _clear(folder)
         raise
@@ -74,18 +74,27 @@ def _left(mark: Path) -> Git | None:
     """The clone that a killed process has left whole but for its data; None where it has not."""
     if not mark.is_file():
         return None
-    owner, _, state = mark.read_text("utf-8").strip().partition("\n")
-    if ProcessIdentity.parse(owner).is_alive() or state != _WHOLE:
+    owner, state = _marked(mark)
+    if owner is None or owner.is_alive() or state != _WHOLE:
         return None
     return Git.discover(mark.parents[2])
+
+
+def _marked(mark: Path) -> tuple[ProcessIdentity | None, str]:
+    """Who makes or made a clone, and how far it is; nobody where that was not written whole."""
+    owner, _, state = mark.read_text("utf-8", "replace").strip().partition("\n")
+    try:
+        return ProcessIdentity.parse(owner), state
+    except CorruptData:
+        return None, ""
 
 
 def _begun(url: str, folder: Path) -> Git:
     """An empty repository in the folder that knows its remote, marked as unfinished."""
     mark = folder / ".git" / _MARK
     if mark.is_file():
-        owner = ProcessIdentity.parse(mark.read_text("utf-8").strip().partition("\n")[0])
-        if owner.is_alive() and owner != ProcessIdentity.current():
+        owner, _ = _marked(mark)
+        if owner is not None and owner.is_alive() and owner != ProcessIdentity.current():
             raise UsageError(f"{folder} is being cloned by another process")
         _clear(folder)
     elif _is_barely_begun(folder):
@@ -97,7 +106,7 @@ def _begun(url: str, folder: Path) -> Git:
     if "://" not in url and (Path.cwd() / url).exists():
         url = str(Path.cwd() / url)
     make_directories(mark.parent)
-    write_durably(mark, ProcessIdentity.current().to_text().encode() + b"\n")
+    write_in_place(mark, ProcessIdentity.current().to_text().encode() + b"\n")
     git = init_repository(folder)
     git.run("remote", "add", "--", REMOTE, url)
     return Git.discover(folder)

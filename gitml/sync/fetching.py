@@ -152,7 +152,12 @@ class Fetcher:
         """Bring the objects of refs; raises RaceLost where they have moved on meanwhile."""
         try:
             ids = [there[name].target for name in moved]
-            transport.fetch(self.git, remote, ids, refspecs, tell)
+            moving = {
+                f"refs/remotes/{remote}/{name.removeprefix('refs/heads/')}": str(one.target)
+                for name, one in there.items()
+                if refspecs and name.startswith("refs/heads/")
+            }
+            transport.fetch(self.git, remote, ids, refspecs, tell, moving)
         except GitmlError as error:
             known_to_them = not isinstance(error, AuthenticationFailed)
             now = transport.list_remote(self.git, remote) if known_to_them else there

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gitml.entities.ids import Digest, ObjectId
 from gitml.errors import CorruptData, GitmlError, MissingBytes, RaceLost
-from gitml.fs import ProcessIdentity, make_directories, write_durably
+from gitml.fs import ProcessIdentity, make_directories, write_in_place
 from gitml.git.odb import EMPTY_TREE, Odb
 from gitml.git.process import Git, GitFailed
 from gitml.history.index import Index
@@ -74,7 +74,7 @@ class Puller:
     def _note(self, there: ObjectId) -> None:
         make_directories(self._noted.parent)
         text = f"{ProcessIdentity.current().to_text()}\n{there}\n"
-        write_durably(self._noted, text.encode())
+        write_in_place(self._noted, text.encode())
 
     def _finish_killed(self) -> None:
         """Clear away what a pull that was killed left half done: locks, index, files half written.
