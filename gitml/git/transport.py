@@ -216,6 +216,7 @@ def _run(
         with process, says:
             try:
                 words = _listen(cast("IO[bytes]", process.stderr), tell)
+                process.wait()
             except BaseException:
                 process.terminate()
                 raise
