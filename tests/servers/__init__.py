@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -170,12 +171,23 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     """OpenSSH's server with keys of this test run alone."""
     if shutil.which("sshd", path=_path()) is None or shutil.which("ssh", path=_path()) is None:
         pytest.skip("OpenSSH is missing: `bash tests/servers/install`")
-    server = start_ssh(tmp_path_factory.mktemp("ssh-server"))
-    yield server
-    stop(server.pid)
+    with tempfile.TemporaryDirectory(prefix="gitml-ssh-") as sockets:
+        server = start_ssh(tmp_path_factory.mktemp("ssh-server"), sockets)
+        yield server
+        stop(server.pid)
 
 
-def start_ssh(folder: Path) -> SshServer:
+def _one_connection(sockets: str) -> str:
+    """What lets many ssh share a connection: logging in takes longer than most tests.
+
+    A socket's path is short, or there is none.
+    """
+    if not 0 < len(sockets) < 60:
+        return ""
+    return f"  ControlMaster auto\n  ControlPath {sockets}/%p\n  ControlPersist 3\n"
+
+
+def start_ssh(folder: Path, sockets: str = "") -> SshServer:
     """An sshd that lets in who has the key in the folder; stopped with `stop`."""
     import getpass
 
@@ -204,8 +216,8 @@ def start_ssh(folder: Path) -> SshServer:
     config.write_text(
         f"Host *\n  IdentityFile {folder}/key\n  IdentitiesOnly yes\n  BatchMode yes\n"
         f"  UserKnownHostsFile {folder}/known\n  GlobalKnownHostsFile /dev/null\n"
-        f"  StrictHostKeyChecking yes\n  ControlMaster auto\n  ControlPath {folder}/%C\n"
-        f"  ControlPersist 3\nHost lake\n  HostName {_LOOPBACK}\n  Port {port}\n"
+        f"  StrictHostKeyChecking yes\n{_one_connection(sockets)}"
+        f"Host lake\n  HostName {_LOOPBACK}\n  Port {port}\n"
     )
     return SshServer(process.pid, port, config, user)
 
