@@ -269,6 +269,7 @@ class Repo:
         Raises what `cloning.clone` and `checkout` raise; where data cannot be had, the clone stays.
         """
         from gitml.sync import cloning
+        from gitml.sync.download import forget_arrivals
 
         place = folder or Path(cloning.folder_of(url))
         git, fetched = cloning.clone(url, place.absolute(), tell=tell)
@@ -281,6 +282,7 @@ class Repo:
         finally:
             cloning.finish(git)
         repo.store.tidy()
+        forget_arrivals(repo.store.layout)
         return repo, Pulled(fetched, repo.odb.resolve("HEAD"), tuple(moves), 0)
 
     def _read_config_again(self) -> None:
@@ -999,6 +1001,7 @@ class Repo:
         Artifacts of runs come when they are read: before that with ``everything``, of the ``last``
         runs, or where an artifact's name matches a glob of ``include``.
         """
+        from gitml.sync.download import forget_arrivals
         from gitml.sync.pulling import Puller
 
         fetched = self.fetch(remote, tell=tell)
@@ -1014,6 +1017,7 @@ class Repo:
                 self._supply.moved = moved
         data = self.checkout(force=force) if self._has_config else []
         brought = puller.bring(everything=everything, last=last, include=include)
+        forget_arrivals(self.store.layout)
         return Pulled(fetched, moved_to, tuple(data), brought)
 
     # Models, versions, stages

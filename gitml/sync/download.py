@@ -21,7 +21,7 @@ from gitml.fs import flush_to_disk, storage_errors
 from gitml.remotes.base import PART
 from gitml.store import parts
 from gitml.store.digest import hash_bytes, hash_file
-from gitml.store.layout import Layout, discard
+from gitml.store.layout import Layout, discard, listed
 from gitml.store.lookup import SmallBlobs
 from gitml.store.pack import BLOB, ENTRY_HEADER, Index, ObjectRow, Pack, Span
 from gitml.store.reader import fault_of
@@ -106,6 +106,7 @@ class Incoming:
         with storage_errors(self.path):
             os.fchmod(self._descriptor, 0o444)
             flush_to_disk(self._descriptor)
+        discard(self._list)
         return layout.rename_temporary(self.path, suffix)
 
     def throw_away(self) -> None:
@@ -117,6 +118,22 @@ class Incoming:
         """Let another process go on."""
         os.close(self._descriptor)
         os.close(self._marks)
+
+
+def forget_arrivals(layout: Layout) -> None:
+    """Remove what is left of packs on their way that nobody brings: for who has all it wants."""
+    for path in listed(layout.root / "tmp"):
+        with suppress(OSError):
+            if path.suffix == ".arrived" and not path.with_suffix(".incoming").exists():
+                path.unlink()
+            elif path.suffix == ".incoming":
+                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    discard(path.with_suffix(".arrived"))
+                    discard(path)
+                finally:
+                    os.close(descriptor)
 
 
 @dataclass

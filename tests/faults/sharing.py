@@ -117,7 +117,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 PUSH = Scenario("push", ("gitml", "push"), _shared, on_the_remotes, always=named_bytes_are_there)
-PULL = Scenario("pull", ("gitml", "pull"), _behind, pulled, in_place=True)
+PULL = Scenario("pull", ("gitml", "pull"), _behind, pulled, in_place=True, damaged=True)
 CLONING = Scenario(
     "clone",
     ("gitml", "clone", f"./{SERVER}", CLONE),
