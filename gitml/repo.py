@@ -214,6 +214,8 @@ class Repo:
 
         git's own repository is made where there is none.
         """
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is no folder", hint="`gitml init FOLDER`")
         try:
             git = Git.discover(path)
         except NoRepository as error:

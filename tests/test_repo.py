@@ -46,6 +46,15 @@ def test_init_makes_what_is_missing_and_nothing_twice(tmp_path: Path) -> None:
     again.close()
 
 
+def test_init_says_where_no_folder_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="file is no folder"):
+        Repo.init(tmp_path / "file")
+    with pytest.raises(StorageError, match="cannot write"):
+        Repo.init(tmp_path / "file" / "inside")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_it_is_found_from_any_folder(workshop: Workshop) -> None:
     inside = workshop.path / "a/b"
     inside.mkdir(parents=True)

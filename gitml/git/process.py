@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gitml.errors import GitmlError, NoRepository
 from gitml.frozen import Frozen
+from gitml.fs import storage_errors
 
 _INHERITED_GIT_VARIABLES = frozenset(
     {
@@ -213,8 +214,9 @@ class Git(Frozen):
 
 
 def init_repository(path: Path, *, bare: bool = False) -> Git:
-    """A repository at ``path``, made by ``git init`` where there is none."""
-    path.mkdir(parents=True, exist_ok=True)
+    """A repository at ``path``, made by ``git init`` where there is none; raises StorageError."""
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
     env = _without_inherited(_environment({}, None))
     arguments = ["init", "--quiet", *(["--bare"] if bare else [])]
     done = _execute(arguments, cwd=path, env=env)

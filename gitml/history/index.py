@@ -356,7 +356,11 @@ class Index:
         return [(ObjectId(oid), text) for oid, text in rows]
 
     def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        return self._use(lambda connection: connection.execute(query, values).fetchall())
+        """The rows that a query gives; none for a name that is no UTF-8, as no record's is."""
+        try:
+            return self._use(lambda connection: connection.execute(query, values).fetchall())
+        except UnicodeEncodeError:
+            return []
 
     def _use(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """What the action gives, with an index that works.

@@ -35,10 +35,14 @@ def line_for(path: str) -> bytes:
 
 
 def with_line(text: bytes, line: bytes) -> bytes:
-    """The text of a ``.gitignore`` with a line, sorted into the lines of its kind at the end."""
+    """The text of a ``.gitignore`` with a line, sorted into the lines of its kind at the end.
+
+    Where it stands already it is enough, unless an exception behind it may undo it.
+    """
     end = b"\r\n" if b"\r\n" in text else b"\n"
     lines = text.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n") if text else []
-    if line in lines:
+    exception = max((n for n, one in enumerate(lines) if one.startswith(b"!")), default=-1)
+    if line in lines[exception + 1 :]:
         return text
     start = len(lines)
     while start and lines[start - 1].startswith(b"/"):

@@ -60,6 +60,15 @@ _EMPTY_DIGEST = bytes.fromhex("af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9")
 HOT = bytes(32) + b"\xff\xff\xff\xff" + bytes(4)
 """The packed stat of an entry that the next look has to hash."""
 
+_FILES = {
+    "config": "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tfilemode = true\n"
+    "\tsymlinks = true\n\tignorecase = false\n\tprecomposeunicode = false\n"
+    "\ttrustctime = true\n\tcheckstat = default\n\thooksPath = /dev/null\n"
+    "\tquotepath = false\n[index]\n\tsparse = false\n",
+    "HEAD": "ref: refs/heads/none\n",
+}
+"""What makes a folder a git directory, besides ``objects`` and ``refs``."""
+
 REGULAR, EXECUTABLE, SYMLINK = 0o100644, 0o100755, 0o120000
 
 
@@ -217,22 +226,26 @@ def _entries(data: bytes | mmap.mmap, at: int, end: int) -> Iterator[Entry]:
 def prepare(folder: Path) -> None:
     """Make the folder a git directory of its own, in which nobody's settings count.
 
-    ``refs`` comes last, when all else is durable: its being there says that nothing is missing.
+    What of it was damaged or lost, as copying tools lose empty folders, is made again.
     """
-    if (folder / "refs").is_dir():
+    if _is_prepared(folder):
         return
     make_directories(folder / "objects")
     with storage_errors(folder):
-        _write_flushed(
-            folder / "config",
-            "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tfilemode = true\n"
-            "\tsymlinks = true\n\tignorecase = false\n\tprecomposeunicode = false\n"
-            "\ttrustctime = true\n\tcheckstat = default\n\thooksPath = /dev/null\n"
-            "\tquotepath = false\n[index]\n\tsparse = false\n",
-        )
-        _write_flushed(folder / "HEAD", "ref: refs/heads/none\n")
+        for name, text in _FILES.items():
+            _write_flushed(folder / name, text)
     sync_directory(folder)
     make_directories(folder / "refs")
+
+
+def _is_prepared(folder: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return (
+            (folder / "refs").is_dir()
+            and (folder / "objects").is_dir()
+            and all((folder / name).read_text("utf-8") == text for name, text in _FILES.items())
+        )
+    return False
 
 
 def _write_flushed(path: Path, text: str) -> None:

@@ -37,6 +37,14 @@ def failing(ledger: Ledger, text: str) -> GitmlError:
     return caught.value
 
 
+def test_a_name_that_is_no_utf_8_means_what_it_means_to_git(filled: Ledger) -> None:
+    error = failing(filled, "\udcff")
+    assert isinstance(error, NameNotFound) and error.exit_code == 6
+    assert filled.index.steps_named("\udcff") == []
+    filled.repository.git("tag", "\udcff")
+    assert filled.names().resolve("\udcff").commit == filled.code.commit
+
+
 def test_every_spelling(filled: Ledger) -> None:
     one, two, three = (number(filled, n) for n in (1, 2, 3))
     filled.promote("clf", "production", 1, two, two)

@@ -20,6 +20,7 @@ from tests.workspace.conftest import Clone
         (b"/a\r\n/c\r\n", b"/b", b"/a\r\n/b\r\n/c\r\n"),
         (b"/b\n# mine\n", b"/b", b"/b\n# mine\n"),
         (b"!x\n\n", b"/b", b"!x\n\n/b\n"),
+        (b"/b\n!/b\n", b"/b", b"/b\n!/b\n/b\n"),
     ],
 )
 def test_a_line_is_sorted_in_and_stands_once(text: bytes, line: bytes, expected: bytes) -> None:

@@ -186,3 +186,17 @@ def test_nobodys_settings_count(clone: Clone) -> None:
     clone.write("data/a", "b")
     assert clone.differing() == {"data/a": "M"}
     assert not (clone.path / "evil").exists()
+
+
+@pytest.mark.parametrize("part", ["HEAD", "config", "objects", "refs"])
+def test_a_part_that_is_lost_or_damaged_is_made_again(clone: Clone, part: str) -> None:
+    clone.write("data/a", "a")
+    clone.add("data")
+    lost = clone.path / ".git/gitml/stat" / part
+    if lost.is_dir():
+        lost.rmdir()
+    else:
+        lost.write_text("junk\n")
+    assert clone.differing() == {}
+    clone.write("data/a", "b")
+    assert clone.differing() == {"data/a": "M"}
