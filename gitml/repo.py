@@ -912,7 +912,10 @@ class Repo:
     @cached_property
     def _supply(self) -> RemoteSupply | None:
         """Where bytes come from that the store lacks; None where there is no remote for bytes."""
-        if not self._remotes:
+        try:
+            if not self._remotes:
+                return None
+        except ConfigError:  # who needs the settings says so; what is here can be read without
             return None
         from gitml.sync.supply import RemoteSupply
 
