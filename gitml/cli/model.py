@@ -92,7 +92,11 @@ def show_model(repo: Repo, name: str, as_json: bool) -> None:
 
 @model.command("compare")
 @click.argument("names", nargs=-1, required=True, metavar="MODEL | VERSION VERSION…")
-@click.option("--sort", metavar="METRIC", help="Put the best of this metric first.")
+@click.option(
+    "--sort",
+    metavar="METRIC",
+    help="Put the best of this metric first: the highest, unless its direction is min.",
+)
 @click.option("--md", "as_markdown", is_flag=True, help="Print a Markdown table.")
 @json_option
 @with_repo

@@ -146,9 +146,11 @@ def _unknown_path(tree: WorkingTree, given: str, known: Sequence[str]) -> GitmlE
         ).returncode
         == 0
     ):
+        branch = ["show-ref", "--verify", "--quiet", f"refs/heads/{given}"]
+        detach = "" if tree.git.process(*branch).returncode == 0 else "--detach "
         return UsageError(
             f"{given} is a revision of git's, and gitml checkout moves data only",
-            hint=f"`git switch {shlex.quote(given)} && gitml checkout`",
+            hint=f"`git switch {detach}{shlex.quote(given)} && gitml checkout`",
         )
     if (tree.root / given).exists():
         return NameNotFound(

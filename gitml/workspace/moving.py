@@ -111,17 +111,21 @@ def _not_tracked(given: str, known: Mapping[str, Tracked]) -> NameNotFound:
 
 def _refuse_losses(tree: WorkingTree, locals_: Mapping[str, Local]) -> None:
     """Raise LocalChanges where removing would destroy what the store does not have."""
-    lost = []
+    lost: list[str] = []
+    owners = []
     for path, local in locals_.items():
+        before = len(lost)
         for name, digest in local.changed.items():
             if digest is None or not tree.store.has(digest):
                 lost.append(f"{path}/{name}" if name else path)
         lost += [f"{path}/{name}" for name in (*local.added, *local.repositories)]
+        owners += [shlex.quote(path)] if len(lost) > before else []
     if lost:
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
         raise LocalChanges(
             f"these have changes that are nowhere else: {', '.join(lost[:5])}{more}",
-            hint="`gitml rm --keep` leaves the data where it is, `gitml rm --force` destroys it",
+            hint=f"`gitml rm --keep {' '.join(owners)}` leaves the data where it is,"
+            f" `gitml rm --force {' '.join(owners)}` destroys it",
         )
 
 
@@ -196,7 +200,8 @@ def _refuse_target(
     pointer = tree.root / (target + SUFFIX)
     begun = target in known and known[target].pointer == known[source].pointer
     if (os.path.lexists(pointer) and not (begun and data != there)) or (data and there):
-        raise UsageError(f"{target} is there already", hint=f"`gitml rm {shown}` first")
+        away = f"gitml rm {shown}" if target in known else f"mv {shown} {shown}.old"
+        raise UsageError(f"{target} is there already", hint=f"`{away}` first")
     if tree.git.run("ls-files", "-z", "--", target):
         raise UsageError(f"{target} is tracked by git", hint=f"`git rm --cached {shown}`")
 
