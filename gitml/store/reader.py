@@ -123,7 +123,9 @@ class Reader:
         """
         supply = self._supply()
         if supply is not None:
-            missing = [one for one in dict.fromkeys(digests) if not self.has(one)]
+            self._refresh()  # once for all of them: `has` would look again at each
+            listed = dict.fromkeys(digests)
+            missing = [one for one in listed if next(self._copies(one), None) is None]
             if missing:
                 supply.bring(missing)
                 self._refresh()

@@ -108,6 +108,7 @@ def checkout(
         if dry_run:
             _refuse_missing(tree, plans)
         else:
+            tree.store.bring(one.digest for plan in plans for one in plan.write)
             with tree.writing(one.path for plan in plans for one in plan.write):
                 _carry_out(tree, plans, wanted)
     return [one.move for one in plans]
