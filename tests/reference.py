@@ -33,7 +33,7 @@ there is a difference.
 _OTHER_CODES = {
     0: ("", "The command did what it was asked."),
     70: ("", "A bug: something that gitml did not foresee; the message names a log file."),
-    130: ("", "Interrupted with Ctrl-C."),
+    130: ("", "Interrupted with Ctrl-C; a run also with 143 by SIGTERM and 129 by SIGHUP."),
 }
 
 

@@ -96,16 +96,16 @@ def _json_was_meant(error: BaseException, arguments: Sequence[str]) -> bool:
 
 def _interrupted(error: BaseException) -> int:
     stopped = error.__cause__ if isinstance(error, click.Abort) else error
-    run = getattr(stopped, "run", None)
+    run, code = getattr(stopped, "run", None), int(getattr(stopped, "exit_code", INTERRUPTED))
     if run is None:
         render.tell("Interrupted")
-        return INTERRUPTED
+        return code
     kept = sum(step.status in ("completed", "cached") for step in run.steps.values())
     render.tell(
         f"Interrupted: recorded as {run.id.short} with {render.count(kept, 'finished step')} kept",
         f"{render.paint('hint', 'Hint:')} `gitml run {run.pipeline}` goes on from there",
     )
-    return INTERRUPTED
+    return code
 
 
 def _reader_left() -> int:

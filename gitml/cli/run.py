@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from gitml.pipelines.execute import StepEvent
     from gitml.repo import Repo
 
+_ENDING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 _WORDS = {"completed": "ran", "cached": "cached", "started": "running"}
 
 
@@ -74,7 +79,8 @@ def run(
         _run_unrecorded(repo, pipeline, values, as_json)
         return
     try:
-        done = repo.run(pipeline, values, cache=not no_cache, tell=_teller(pipeline))
+        with _ended_by_signals():
+            done = repo.run(pipeline, values, cache=not no_cache, tell=_teller(pipeline))
     except SystemExit as error:
         raise _as_failure(error, as_json) from None
     except (Exception, KeyboardInterrupt) as error:
@@ -92,7 +98,8 @@ def _run_unrecorded(
     repo: Repo, pipeline: PipelineFunction, values: dict[str, Any], as_json: bool
 ) -> None:
     try:
-        steps = repo.run_unrecorded(pipeline, values, tell=_teller(pipeline))
+        with _ended_by_signals():
+            steps = repo.run_unrecorded(pipeline, values, tell=_teller(pipeline))
     except StepFailed as error:
         failure: Failure | None = getattr(error, "failure", None)
         if failure is not None and not as_json:
@@ -106,6 +113,42 @@ def _run_unrecorded(
         return
     count = render.count(len(steps), "step")
     render.answer(f"Ran {pipeline.name} ({count}) and recorded nothing")
+
+
+class Ended(KeyboardInterrupt):
+    """A signal asked this process to end; ``exit_code`` is what a shell makes of it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have the signals that ask to end do in the block what Ctrl-C does: the run is recorded.
+
+    So end a CI job that is cancelled, a container that is stopped, a connection that is cut. The
+    second such signal is final, and so is the first in a child that was forked.
+    """
+    process = os.getpid()
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != process:
+            os.kill(os.getpid(), number)
+            return
+        raise Ended(number)
+
+    usual = [one for one in _ENDING if signal.getsignal(one) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        usual = []
+    for one in usual:
+        signal.signal(one, end)
+    try:
+        yield
+    finally:
+        for one in usual:
+            signal.signal(one, signal.SIG_DFL)
 
 
 def _loaded(repo: Repo, name: str) -> PipelineFunction:

@@ -100,6 +100,30 @@ def test_ctrl_c_in_a_step(slow: Workshop, command: list[str], code: int) -> None
     assert [one.status for one in slow.repo().runs(state="failed")] == ["interrupted"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_asks_to_end_is_recorded(slow: Workshop, number: signal.Signals) -> None:
+    """So end a job that is cancelled and a container that is stopped: no command comes after."""
+    text = (slow.path / "pipelines/slow.py").read_text()
+    wait = "    while wait:\n        time.sleep(0.01)\n"
+    assert wait in text
+    slow.code(
+        "pipelines/slow.py",
+        text.replace(wait, "    if wait:\n        subprocess.run(['sleep', '61'])\n").replace(
+            "import time\n", "import subprocess\nimport time\n"
+        ),
+    )
+    with group_of(started(slow, "-m", "gitml", "run", "slow")) as process:
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)  # the pipe is closed: the child has gone too
+    assert process.returncode == 128 + number, (out, err)
+    assert "Interrupted: recorded as" in err
+    (run,) = slow.repo().runs()
+    assert states(run) == {"first": "completed", "second": "interrupted", "third": "skipped"}
+    assert run.failure is not None and run.failure.message == number.name
+    assert leftovers(slow) == []
+    judge(slow)
+
+
 def test_kill_nine_in_a_step(slow: Workshop) -> None:
     with group_of(started(slow, "pipelines/slow.py")) as process:
         os.killpg(process.pid, signal.SIGKILL)
