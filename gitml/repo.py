@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from gitml.workspace.compare import DataChange, DataSide
     from gitml.workspace.merging import Merged
     from gitml.workspace.moving import Removed, Renamed
+    from gitml.workspace.resolving import Side
     from gitml.workspace.statcache import View
     from gitml.workspace.status import DataState
     from gitml.workspace.survey import Look
@@ -555,7 +556,7 @@ class Repo:
             self.install_drivers()
         wanted, unfinished = self._inside(paths), list[str]()
         if everything:
-            differing = ("changed", "clean") if rehash else ("changed",)
+            differing = ("changed", "conflict", *(("clean",) if rehash else ()))
             states = self.data_status()
             wanted += [one.path for one in states if one.state in differing]
             unstaged = pointerfiles.unstaged(self.git)
@@ -573,6 +574,7 @@ class Repo:
         *,
         view: View | None = None,
         force: bool = False,
+        side: Side | None = None,
         dry_run: bool = False,
     ) -> list[DataMove]:
         """Make data follow the pointers; see ``gitml.workspace.checkout.checkout``.
@@ -582,7 +584,7 @@ class Repo:
         from gitml.workspace.checkout import checkout
 
         inside = self._inside(paths)
-        moves = checkout(self.workspace, inside, view=view, force=force, dry_run=dry_run)
+        moves = checkout(self.workspace, inside, view=view, force=force, side=side, dry_run=dry_run)
         if not paths and view is None and (self.root / SUFFIX).is_dir():
             from gitml.workspace.deployment import check_out_artifacts
 

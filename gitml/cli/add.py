@@ -52,21 +52,25 @@ def add(
     found = repo.add(paths, **flags, dry_run=dry_run)
     for one in found:
         render.answer(_line(one, dry_run=dry_run))
+        word = "Would resolve" if dry_run else "Resolved"
+        files = [file for file in one.resolved or () if file != one.path]
+        render.answer(*(f"{word} {paint('artifact', file)} as it is here" for file in files))
     if not found:
         render.answer("Nothing to add: all data is what its pointers say")
-    elif not dry_run and any(one.before is None for one in found):
+    elif not dry_run and any(one.before is None and one.resolved is None for one in found):
         names = " ".join(shlex.quote(one.path.rpartition("/")[2]) for one in found[:3])
         render.tell(f"Next: `git commit -m {shlex.quote(f'Add {names}')}`")
 
 
 def _line(added: Added, *, dry_run: bool) -> str:
-    if not added.is_new:
+    if added.resolved is not None:
+        word = "Would resolve" if dry_run else "Resolved"
+    elif not added.is_new:
         return f"Unchanged {paint('artifact', added.path)}"
-    word = (
-        ("Would add" if dry_run else "Added")
-        if added.before is None
-        else ("Would update" if dry_run else "Updated")
-    )
+    elif added.before is None:
+        word = "Would add" if dry_run else "Added"
+    else:
+        word = "Would update" if dry_run else "Updated"
     pointer = added.pointer
     files = f"{render.count(added.files, 'file')}, " if pointer.kind == "tree" else ""
     read = added.before is not None and pointer.kind == "tree"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,12 @@ import click
 from gitml.cli import render
 from gitml.cli.invocation import dry_run_option, with_repo
 from gitml.cli.render import paint
+from gitml.errors import UsageError
 
 if TYPE_CHECKING:
     from gitml.repo import Repo
     from gitml.workspace.checkout import Move
+    from gitml.workspace.resolving import Side
 
 _NAMED = 10
 
@@ -25,6 +28,8 @@ _NAMED = 10
     "--include", multiple=True, metavar="GLOB", help="Check out only the files that match."
 )
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave the files out that match.")
+@click.option("--ours", is_flag=True, help="In a conflict, take our side of these files.")
+@click.option("--theirs", is_flag=True, help="In a conflict, take their side of these files.")
 @click.option("--force", is_flag=True, help="Throw away local changes that are in the way.")
 @dry_run_option
 @with_repo
@@ -33,6 +38,8 @@ def checkout(
     paths: tuple[Path, ...],
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    ours: bool,
+    theirs: bool,
     force: bool,
     dry_run: bool,
 ) -> None:
@@ -49,18 +56,43 @@ def checkout(
     checked out; `--include '*'` brings the rest. A pattern without a slash means names in any
     folder, one with a slash is relative to the data's folder.
 
+    After a merge with conflicts the data is brought to what merged, with our side of the files that
+    both changed; `--ours` and `--theirs` choose for each, and `gitml add` resolves it.
+
     \b
     gitml checkout
     gitml checkout data/images --include '*.png'
+    gitml checkout --theirs data/images/cat.png
     """
+    if (ours or theirs) and (not paths or (ours and theirs) or include or exclude):
+        raise UsageError(
+            "`--ours` or `--theirs` needs the files whose side it is, and no part of a folder",
+            hint="`gitml checkout --theirs PATH`; `gitml status` lists what is in conflict",
+        )
+    side: Side | None = "ours" if ours else "theirs" if theirs else None
     view = None
     if include or exclude:
         from gitml.workspace.statcache import View
 
         view = View(include, exclude)
-    moves = repo.checkout(paths, view=view, force=force, dry_run=dry_run)
+    moves = repo.checkout(paths, view=view, force=force, side=side, dry_run=dry_run)
     lines = [line for move in moves for line in move_lines(move, dry_run=dry_run)]
     render.answer(*(lines or ["Nothing to do: all data is what its pointers say"]))
+    if (step := _next(moves)) is not None and not dry_run:
+        render.tell(f"Next: {step}")
+
+
+def _next(moves: Sequence[Move]) -> str | None:
+    """What resolves the data that is in conflict; None where none is."""
+    clashing = [one for one in moves if one.in_conflict]
+    if not clashing:
+        return None
+    from gitml.workspace.resolving import how_to_choose
+
+    names = " ".join(shlex.quote(one.path) for one in clashing)
+    undecided = [file for one in clashing for file in one.undecided]
+    choose = f"{how_to_choose(undecided)}; then " if undecided else ""
+    return f"{choose}`gitml add {names}`"
 
 
 def move_lines(move: Move, *, dry_run: bool) -> Iterator[str]:
@@ -83,6 +115,7 @@ def move_lines(move: Move, *, dry_run: bool) -> Iterator[str]:
     for title, label, paths in (
         ("Lost for good:" if not dry_run else "Would be lost for good:", "failed", move.lost),
         ("Kept with your changes:", "change", move.kept),
+        ("In conflict, ours for now:", "failed", move.undecided),
     ):
         for path in paths[:_NAMED]:
             yield f"{paint(label, title)} {path}"

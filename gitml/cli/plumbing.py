@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ def merge_driver(
     ours.write_bytes(merged.data)
     for one in merged.conflicts:
         render.tell(f"CONFLICT (data): {one}")
+    if merged.is_partial:
+        name = shlex.quote(path.removesuffix(SUFFIX))
+        render.tell(f"Next: `gitml checkout {name}` brings what merged, of both sides")
     context.exit(1 if merged.conflicts else 0)
 
 

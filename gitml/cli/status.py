@@ -96,15 +96,16 @@ def _data_lines(one: DataState) -> Iterator[str]:
     words = {
         "absent": f"not checked out: `gitml checkout {path}`",
         "behind": f"the pointer has moved on: `gitml checkout {path}`",
-        "conflict": "the pointer is in conflict: take a side, then `gitml checkout`",
+        "conflict": f"both sides changed it: `gitml {'add' if one.brought else 'checkout'} {path}`",
         "unreadable": f"the pointer cannot be read: `git restore {path}.gitml`",
         "nested": f"inside other data: `gitml rm --keep {path}` takes the pointer away",
         "left": "the pointer is gone: `gitml checkout` removes the data",
     }
-    if one.state in words:
+    if one.state in words and not (one.brought and one.undecided):
         label = "failed" if one.state in ("conflict", "unreadable", "nested") else "change"
         mark = {"absent": "-", "behind": ">", "left": "<"}.get(one.state, "U")
         yield f"  {paint(label, mark)} {one.path}  {words[one.state]}"
+    yield from _undecided(one)
     for mark, label, names in (
         ("M", "change", one.changed),
         ("A", "add", (*one.added, *one.repositories)),
@@ -113,6 +114,19 @@ def _data_lines(one: DataState) -> Iterator[str]:
         yield from (f"  {paint(label, mark)} {one.full(name)}" for name in names[:_PATHS])
         if len(names) > _PATHS:
             yield paint("dim", f"    and {len(names) - _PATHS} more in {one.path}")
+
+
+def _undecided(one: DataState) -> Iterator[str]:
+    """The files of data in conflict for which nobody has chosen, where they are the next thing."""
+    if not (one.undecided and one.brought):
+        return
+    from gitml.workspace.resolving import how_to_choose
+
+    for name in one.undecided[:_PATHS]:
+        file = one.full(name)
+        yield f"  {paint('failed', 'U')} {file}  in conflict: {how_to_choose([file])}"
+    if len(one.undecided) > _PATHS:
+        yield paint("dim", f"    and {len(one.undecided) - _PATHS} more in {one.path}")
 
 
 def data_document(one: DataState) -> dict[str, Any]:
@@ -130,6 +144,7 @@ def data_document(one: DataState) -> dict[str, Any]:
         "repositories": list(one.repositories),
         "include": list(one.view.include) if one.view else [],
         "exclude": list(one.view.exclude) if one.view else [],
+        "undecided": [one.full(name) for name in one.undecided],
         "problem": one.problem.message if one.problem else None,
     }
 

@@ -61,7 +61,7 @@ class Pointer(Frozen):
             if line.startswith(_CONFLICT):
                 raise CorruptData(
                     f"{where}: line {number} is a merge conflict marker",
-                    hint=f"`git checkout --ours {where}` or `--theirs` takes one side",
+                    hint="`gitml status` says what both sides changed, and what to do",
                 )
             if not space or not key or key in fields or "\r" in line:
                 raise CorruptData(f"{where}: line {number} is not `key value` with a new key")

@@ -33,7 +33,7 @@ from gitml.fs import (
     storage_errors,
     write_durably,
 )
-from gitml.workspace import statcache
+from gitml.workspace import resolving, statcache
 from gitml.workspace.globs import Globs, escaped
 from gitml.workspace.ignores import Edits
 from gitml.workspace.pointerfiles import Tracked
@@ -53,7 +53,8 @@ _MODE = "mode"
 class Added(Frozen):
     """Data that was added: its path, its pointer now and before, and how many files it has.
 
-    ``read`` is how many of them had to be read.
+    ``read`` is how many of them had to be read. ``resolved`` is there where a conflict is over,
+    and has the files that are now what they were in the working tree, nobody having taken a side.
     """
 
     path: str
@@ -61,6 +62,7 @@ class Added(Frozen):
     before: Pointer | None
     files: int
     read: int
+    resolved: tuple[str, ...] | None = None
 
     @property
     def is_new(self) -> bool:
@@ -93,10 +95,11 @@ def add(
 
     With ``rehash`` every byte is read, whatever the stat cache says, which also heals a store that
     has lost some. Data whose pointer has moved on since it was checked out is refused, unless
-    ``force``: what the pointer has now would be undone. The ``unfinished`` may have been left by an
-    add that was killed, and are added if they are what their pointers say. With ``dry_run``
-    everything is judged and read, and nothing is kept. Raises UsageError for what is no data,
-    NameNotFound, StorageError.
+    ``force``: what the pointer has now would be undone. So is data in conflict, until what
+    merged is checked out and every file that clashes is decided (``resolving.resolved``). The
+    ``unfinished`` may have been left by an add that was killed, and are added if they are what
+    their pointers say. With ``dry_run`` everything is judged and read, and nothing is kept. Raises
+    UsageError for what is no data, NameNotFound, InConflict, StorageError.
     """
     wanted = list(dict.fromkeys(paths))
     tracked = tree.pointers()
@@ -105,6 +108,7 @@ def add(
     _refuse_twins(wanted, tracked)
     cache = tree.cache()
     before = {one.path: one.pointer for one in tracked}
+    resolved = _resolved(tree, wanted, tracked, cache) if not force else {}
     writer = tree.store.writer()
     try:
         taken = {path: take(tree, path, writer, cache, rehash=rehash) for path in wanted}
@@ -123,9 +127,29 @@ def add(
         with tree.locked(), tree.writing([".gitattributes", *taken]):
             _note(tree, taken, blocks)
     return [
-        Added(path, one.pointer, before.get(path), blocks[path].count, one.read)
+        Added(
+            path,
+            one.pointer,
+            before.get(path),
+            blocks[path].count,
+            one.read,
+            resolved.get(path),
+        )
         for path, one in taken.items()
     ]
+
+
+def _resolved(
+    tree: WorkingTree, wanted: Sequence[str], tracked: Sequence[Tracked], cache: StatCache
+) -> dict[str, tuple[str, ...]]:
+    """The files that were decided by changing them, by data in conflict; raises InConflict."""
+    clashing = [one for one in tracked if one.path in wanted and one.conflict is not None]
+    locals_ = compare(tree, cache, [one.path for one in clashing]) if clashing else {}
+    found = {one.path: resolving.resolved(tree, one, locals_.get(one.path)) for one in clashing}
+    return {
+        path: tuple(f"{path}/{name}" if name else path for name in names)
+        for path, names in found.items()
+    }
 
 
 def take(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,13 @@ from gitml.entities.ids import Digest
 from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.errors import GitmlError, MissingBytes, NameNotFound, UsageError
 from gitml.frozen import Frozen, replace
-from gitml.fs import storage_errors
-from gitml.workspace import statcache
+from gitml.frozen import field as frozen_field
+from gitml.fs import storage_errors, write_durably
+from gitml.workspace import resolving, statcache
 from gitml.workspace.globs import Globs, escaped
 from gitml.workspace.pointerfiles import Tracked
 from gitml.workspace.removal import Remover
+from gitml.workspace.resolving import Resolution, Side
 from gitml.workspace.statcache import Block, Held, StatCache, View, packed_stat
 from gitml.workspace.survey import Local, compare, files_below, hash_member
 from gitml.workspace.workingtree import WorkingTree
@@ -44,7 +46,8 @@ class Move:
 
     ``written`` and ``removed`` are files, ``kept`` local changes that were not in the way, ``lost``
     those that are gone for good, ``size`` the bytes written. ``view`` is the part that is checked
-    out, where it is not all. ``is_left`` tells that the pointer is gone.
+    out, where it is not all. ``is_left`` tells that the pointer is gone, ``in_conflict`` that the
+    data is what merged of two sides; ``undecided`` are then the files that both changed.
     """
 
     path: str
@@ -56,6 +59,8 @@ class Move:
     files: int = 0
     view: View | None = None
     is_left: bool = False
+    in_conflict: bool = False
+    undecided: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -71,11 +76,22 @@ class _Plan:
 
 
 class Wish(Frozen):
-    """What somebody wants checked out: the pointers' data, and of some only paths within."""
+    """What somebody wants checked out: the pointers' data, and of some only paths within.
+
+    ``chosen`` has the data in conflict, with the files of which a side was chosen.
+    """
 
     paths: tuple[str, ...]
     within: dict[str, tuple[str, ...]]
     explicit: bool
+    chosen: Mapping[str, frozenset[str]] = frozen_field(default_factory=dict)
+
+    def means(self, path: str, file: str) -> bool:
+        """Whether a file of the data at ``path`` is meant itself, so that a change is in the way.
+
+        Of data in conflict only what was chosen is: the rest has to be brought around the changes.
+        """
+        return file in self.chosen[path] if path in self.chosen else self.explicit
 
 
 def checkout(
@@ -85,6 +101,7 @@ def checkout(
     view: View | None = None,
     force: bool = False,
     keep: bool = False,
+    side: Side | None = None,
     dry_run: bool = False,
 ) -> list[Move]:
     """Make data follow the pointers: all of them, or those that the paths name.
@@ -92,8 +109,9 @@ def checkout(
     A path is data, its pointer, a folder above, or a path within data. ``view`` says which files of
     folders are wanted from now on; without it that stays as it was. Local changes that are not in
     the store are kept where they are not in the way, else refused with LocalChanges; where a path
-    names them they are in the way, unless ``keep``. ``force`` throws them away. Raises
-    MissingBytes before anything is changed, NameNotFound, UsageError.
+    names them they are in the way, unless ``keep``. ``force`` throws them away. Of data in conflict
+    what merged is brought; ``side`` says whose the files are that clash within the paths. Raises
+    MissingBytes before anything is changed, NameNotFound, UsageError, InConflict.
     """
     with tree.locked():
         tracked = {one.path: one for one in tree.pointers()}
@@ -101,6 +119,9 @@ def checkout(
         wish = _wish(tree, paths, tracked, cache)
         if keep:
             wish = replace(wish, explicit=False)
+        found = _resolutions(tree, wish, tracked, side)
+        tracked = resolving.said(tracked, found)
+        wish = _with_conflicts(wish, tracked, found, side)
         views = tree.views()
         wanted = _views(views, wish, tracked, view)
         plans = list(_plans(tree, wish, tracked, cache, {**views, **wanted}, force=force))
@@ -109,9 +130,51 @@ def checkout(
             _refuse_missing(tree, plans)
         else:
             tree.store.bring(one.digest for plan in plans for one in plan.write)
-            with tree.writing(one.path for plan in plans for one in plan.write):
+            written = [one.path for plan in plans for one in plan.write]
+            with tree.writing([*written, *found]):
+                for path, one in found.items():
+                    write_durably(tree.root / (path + SUFFIX), one.data, mode=0o666)
                 _carry_out(tree, plans, wanted)
     return [one.move for one in plans]
+
+
+def _resolutions(
+    tree: WorkingTree, wish: Wish, tracked: Mapping[str, Tracked], side: Side | None
+) -> dict[str, Resolution]:
+    """The pointers in conflict that have to be written anew, so that what merged can be brought."""
+    found: dict[str, Resolution] = {}
+    for path in wish.paths:
+        if path in tracked and (made := resolving.resumed(tree, tracked[path])) is not None:
+            found[path] = made
+    if side is None:
+        return found
+    now = resolving.said(tracked, found)
+    clashing = [path for path in wish.paths if path in now and now[path].conflict is not None]
+    if not clashing:
+        raise resolving.no_conflict(wish.paths)
+    for path in clashing:
+        found[path] = resolving.choose(tree.store, now[path], side, wish.within.get(path, ()))
+    return found
+
+
+def _with_conflicts(
+    wish: Wish,
+    tracked: Mapping[str, Tracked],
+    found: Mapping[str, Resolution],
+    side: Side | None,
+) -> Wish:
+    """The wish, in which data in conflict comes as a whole, and alone where a side is chosen."""
+    clashing = [one for one in wish.paths if one in tracked and tracked[one].conflict is not None]
+    chosen = {
+        path: frozenset(
+            f"{path}/{name}" if name else path for name in (found[path].chosen if side else ())
+        )
+        for path in clashing
+        if side is not None or path not in wish.within
+    }
+    within = {path: names for path, names in wish.within.items() if path not in chosen}
+    paths = tuple(clashing) if side is not None else wish.paths
+    return replace(wish, paths=paths, within=within, chosen=chosen)
 
 
 def _wish(
@@ -169,7 +232,7 @@ def _views(
         whole = not view.exclude and set(view.include) <= {"*", "**"}
         for path in wish.paths:
             one = tracked.get(path)
-            if one is not None and one.pointer is not None and one.pointer.kind == "tree":
+            if one is not None and not one.problem and one.read().kind == "tree":
                 changes[path] = None if whole else view
     for path, inner in wish.within.items():
         before = views.get(path)
@@ -200,12 +263,17 @@ def _plans(
     for path in wish.paths:
         refuse_links_above(tree, path)
         if path in tracked:
-            pointer = tracked[path].read()
+            pointer = tracked[path].target()
             local = locals_.get(path) or Local(None, os.path.lexists(tree.root / path))
             maker = _Planner(
                 tree, cache, path, pointer, local, views.get(path), wish, force, looked
             )
-            yield maker.plan()
+            plan = maker.plan()
+            if (conflict := tracked[path].conflict) is not None:
+                plan.move.in_conflict = True
+                names = resolving.untouched(resolving.undecided(tree.store, conflict), local)
+                plan.move.undecided = [f"{path}/{one}" if one else path for one in names]
+            yield plan
         elif path + SUFFIX not in staged:
             yield _leave(tree, cache, locals_[path], staged, force=force)
 
@@ -337,7 +405,7 @@ class _Planner:
         elif self.force:
             plan.move.lost.append(entry.path)
             self._write(plan, entry)
-        elif same and not self.wish.explicit:
+        elif same and not self.wish.means(self.path, entry.path):
             plan.move.kept.append(entry.path)
             plan.rows.append((entry.raw_path, entry.mode, entry.digest.raw, statcache.HOT))
         else:
@@ -440,9 +508,12 @@ def _refuse_losses(plans: Sequence[_Plan]) -> None:
     names = ", ".join(refused[:_NAMED])
     more = f" and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
     paths = " ".join(shlex.quote(one.move.path) for one in plans if one.refused)
+    keeps = f"`gitml add {paths}` keeps them"
+    if any(one.move.in_conflict for one in plans if one.refused):
+        keeps = f"`mv {shlex.quote(refused[0])} …` keeps it"
     raise LocalChanges(
         f"these have changes that are nowhere else: {names}{more}",
-        hint=f"`gitml add {paths}` keeps them, `gitml checkout --force {paths}` throws them away",
+        hint=f"{keeps}, `gitml checkout --force {paths}` throws them away",
     )
 
 

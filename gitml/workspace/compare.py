@@ -218,8 +218,9 @@ def side_of_commit(label: str, tree: WorkingTree, odb: Odb, commit: ObjectId) ->
 
 
 def side_of_index(label: str, tree: WorkingTree, odb: Odb) -> DataSide:
-    """The state that the pointers in git's index describe."""
-    return side_of_pointers(label, _decoded(odb, pointerfiles.in_index(tree.git)), tree.store)
+    """The state that the pointers in git's index describe; of one in conflict our side."""
+    staged = pointerfiles.in_index(tree.git, ours=True)
+    return side_of_pointers(label, _decoded(odb, staged), tree.store)
 
 
 def _decoded(
@@ -236,13 +237,16 @@ def _decoded(
 def side_of_working_tree(label: str, tree: WorkingTree) -> DataSide:
     """The state of the files as they are now; data that is not checked out is as its pointer says.
 
-    Raises CorruptData for a pointer that cannot be read.
+    So is data in conflict as what is merged of it. Raises CorruptData for a pointer that cannot be
+    read.
     """
     tracked = tree.pointers()
     locals_ = survey(tree, tracked, tree.cache(), reads="same size")
     contents = {}
     for one in tracked:
-        pointer, local = one.read(), locals_[one.path]
+        is_open = one.conflict is not None and one.conflict.merged is None
+        pointer = one.conflict.ours if one.conflict and is_open else one.target()
+        local = locals_[one.path]
         contents[one.path] = _as_it_is(tree, one.path, pointer, local)
     return DataSide(label, contents)
 

@@ -7,12 +7,13 @@ a pointer, which is a conflict then, and never a wrong one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from gitml.entities.conflict import Conflict
 from gitml.entities.pointer import Pointer
 from gitml.errors import CorruptData, GitmlError, MissingBytes
-from gitml.frozen import Frozen
+from gitml.frozen import Frozen, replace
 from gitml.git.process import Git
 
 if TYPE_CHECKING:
@@ -55,10 +56,12 @@ class Merged(Frozen):
     """The outcome of a merge: the bytes of the pointer, and what is in conflict, for people.
 
     With conflicts the bytes have conflict markers, as a merge of lines would leave them.
+    ``is_partial`` tells that they name what merged in spite of these.
     """
 
     data: bytes
     conflicts: tuple[str, ...] = ()
+    is_partial: bool = False
 
 
 def merge(store: Store, base: bytes, ours: bytes, theirs: bytes, path: str) -> Merged:
@@ -73,7 +76,7 @@ def merge(store: Store, base: bytes, ours: bytes, theirs: bytes, path: str) -> M
     try:
         our = Pointer.decode(ours, path)
         their = Pointer.decode(theirs, path)
-        old = Pointer.decode(base, path) if base else None
+        old = _base(store, base, path) if base else None
     except CorruptData as error:
         return _conflict(ours, theirs, (error.message,))
     if (our.digest, our.kind) == (their.digest, their.kind):
@@ -81,13 +84,32 @@ def merge(store: Store, base: bytes, ours: bytes, theirs: bytes, path: str) -> M
     if our.kind != their.kind:
         return _conflict(ours, theirs, (f"{path}: a file on one side, a folder on the other",))
     if our.kind == "blob" or (old is not None and old.kind == "blob"):
-        return _conflict(ours, theirs, (f"{path}: both sides changed the bytes",))
+        if our.kind == "blob":
+            made = Conflict(our, their, our, their.digest)
+            return Merged(made.encode(), (f"{path}: both sides changed the bytes",), True)
+        old = None
     try:
         return _merge_trees(store, old, our, their, path)
     except MissingBytes as error:
         return _conflict(ours, theirs, (f"{path}: {error.message}; `gitml pull` brings it",))
     except GitmlError as error:
         return _conflict(ours, theirs, (f"{path}: {error.message}", *error.causes()))
+
+
+def _base(store: Store, data: bytes, path: str) -> Pointer:
+    """The pointer that both sides come from.
+
+    Where that was merged by git itself, of two ancestors, it may be in conflict. Then it has the
+    files that are not: who has another than the other side in one of those clashes with it.
+    """
+    found = Conflict.decode(data, path)
+    if found is None or found.merged is None or found.merged.kind == "blob":
+        return Pointer.decode(data, path)
+    if found.undecided is None:
+        return found.merged
+    open_ = {one.path for one in store.read_tree(found.undecided).entries}
+    kept = [one for one in store.read_tree(found.merged.digest).entries if one.path not in open_]
+    return put_tree(store, kept)
 
 
 def _merge_trees(
@@ -98,21 +120,31 @@ def _merge_trees(
     base = store.read_tree(old.digest) if old is not None else Tree.of([])
     ours, theirs = store.read_tree(our.digest), store.read_tree(their.digest)
     mine, yours = changes(base, ours), changes(base, theirs)
-    clashes = sorted(name for name, entry in yours.items() if name in mine and mine[name] != entry)
-    if clashes:
-        told = tuple(f"{path}: both sides changed {name} in another way" for name in clashes)
-        return _conflict(our.encode(), their.encode(), told)
+    clashes = {name for name, entry in yours.items() if name in mine and mine[name] != entry}
     entries = {one.path: one for one in ours.entries}
-    for name, entry in yours.items():
+    for name in yours.keys() - clashes:
+        entry = yours[name]
         if entry is None:
             entries.pop(name, None)
         else:
             entries[name] = entry
-    merged = Tree.of(entries.values())
+    merged = replace(put_tree(store, entries.values()), extra={**their.extra, **our.extra})
+    if not clashes:
+        return Merged(merged.encode())
+    both = (yours[name] or mine[name] for name in clashes)
+    undecided = put_tree(store, (one for one in both if one is not None))
+    told = tuple(f"{path}: both sides changed {name} in another way" for name in sorted(clashes))
+    return Merged(Conflict(our, their, merged, undecided.digest).encode(), told, True)
+
+
+def put_tree(store: Store, entries: Iterable[TreeEntry]) -> Pointer:
+    """A tree of files that the store may have, in the store, and what points to it."""
+    from gitml.store.tree import Tree
+
+    made = Tree.of(entries)
     with store.writer() as writer:
-        writer.rely_on_all(one.digest for one in merged.entries)  # as far as they are here
-        digest = writer.put_tree(merged)
-    return Merged(Pointer(digest, "tree", merged.size, {**their.extra, **our.extra}).encode())
+        writer.rely_on_all(one.digest for one in made.entries)  # as far as they are here
+        return Pointer(writer.put_tree(made), "tree", made.size)
 
 
 def changes(old: Tree, new: Tree) -> dict[str, TreeEntry | None]:

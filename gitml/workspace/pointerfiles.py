@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from gitml.entities.conflict import Conflict
 from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.errors import CorruptData, GitmlError, StorageError
 from gitml.frozen import Frozen
@@ -22,12 +23,13 @@ class Tracked(Frozen):
     """Data that has a pointer in the working tree.
 
     ``path`` is the data's, from the root. ``pointer`` is absent where the pointer cannot be read;
-    then ``problem`` says why.
+    then ``problem`` says why, and ``conflict`` what is in it, if a merge left one.
     """
 
     path: str
     pointer: Pointer | None
     problem: GitmlError | None = None
+    conflict: Conflict | None = None
 
     @property
     def file(self) -> str:
@@ -40,6 +42,12 @@ class Tracked(Frozen):
             assert self.problem is not None  # noqa: S101 - one of the two is there
             raise self.problem
         return self.pointer
+
+    def target(self) -> Pointer:
+        """What the data has to be: the pointer, in a conflict what merged; raises its problem."""
+        if self.conflict is not None and self.conflict.merged is not None:
+            return self.conflict.merged
+        return self.read()
 
 
 def data_path(pointer: str) -> str | None:
@@ -71,8 +79,7 @@ def look(root: Path, path: str) -> Tracked | None:
         return None
     try:
         judge_relative_path(os.fsencode(path))
-        data = _content(root / (path + SUFFIX))
-        return Tracked(path, Pointer.decode(data, path + SUFFIX))
+        return said(path, _content(root / (path + SUFFIX)))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -83,8 +90,16 @@ def look(root: Path, path: str) -> Tracked | None:
         return Tracked(path, None, error)
 
 
-def in_index(git: Git) -> Iterator[tuple[str, str]]:
-    """Path and blob id of every pointer in git's index; of one in conflict nothing."""
+def said(path: str, data: bytes) -> Tracked:
+    """What the bytes of the pointer of the data at ``path`` say."""
+    try:
+        return Tracked(path, Pointer.decode(data, path + SUFFIX))
+    except CorruptData as error:
+        return Tracked(path, None, error, Conflict.decode(data, path + SUFFIX))
+
+
+def in_index(git: Git, *, ours: bool = False) -> Iterator[tuple[str, str]]:
+    """Path and blob id of every pointer in git's index; of one in conflict nothing, or ``ours``."""
     listing = git.run(
         "ls-files", "-z", "--stage", "--", f"*{SUFFIX}", env={"GIT_LITERAL_PATHSPECS": "0"}
     )
@@ -92,7 +107,7 @@ def in_index(git: Git) -> Iterator[tuple[str, str]]:
         meta, _, file = line.partition("\t")
         _, blob, stage = meta.split(" ")
         path = data_path(file)
-        if stage == "0" and path is not None:
+        if (stage == "0" or (ours and stage == "2")) and path is not None:
             yield path, blob
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from gitml.entities.pointer import Pointer
-from gitml.errors import GitmlError
-from gitml.frozen import Frozen
+from gitml.errors import GitmlError, MissingBytes
+from gitml.frozen import Frozen, replace
+from gitml.workspace import resolving
 from gitml.workspace.pointerfiles import Tracked
 from gitml.workspace.statcache import View
 from gitml.workspace.survey import Local, Look, survey
@@ -23,7 +25,9 @@ class DataState(Frozen):
     "behind", when the pointer has moved on since; "conflict" or "unreadable", when the pointer is
     not one (``problem`` says why); "nested", when it is inside other data; "left", when the pointer
     is gone and the data is not. The paths are relative to the data's own, which is empty for a
-    file. ``view`` is the part of a folder that is checked out, where it is not all.
+    file. ``view`` is the part of a folder that is checked out, where it is not all. In a conflict
+    ``undecided`` are the files that both sides changed, as far as nobody has chosen, and
+    ``brought`` tells that the data is what merged otherwise.
     """
 
     path: str
@@ -35,6 +39,8 @@ class DataState(Frozen):
     repositories: tuple[str, ...] = ()
     view: View | None = None
     problem: GitmlError | None = None
+    undecided: tuple[str, ...] = ()
+    brought: bool = False
 
     def full(self, name: str) -> str:
         """The path from the root of a name in this data."""
@@ -57,7 +63,12 @@ def data_status(
     views = tree.views()
     folders = {one.path for one in pointers if one.pointer and one.pointer.kind == "tree"}
     known = {one.path for one in pointers}
-    states = [_state(one, locals_[one.path], views.get(one.path), folders) for one in pointers]
+    states = [
+        _in_conflict(tree, one, locals_[one.path], views.get(one.path))
+        if one.conflict is not None
+        else _state(one, locals_[one.path], views.get(one.path), folders)
+        for one in pointers
+    ]
     states += _left(locals_, known)
     return sorted(states, key=lambda one: one.path)
 
@@ -79,6 +90,18 @@ def _state(tracked: Tracked, local: Local, view: View | None, folders: set[str])
         state = "behind"
         return _with_files(tracked, local, view, state)
     return _with_files(tracked, local, view, "clean" if local.is_clean else "changed")
+
+
+def _in_conflict(tree: WorkingTree, tracked: Tracked, local: Local, view: View | None) -> DataState:
+    """The state of data that two sides have changed; both may have changed what is here."""
+    conflict = tracked.conflict
+    assert conflict is not None  # noqa: S101 - the caller has looked
+    found = replace(_with_files(tracked, local, view, "conflict"), problem=tracked.problem)
+    with suppress(MissingBytes):  # `gitml checkout` says so
+        names = tuple(resolving.untouched(resolving.undecided(tree.store, conflict), local))
+        brought = resolving.is_brought(conflict, local.held)
+        return replace(found, undecided=names, brought=brought)
+    return found
 
 
 def _with_files(tracked: Tracked, local: Local, view: View | None, state: State) -> DataState:

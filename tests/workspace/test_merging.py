@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from gitml.entities.ids import Digest
 from gitml.entities.pointer import Pointer
-from gitml.errors import CorruptData
+from gitml.errors import CorruptData, UsageError
 from gitml.store.gc import collect
 from gitml.store.store import Store, Writer
 from gitml.store.tree import REGULAR, Tree, TreeEntry
+from gitml.workspace.checkout import LocalChanges
 from gitml.workspace.merging import Merged, install_drivers, merge
+from gitml.workspace.resolving import InConflict
 from tests.workspace.conftest import Clone
 
 Files = dict[str, str]
@@ -147,6 +149,210 @@ def test_git_stops_at_one_file_changed_twice(parted: Clone) -> None:
     parted.git("add", "data.gitml")
     assert parted.git("status", "--porcelain") == "M  data.gitml"
     assert parted.files()["data/a"] == b"left"
+
+
+def expected_of(clash: str) -> dict[str, bytes]:
+    """All that merged of `clashing`, with one side of the file that both changed."""
+    return {
+        "data/a": clash.encode(),
+        "data/b": b"right",
+        "data/c": b"c",
+        "data/left": b"left",
+        "data/right": b"right",
+    }
+
+
+@pytest.fixture
+def clashing(parted: Clone) -> Clone:
+    """On right, where `left` has been merged up to one file that both changed."""
+    change_twice(parted)
+    assert "CONFLICT (data): data: both sides changed a" in fails(parted, "merge", "left")
+    return parted
+
+
+def change_twice(clone: Clone) -> None:
+    clone.write("data/a", "right too")
+    clone.add("data")
+    clone.commit("right too")
+
+
+def fails(clone: Clone, *words: str) -> str:
+    done = subprocess.run(
+        ["git", *words], cwd=clone.path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done
+    return done.stderr
+
+
+def test_what_merged_is_not_lost_by_what_did_not(clashing: Clone) -> None:
+    before = clashing.files()
+    for flags in ({}, {"dry_run": True}):
+        with pytest.raises(InConflict, match="lacks what the other side changed"):
+            clashing.add("data", **flags)
+    assert clashing.files() == before
+    (moved,) = clashing.checkout()
+    assert moved.in_conflict
+    assert moved.undecided == ["data/a"]
+    assert clashing.files() == expected_of("right too")
+    with pytest.raises(InConflict, match="both sides changed data/a"):
+        clashing.repo.add(everything=True)
+    assert clashing.states()["data"].undecided == ("a",)
+    assert clashing.git("ls-files", "--unmerged")
+
+
+@pytest.mark.parametrize("way", ["ours", "theirs", "edited", "removed"])
+def test_each_file_that_both_changed_is_decided(clashing: Clone, way: str) -> None:
+    clashing.checkout("data")
+    expected = expected_of({"ours": "right too", "theirs": "left"}.get(way, "both"))
+    if way == "edited":
+        clashing.write("data/a", "both")
+    elif way == "removed":
+        (clashing.path / "data/a").unlink()
+        del expected["data/a"]
+    else:
+        clashing.checkout("data/a", side=way)
+    assert clashing.states()["data"].undecided == ()
+    (added,) = clashing.repo.add(everything=True)
+    assert added.resolved == (("data/a",) if way in ("edited", "removed") else ())
+    clashing.git("commit", "--quiet", "--no-edit")
+    assert clashing.files() == expected
+    assert clashing.differing() == {}
+    clashing.git("switch", "--quiet", "left")
+    clashing.checkout()
+    clashing.git("switch", "--quiet", "right")
+    clashing.checkout()
+    assert clashing.files() == expected
+
+
+def test_a_side_can_be_taken_back_and_needs_no_checkout_before(clashing: Clone) -> None:
+    clashing.checkout("data", side="theirs")
+    assert clashing.files() == expected_of("left")
+    clashing.checkout("data/a", side="ours")
+    assert clashing.files() == expected_of("right too")
+    clashing.add("data")
+    assert clashing.states()["data"].state == "clean"
+    with pytest.raises(UsageError, match="not in conflict"):
+        clashing.checkout("data/a", side="ours")
+
+
+def test_a_side_does_not_overwrite_what_is_nowhere_else(clashing: Clone) -> None:
+    clashing.write("data/a", "mine")
+    pointer = (clashing.path / "data.gitml").read_bytes()
+    for side in ("ours", "theirs"):
+        with pytest.raises(LocalChanges, match="data/a"):
+            clashing.checkout("data/a", side=side)
+    assert (clashing.path / "data.gitml").read_bytes() == pointer
+    (moved,) = clashing.checkout("data")
+    assert moved.kept == ["data/a"]
+    assert clashing.files() == expected_of("mine")
+    clashing.checkout("data/a", side="theirs", force=True)
+    assert clashing.files() == expected_of("left")
+
+
+def test_a_merge_that_is_given_up_leaves_what_was(clashing: Clone) -> None:
+    clashing.checkout()
+    clashing.git("merge", "--abort")
+    clashing.checkout()
+    assert "data/left" not in clashing.files()
+    assert clashing.differing() == {}
+
+
+def test_a_file_that_both_changed_has_sides_too(clone: Clone) -> None:
+    clone.write("table.csv", "old")
+    clone.add("table.csv")
+    clone.commit("base")
+    for branch in ("left", "right"):
+        clone.git("switch", "--quiet", "-c", branch, "main")
+        clone.checkout()
+        clone.write("table.csv", branch)
+        clone.add("table.csv")
+        clone.commit(branch)
+    fails(clone, "merge", "left")
+    with pytest.raises(InConflict, match=r"both sides changed table\.csv"):
+        clone.add("table.csv")
+    clone.checkout("table.csv", side="theirs")
+    clone.add("table.csv")
+    clone.git("commit", "--quiet", "--no-edit")
+    assert (clone.path / "table.csv").read_text() == "left"
+    assert clone.differing() == {}
+
+
+def test_a_file_that_one_side_deleted(parted: Clone) -> None:
+    (parted.path / "data/a").unlink()
+    parted.add("data")
+    parted.commit("gone")
+    fails(parted, "merge", "left")
+    parted.checkout()
+    assert parted.states()["data"].undecided == ("a",)
+    parted.checkout("data/a", side="theirs")
+    parted.checkout("data/a", side="ours")
+    parted.add("data")
+    expected = expected_of("")
+    del expected["data/a"]
+    assert parted.files() == expected
+    assert parted.differing() == {}
+
+
+def test_in_a_rebase_and_from_a_stash(parted: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_EDITOR", "true")
+    change_twice(parted)
+    fails(parted, "rebase", "left")
+    parted.checkout()
+    parted.checkout("data/a", side="theirs")
+    parted.add("data")
+    parted.git("rebase", "--continue")
+    parted.checkout()
+    assert parted.files() == expected_of("right too")
+    parted.git("switch", "--quiet", "left")
+    parted.checkout()
+    parted.write("data/a", "stashed")
+    parted.write("data/new", "new")
+    parted.add("data")
+    parted.git("stash")
+    parted.checkout()
+    parted.git("merge", "--quiet", "right")
+    fails(parted, "stash", "pop")
+    parted.checkout()
+    assert parted.files() == {**expected_of("right too"), "data/new": b"new"}
+    parted.checkout("data/a", side="theirs")
+    parted.add("data")
+    assert parted.files() == {**expected_of("stashed"), "data/new": b"new"}
+
+
+def test_what_a_conflict_names_survives_gc(clashing: Clone) -> None:
+    clashing.checkout()
+    clashing.git("branch", "-D", "left")
+    clashing.git("reflog", "expire", "--expire=all", "--all")
+    for path in clashing.repo.store.root.rglob("*"):
+        os.utime(path, (1, 1))
+    clashing.repo.gc("now")
+    clashing.checkout("data/a", side="theirs")
+    clashing.add("data")
+    assert clashing.files() == expected_of("left")
+    assert clashing.differing() == {}
+
+
+def test_two_ancestors_that_clash_are_a_base_without_what_clashed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    base = merged(store, {"a": "1"}, {"a": "2", "b": "1"}, {"a": "3", "c": "1"})
+    sides = [{"a": "4", "c": "1"}, {"a": "4", "b": "1", "c": "1"}]
+    agreed = merge(store, base.data, *(pointer(store, one) for one in sides), "data")
+    assert contents(store, agreed.data) == {"a": "4", "c": "1"}
+    sides[0]["a"] = "2"
+    other = merge(store, base.data, *(pointer(store, one) for one in sides), "data")
+    assert other.conflicts == ("data: both sides changed a in another way",)
+
+
+def test_a_merge_of_lines_goes_on_as_one_of_files(parted: Clone) -> None:
+    change_twice(parted)
+    parted.git("config", "--remove-section", "merge.gitml")
+    fails(parted, "merge", "left")
+    parted.checkout()
+    assert parted.files() == expected_of("right too")
+    parted.checkout("data/a", side="theirs")
+    parted.add("data")
+    parted.git("commit", "--quiet", "--no-edit")
+    assert parted.files() == expected_of("left")
 
 
 @pytest.mark.parametrize("driver", ["absent", "broken"])
