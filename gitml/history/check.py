@@ -16,6 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 from gitml.entities import codec
+from gitml.entities.conflict import Conflict
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.pointer import SUFFIX, Pointer
 from gitml.entities.records import (
@@ -400,11 +401,15 @@ class Checker:
             name = path.relative_to(self.git.root).as_posix()
             if name.startswith(f"{SUFFIX}/") or not path.is_file():
                 continue
+            data = b""
             try:
-                pointer = Pointer.decode(path.read_bytes(), name)
+                data = path.read_bytes()
+                pointer = Pointer.decode(data, name)
             except (CorruptData, OSError) as error:
                 text = error.message if isinstance(error, CorruptData) else str(error)
                 remedy = f"`git checkout -- {shlex.quote(name)}` takes the committed one"
+                if Conflict.decode(data, name) is not None:
+                    remedy = "`gitml status` shows what is to be decided"
                 self.problems.append(Problem("corrupt-pointer", name, text, (), remedy))
                 continue
             self.blobs.setdefault(pointer.digest, set())

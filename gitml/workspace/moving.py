@@ -155,7 +155,8 @@ def move(
 ) -> list[Renamed]:
     """Move data to ``target``, or into it where it is a folder: data, pointer and ignore line.
 
-    Raises UsageError for a target that is in use or cannot be data, NameNotFound.
+    Raises UsageError for a target that is in use or cannot be data, NameNotFound, and what is wrong
+    with a pointer.
     """
     with tree.locked():
         known = {one.path: one for one in tree.pointers()}
@@ -165,6 +166,7 @@ def move(
             raise UsageError(f"{target} is no folder that several could move into")
         moves = []
         for source in chosen:
+            known[source].read()  # one in conflict stays where git knows the conflict
             name = source.rpartition("/")[2]
             full = (f"{target}/{name}" if target else name) if into else target
             _refuse_target(tree, known, source, full)

@@ -319,6 +319,14 @@ def test_in_a_rebase_and_from_a_stash(parted: Clone, monkeypatch: pytest.MonkeyP
     assert parted.files() == {**expected_of("stashed"), "data/new": b"new"}
 
 
+def test_a_conflict_is_not_moved_and_fsck_knows_the_way_out(clashing: Clone) -> None:
+    with pytest.raises(CorruptData, match="conflict"):
+        clashing.repo.move(clashing.at("data"), clashing.path / "moved")
+    assert (clashing.path / "data.gitml").exists()
+    (problem,) = [one for one in clashing.repo.fsck().problems if one.kind == "corrupt-pointer"]
+    assert "gitml status" in problem.remedy
+
+
 def test_what_a_conflict_names_survives_gc(clashing: Clone) -> None:
     clashing.checkout()
     clashing.git("branch", "-D", "left")
