@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -145,9 +146,11 @@ def test_an_older_time_set_back_is_found(clone: Clone) -> None:
 
 
 def test_what_proved_unchanged_is_not_reported_by_git_again(clone: Clone) -> None:
+    ahead = time.time() + 1  # so that the second in which they are looked at is not a later one
     for n in range(5):
-        clone.write(f"data/{n}", f"{n}")
+        os.utime(clone.write(f"data/{n}", f"{n}"), (ahead, ahead))
     clone.add("data")
+    time.sleep(max(0, ahead - time.time()))
     later()
     tree = clone.repo.workspace
     assert len(tree.index.scan(["data"]).seen().reported) == 5
