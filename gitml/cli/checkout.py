@@ -60,7 +60,6 @@ def checkout(
     both changed; `--ours` and `--theirs` choose for each, and `gitml add` resolves it.
 
     \b
-    gitml checkout
     gitml checkout data/images --include '*.png'
     gitml checkout --theirs data/images/cat.png
     """
