@@ -224,6 +224,23 @@ class Remote(ABC):
         """End connections and processes; the remote is not used afterwards."""
         return
 
+    def _size(self, key: str) -> int:
+        """The size of an object; raises MissingBytes."""
+        found = self.stat([key])
+        if key not in found:
+            raise MissingBytes(f"{key} is not on {self.url}")
+        return found[key]
+
+    def _check_range(self, key: str, start: int, length: int) -> None:
+        """Raise CorruptData when an object ends too soon, and MissingBytes without it."""
+        size = self._size(key)
+        if start + length > size:
+            raise self._too_short(key, size, start + length)
+
+    def _too_short(self, key: str, size: int, end: int) -> CorruptData:
+        """The error for an object that has ``size`` bytes where ``end`` were asked for."""
+        return CorruptData(f"{key} on {self.url} ends after {size} bytes, not {end}")
+
     def __enter__(self) -> Remote:
         return self
 

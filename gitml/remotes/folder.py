@@ -116,7 +116,7 @@ class FolderRemote(Remote):
                 with self._errors(key, "read"):
                     piece = os.pread(descriptor, min(PIECE, end - start), start)
                 if not piece:
-                    raise CorruptData(f"{key} on {self.url} ends after {size} bytes, not {end}")
+                    raise self._too_short(key, size, end)
                 start += len(piece)
                 yield piece
         finally:

@@ -25,7 +25,6 @@ from gitml.errors import (
     AuthenticationFailed,
     ConfigError,
     ConnectionLost,
-    CorruptData,
     MissingBytes,
     RemoteFailed,
     Unreachable,
@@ -140,14 +139,6 @@ class HttpRemote(Remote):
             if _COUNT.match(length):
                 return int(length)
         raise RemoteFailed(f"{self.url} does not say how large {key} is")
-
-    def _check_range(self, key: str, start: int, length: int) -> None:
-        size = self._size(key)
-        if start + length > size:
-            raise self._too_short(key, size, start + length)
-
-    def _too_short(self, key: str, size: int, end: int) -> CorruptData:
-        return CorruptData(f"{key} on {self.url} ends after {size} bytes, not {end}")
 
     def _bounds(
         self, answer: http.client.HTTPResponse, key: str, start: int

@@ -26,7 +26,10 @@ _SOON = 1.0
 
 
 class Layer(Remote):
-    """A remote that hands every call on to the one ``inner``; a subclass changes some of them."""
+    """A remote that hands every call on to the one ``inner``.
+
+    A subclass changes some of them, or by `_called` all that answer at once: not the streams.
+    """
 
     def __init__(self, inner: Remote) -> None:
         self.inner = inner
@@ -40,7 +43,7 @@ class Layer(Remote):
 
     def stat(self, keys: Iterable[str]) -> dict[str, int]:
         """The inner remote's."""
-        return self.inner.stat(keys)
+        return self._called(lambda: self.inner.stat(keys))
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The inner remote's."""
@@ -48,11 +51,11 @@ class Layer(Remote):
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """The inner remote's, which may know a quicker way than a stream."""
-        return self.inner.get_range(key, start, length)
+        return self._called(lambda: self.inner.get_range(key, start, length))
 
     def put(self, key: str, content: Content, *, create: bool = False) -> None:
         """The inner remote's."""
-        self.inner.put(key, content, create=create)
+        self._called(lambda: self.inner.put(key, content, create=create))
 
     def put_all(
         self,
@@ -61,7 +64,7 @@ class Layer(Remote):
     ) -> None:
         """The inner remote's where it has a way of its own, else one by one through this layer."""
         if self.capabilities.batches:
-            self.inner.put_all(contents, sent)
+            self._called(lambda: self.inner.put_all(contents, sent))
         else:
             super().put_all(contents, sent)
 
@@ -71,7 +74,11 @@ class Layer(Remote):
 
     def delete(self, keys: Iterable[str]) -> None:
         """The inner remote's."""
-        self.inner.delete(keys)
+        self._called(lambda: self.inner.delete(keys))
+
+    def _called(self, call: Callable[[], T]) -> T:
+        """What a call of the inner remote gives."""
+        return call()
 
     def path_of(self, key: str) -> Path | None:
         """The inner remote's."""
@@ -99,7 +106,9 @@ class Patience(Frozen):
 class Retrying(Layer):
     """Calls that are tried again when the connection is lost; a stream goes on where it broke.
 
-    So at most the piece that was under way is sent twice. A put is sent again from its start.
+    So at most the piece that was under way is sent twice. A put is sent again from its start, and
+    the answer to one that did its work can be lost: with ``create`` the second try may find the key
+    taken by the first, and RaceLost then leaves open who won.
     ``tell`` hears in a phrase what is waited for, when that takes long, and not too often.
     """
 
@@ -158,25 +167,13 @@ class Retrying(Layer):
         except ConnectionLost:
             return b"".join(self.get(key, start, length))
 
-    def put(self, key: str, content: Content, *, create: bool = False) -> None:
-        """As the inner remote, tried again.
-
-        The answer to a put that did its work can be lost. So with ``create`` the second try may
-        find the key taken by the first, and RaceLost then leaves open who won.
-        """
-        self._again(lambda: self.inner.put(key, content, create=create))
-
     def put_all(
         self,
         contents: Iterable[tuple[str, Content]],
         sent: Callable[[int], None] | None = None,
     ) -> None:
         """As the inner remote, tried again: all of them where it puts them in its own way."""
-        if self.capabilities.batches:
-            listed = list(contents)
-            self._again(lambda: self.inner.put_all(listed, sent))
-        else:
-            super().put_all(contents, sent)
+        super().put_all(list(contents), sent)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """As the inner remote, begun again when it breaks off; no key comes twice."""
@@ -195,10 +192,10 @@ class Retrying(Layer):
 
     def delete(self, keys: Iterable[str]) -> None:
         """As the inner remote, tried again."""
-        asked = list(keys)
-        self._again(lambda: self.inner.delete(asked))
+        super().delete(list(keys))
 
-    def _again(self, call: Callable[[], T]) -> T:
+    def _called(self, call: Callable[[], T]) -> T:
+        """What a call gives at last; it may be made more than once."""
         tries = _Tries(self._patience, self._sleep, self._news)
         while True:
             try:
@@ -266,47 +263,20 @@ class Limited(Layer):
         super().__init__(inner)
         self._slots = _Slots(limit)
 
-    def stat(self, keys: Iterable[str]) -> dict[str, int]:
-        """As the inner remote, when it is our turn."""
-        with self._slots():
-            return self.inner.stat(keys)
-
     def get(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """As the inner remote, when it is our turn."""
         with self._slots():
             yield from self.inner.get(key, start, length)
-
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        """As the inner remote, when it is our turn."""
-        with self._slots():
-            return self.inner.get_range(key, start, length)
-
-    def put(self, key: str, content: Content, *, create: bool = False) -> None:
-        """As the inner remote, when it is our turn."""
-        with self._slots():
-            self.inner.put(key, content, create=create)
-
-    def put_all(
-        self,
-        contents: Iterable[tuple[str, Content]],
-        sent: Callable[[int], None] | None = None,
-    ) -> None:
-        """As the inner remote, when it is our turn."""
-        if self.capabilities.batches:
-            with self._slots():
-                self.inner.put_all(contents, sent)
-        else:
-            super().put_all(contents, sent)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """As the inner remote, when it is our turn."""
         with self._slots():
             yield from self.inner.list(prefix)
 
-    def delete(self, keys: Iterable[str]) -> None:
-        """As the inner remote, when it is our turn."""
+    def _called(self, call: Callable[[], T]) -> T:
+        """What a call gives, made when it is our turn."""
         with self._slots():
-            self.inner.delete(keys)
+            return call()
 
 
 class _Slots:

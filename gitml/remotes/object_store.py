@@ -23,7 +23,6 @@ from gitml.errors import (
     AuthenticationFailed,
     ConfigError,
     ConnectionLost,
-    CorruptData,
     GitmlError,
     MissingBytes,
     NameNotFound,
@@ -213,21 +212,6 @@ class S3Remote(Remote):
 
     def _path(self, key: str) -> str:
         return f"{self.prefix}/{check_key(key)}" if self.prefix else check_key(key)
-
-    def _size(self, key: str) -> int:
-        found = self.stat([key])
-        if key not in found:
-            raise MissingBytes(f"{key} is not on {self.url}")
-        return found[key]
-
-    def _check_range(self, key: str, start: int, length: int) -> None:
-        """Raise CorruptData when the object ends too soon, and MissingBytes without it."""
-        size = self._size(key)
-        if start + length > size:
-            raise self._too_short(key, size, start + length)
-
-    def _too_short(self, key: str, size: int, end: int) -> CorruptData:
-        return CorruptData(f"{key} on {self.url} ends after {size} bytes, not {end}")
 
     # The service
 
