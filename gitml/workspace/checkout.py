@@ -126,10 +126,10 @@ def checkout(
         wanted = _views(views, wish, tracked, view)
         plans = list(_plans(tree, wish, tracked, cache, {**views, **wanted}, force=force))
         _refuse_losses(plans)
+        tree.store.bring(one.digest for plan in plans for one in plan.write)
         if dry_run:
             _refuse_missing(tree, plans)
         else:
-            tree.store.bring(one.digest for plan in plans for one in plan.write)
             written = [one.path for plan in plans for one in plan.write]
             with tree.writing([*written, *found]):
                 for path, one in found.items():
@@ -520,7 +520,6 @@ def _refuse_losses(plans: Sequence[_Plan]) -> None:
 def _refuse_missing(tree: WorkingTree, plans: Sequence[_Plan]) -> None:
     """Raise MissingBytes unless everything that has to be written is in the store."""
     has = tree.store.has
-    tree.store.bring(one.digest for plan in plans for one in plan.write)
     absent = [one for plan in plans for one in plan.write if not has(one.digest)]
     if not absent:
         return
