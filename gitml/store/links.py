@@ -27,7 +27,7 @@ from gitml.store.directory import SourceFile
 from gitml.store.layout import Layout, discard
 
 if TYPE_CHECKING:
-    from gitml.store.members import StatRow
+    from gitml.store.members import Row
 
 LinkMode = Literal["auto", "hardlink", "copy"]
 
@@ -56,7 +56,7 @@ def seal_of(digest: Digest) -> int:
     return int.from_bytes(digest.raw[:4], "big") % (_SECOND - 1) + 1
 
 
-def is_sealed(status: os.stat_result | StatRow, digest: Digest) -> bool:
+def is_sealed(status: os.stat_result | Row, digest: Digest) -> bool:
     """Whether a loose file of our own is as it was when it was sealed.
 
     What somebody else may write to proves nothing, whatever its time.

@@ -44,6 +44,22 @@ class StatRow(NamedTuple):
     st_ctime_ns: int
 
 
+class Row(NamedTuple):
+    """A member as it is kept: the digest, and the stat under the names of `os.stat_result`."""
+
+    digest: bytes
+    st_mode: int
+    st_ino: int
+    st_dev: int
+    st_nlink: int
+    st_uid: int
+    st_gid: int
+    st_size: int
+    st_atime_ns: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+
+
 class Members(Sequence[Member]):
     """Members in the order of the names that were asked for, each made when it is asked for.
 
@@ -97,9 +113,9 @@ class Members(Sequence[Member]):
         """The names as the file system has them."""
         return (raw_name(name) for name, _ in self._names)
 
-    def rows(self) -> Iterator[tuple[bytes, StatRow]]:
-        """Digest and stat of all members: a tenth of the time of making entries and stats."""
-        return ((row[0], StatRow._make(row[1:])) for row in _ROW.iter_unpack(self._rows))
+    def rows(self) -> Iterator[Row]:
+        """All members as they are kept: a tenth of the time of making entries and stats."""
+        return map(Row._make, _ROW.iter_unpack(self._rows))
 
     def tree(self) -> Tree:
         """The tree of all members, whose names must be in the order of their bytes."""

@@ -42,7 +42,7 @@ from gitml.workspace.survey import compare, files_below, not_ignored
 from gitml.workspace.workingtree import WorkingTree
 
 if TYPE_CHECKING:
-    from gitml.store.members import Members, StatRow
+    from gitml.store.members import Members, Row
     from gitml.store.store import Member, Writer
     from gitml.store.tree import TreeEntry
 
@@ -238,12 +238,11 @@ def _new_block(
     """The entries of new members, row by row."""
     columns = zip(paths, modes, members.rows(), strict=True)
     return Block.in_order(
-        (path, mode, digest, _packed(found, digest, looked))
-        for path, mode, (digest, found) in columns
+        (path, mode, row.digest, _packed(row, row.digest, looked)) for path, mode, row in columns
     )
 
 
-def _packed(found: os.stat_result | StatRow, digest: bytes, looked: int) -> bytes:
+def _packed(found: os.stat_result | Row, digest: bytes, looked: int) -> bytes:
     """A stat as an entry has it; of a file that became a link by being added its seal is proof."""
     if not found.st_mode & 0o222:
         from gitml.store.links import is_sealed

@@ -40,7 +40,7 @@ from gitml.fs import (
 )
 
 if TYPE_CHECKING:
-    from gitml.store.members import StatRow
+    from gitml.store.members import Row, StatRow
 
 _HEADER = struct.Struct(">4sII")
 _ENTRY = struct.Struct(">10I20sH")
@@ -276,7 +276,7 @@ def clock(folder: Path) -> int:
                 probe.unlink()
 
 
-def packed_stat(found: os.stat_result | StatRow, looked: int, read: int | None) -> bytes:
+def packed_stat(found: os.stat_result | Row | StatRow, looked: int, read: int | None) -> bytes:
     """A stat as an entry has it.
 
     ``looked`` is a time (`clock`) before the stat was taken; ``read`` one before the content was
@@ -301,7 +301,7 @@ def packed_stat(found: os.stat_result | StatRow, looked: int, read: int | None) 
     )
 
 
-def mode_of(found: os.stat_result | StatRow) -> int:
+def mode_of(found: os.stat_result | Row | StatRow) -> int:
     """The mode that a tree has for a file; 0 for what no tree can hold."""
     if stat.S_ISLNK(found.st_mode):
         return SYMLINK
@@ -310,7 +310,7 @@ def mode_of(found: os.stat_result | StatRow) -> int:
     return 0
 
 
-def _times(found: os.stat_result | StatRow) -> tuple[int, int, int, int]:
+def _times(found: os.stat_result | Row | StatRow) -> tuple[int, int, int, int]:
     """Change and modification time as an index has them: seconds and nanoseconds."""
     changed, modified = divmod(found.st_ctime_ns, _SECOND), divmod(found.st_mtime_ns, _SECOND)
     return (changed[0] & 0xFFFFFFFF, changed[1], modified[0] & 0xFFFFFFFF, modified[1])
