@@ -15,7 +15,8 @@ from gitml.cli.render import paint
 if TYPE_CHECKING:
     from gitml.diff import Comparison, Row
     from gitml.entities.pointer import Pointer
-    from gitml.repo import Difference, Repo
+    from gitml.repo import Repo
+    from gitml.repo.data import Difference
     from gitml.workspace.compare import DataChange, FileChange, FileState
 
 _MARKS = {

@@ -15,7 +15,8 @@ from gitml.cli.render import paint
 from gitml.errors import CorruptData, UsageError
 
 if TYPE_CHECKING:
-    from gitml.repo import Repo, Report
+    from gitml.repo import Repo
+    from gitml.repo.care import Report
 
 
 SAMPLE = 256

@@ -15,7 +15,8 @@ from gitml.cli.render import paint
 from gitml.errors import NameNotFound
 
 if TYPE_CHECKING:
-    from gitml.repo import PipelineEntry, Repo
+    from gitml.repo import Repo
+    from gitml.repo.pipelines import PipelineEntry
 
 _RUNS = 5
 

@@ -1,0 +1,171 @@
+"""Pipelines and the stacks they run on: finding, running, recovering, explaining."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitml import config as configuration
+from gitml.entities.ids import ObjectId
+from gitml.errors import ConfigError, UsageError
+from gitml.frozen import Frozen
+from gitml.git import locks
+from gitml.handles import RunHandle
+from gitml.history import journal
+from gitml.history.record import Person
+from gitml.repo.records import Records
+
+if TYPE_CHECKING:
+    from gitml.pipelines.discovery import Definition
+    from gitml.pipelines.dsl import PipelineFunction
+    from gitml.pipelines.execute import StepEvent
+    from gitml.pipelines.explain import Explanation
+    from gitml.pipelines.run import Runner
+
+
+class PipelineEntry(Frozen):
+    """A pipeline: where it is defined (absent when only its runs are known), and its runs."""
+
+    name: str
+    definition: Definition | None
+    runs: int
+    last: RunHandle | None
+
+
+class Pipelines(Records):
+    """The part of the facade that runs things."""
+
+    def pipelines(self) -> list[PipelineEntry]:
+        """The pipelines that files define and those that have run; no code of theirs is run."""
+        from gitml.pipelines import discovery
+
+        defined = {one.name: one for one in discovery.find(self.root, self.config.pipeline_paths)}
+        counts = dict(self.index.pipelines())
+        entries = []
+        for name in sorted({*defined, *counts}):
+            last = self.runs(pipeline=name, limit=1) if name in counts else []
+            entries.append(
+                PipelineEntry(
+                    name, defined.get(name), counts.get(name, 0), last[0] if last else None
+                )
+            )
+        return entries
+
+    def load_pipeline(self, text: str, here: Path) -> PipelineFunction:
+        """The pipeline that ``NAME``, ``FILE.py`` or ``FILE.py:NAME`` means, its file imported."""
+        from gitml.pipelines import discovery
+
+        self._refuse_second_config(here)
+        return discovery.load(
+            discovery.choose(text, self.root, self.config.pipeline_paths, here), self.root
+        )
+
+    def run(
+        self,
+        pipeline: PipelineFunction,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        cache: bool = True,
+        tell: Callable[[StepEvent], None] = lambda event: None,
+        live: int = 2,
+    ) -> RunHandle:
+        """Run a pipeline on the active stack and record it.
+
+        ``live`` is the descriptor that shows what steps print. A run that fails is recorded too:
+        the error that comes out has it as ``run``.
+        """
+        self._refuse_second_config(Path(pipeline.file).parent)
+        runner = self._runner(live)
+        runner.recover()
+        try:
+            finished = runner.run(
+                pipeline, parameters or {}, self.active_stack, cache=cache, tell=tell
+            )
+        except BaseException as error:
+            recorded = getattr(error, "finished", None)
+            if recorded is not None:
+                self.index.refresh()
+                error.run = self.run_of(recorded.commit)  # type: ignore[attr-defined]
+            raise
+        self.index.refresh()
+        return self.run_of(finished.commit)
+
+    def run_unrecorded(
+        self,
+        pipeline: PipelineFunction,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        tell: Callable[[StepEvent], None] = lambda event: None,
+        live: int = 2,
+    ) -> list[str]:
+        """Run a pipeline and keep nothing of it; the names of its steps."""
+        self._refuse_second_config(Path(pipeline.file).parent)
+        runner = self._runner(live)
+        return runner.run_unrecorded(pipeline, parameters or {}, self.active_stack, tell=tell)
+
+    def recover(self) -> list[ObjectId]:
+        """Record the runs whose processes were killed; their commits. Cheap when there are none.
+
+        Locks on refs that killed processes left are broken.
+        """
+        locks.break_abandoned(self.git)
+        if not journal.orphans(self.git.common / "gitml" / "journal"):
+            return []
+        return self._runner(2).recover()
+
+    def explain(self, text: str, here: Path) -> list[Explanation]:
+        """Why a step would run or be cached now: ``STEP`` or ``PIPELINE.STEP``."""
+        from gitml.pipelines.explain import explain
+
+        return explain(self._runner(2), self._pipelines_with(text, here), text.rpartition(".")[2])
+
+    def _runner(self, live: int) -> Runner:
+        from gitml.pipelines.run import Runner
+
+        self._refuse_unknown_store()
+        return Runner(
+            git=self.git,
+            odb=self.odb,
+            index=self.index,
+            store=self.store,
+            person=self._person or Person(),
+            rules=self._rules,
+            environment=self._environment,
+            live=live,
+        )
+
+    def _pipelines_with(self, text: str, here: Path) -> Iterator[PipelineFunction]:
+        from gitml.pipelines import discovery
+
+        wanted, _, step = text.rpartition(".")
+        ran = {one.record.pipeline for one in self.index.steps_named(step)}
+        for definition in discovery.find(self.root, self.config.pipeline_paths):
+            if (wanted and definition.name == wanted) or (not wanted and definition.name in ran):
+                yield discovery.load(definition, self.root)
+
+    def _refuse_unknown_store(self) -> None:
+        """Raise ConfigError where the active stack keeps artifacts on a remote that is none."""
+        stack = self.active_stack
+        if stack.artifact_store != "local" and stack.artifact_store not in self._remotes:
+            raise ConfigError(
+                f"the stack {stack.name} keeps artifacts on `{stack.artifact_store}`, which is no "
+                "remote",
+                hint=f"`gitml remote add {stack.artifact_store} URL` makes it one, "
+                "`gitml stack set default` goes back to the local store",
+            )
+
+    def _refuse_second_config(self, here: Path) -> None:
+        """Raise UsageError for a ``gitml.toml`` between a folder and the root."""
+        folder = here.resolve()
+        root = self.root.resolve()
+        while folder != root and root in folder.parents:
+            if (folder / configuration.FILE).exists():
+                inside = os.path.relpath(folder, root)
+                raise UsageError(
+                    f"there is a second {configuration.FILE} in {inside}; "
+                    "only the one at the repository's root counts",
+                    hint=f"`git rm {inside}/{configuration.FILE}`",
+                )
+            folder = folder.parent

@@ -1,0 +1,259 @@
+"""What the records say: names, runs, versions, artifacts, lineage, and metadata on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gitml.entities import codec
+from gitml.entities.ids import ObjectId, check_name, check_twins
+from gitml.entities.records import Output, RunStep, Saved, Source
+from gitml.errors import NameNotFound, UsageError
+from gitml.frozen import Frozen
+from gitml.git.odb import Commit
+from gitml.git.refs import Change
+from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
+from gitml.history.record import Person, Recorder, saved_ref, timestamp
+from gitml.history.revs import Found, ModelState
+from gitml.repo.opened import Opened
+
+if TYPE_CHECKING:
+    from gitml.diff import Comparison
+    from gitml.history.lineage import Ancestor
+
+
+def with_article(noun: str) -> str:
+    """A noun with its article."""
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+class ArtifactEntry(Frozen):
+    """A version of an artifact: its bytes, the step or source that made it, and when (seconds)."""
+
+    output: Output
+    commit: ObjectId
+    made_by: str
+    at: float
+
+
+class Records(Opened):
+    """The part of the facade that reads records, and adds to them what needs no run."""
+
+    def resolve(self, text: str) -> Found:
+        """What a name means; raises NameNotFound, AmbiguousName."""
+        return self.names.resolve(text)
+
+    def step_of(self, commit: ObjectId) -> StepHandle:
+        """The step execution of a commit; raises NameNotFound."""
+        entry = self.index.step(commit)
+        if entry is None:
+            raise NameNotFound(f"no step is called {commit.short}", hint="`gitml log`")
+        return StepHandle(RunStep(entry.record.name, "completed", commit), entry, self.parts)
+
+    def source_of(self, commit: ObjectId) -> Source:
+        """The record of a source; raises NameNotFound."""
+        data = self.odb.file(commit, ".gitml/source.json")
+        if data is None:
+            raise NameNotFound(f"no source is called {commit.short}")
+        return codec.from_json(Source, data, f"{commit.short}:.gitml/source.json")
+
+    def commit_of(self, commit: ObjectId) -> Commit:
+        """A commit as git has it; raises MissingBytes."""
+        return self.odb.commit(commit)
+
+    def kind_of(self, commit: ObjectId) -> str:
+        """What a commit is: "run", "step", "version", "source", "commit" … by its trailer."""
+        for kind, _ in self.index.with_prefix(commit.hex):
+            return kind
+        return dict(self.odb.commit(commit).trailers()).get("Gitml-Kind", "commit")
+
+    def short(self, oid: ObjectId) -> str:
+        """The shortest way to write an id: seven digits, more where those mean two things."""
+        length = self.index.unique_length(oid)
+        if self.index.with_prefix(oid.hex):
+            return oid.hex[:length]
+        while length < 40 and self.odb.resolve(oid.hex[:length]) not in (oid, None):
+            length += 1
+        return oid.hex[:length]
+
+    def lineage(self, text: str) -> Ancestor:
+        """What a name's record was made of, all the way up."""
+        from gitml.history.lineage import Lineage
+
+        found = self.resolve(text)
+        if found.commit is None:
+            raise NameNotFound(f"{text} has no version")
+        return Lineage(self.index, self.odb).of(found.commit, found.name)
+
+    def runs(
+        self,
+        *,
+        limit: int | None = None,
+        pipeline: str | None = None,
+        state: str | None = None,
+        model: str | None = None,
+    ) -> list[RunHandle]:
+        """Runs, newest first; ``state`` "failed" means all that did not complete."""
+        entries = self.index.runs(limit=limit, pipeline=pipeline, state=state, model=model)
+        return [RunHandle(one, self.parts) for one in entries]
+
+    def run_of(self, commit: ObjectId) -> RunHandle:
+        """The run of a commit; raises NameNotFound."""
+        entry = self.index.run(commit)
+        if entry is None:
+            raise NameNotFound(f"no run is called {commit.short}", hint="`gitml log`")
+        return RunHandle(entry, self.parts)
+
+    def artifacts(self, name: str | None = None, *, run: str | None = None) -> list[ArtifactEntry]:
+        """Artifacts, newest first: each name with each of its digests once, or those of a run."""
+        wanted = {one.id for one in self._run_steps(run)} if run is not None else None
+        seen: set[tuple[str, str]] = set()
+        entries = []
+        for artifact, digest, step, output in self.index.outputs(name):
+            if (artifact, digest.hex) in seen or (wanted is not None and step not in wanted):
+                continue
+            seen.add((artifact, digest.hex))
+            entry = self.index.step(step)
+            if entry is not None:
+                made = next(one for one in entry.record.outputs if one.name == output)
+                by = f"{entry.record.pipeline}.{entry.record.name}"
+                entries.append(ArtifactEntry(made, step, by, entry.at))
+        by_hand = self.index.saved(name) if run is None else []
+        entries += [
+            ArtifactEntry(one.record.output(), one.id, "", one.at)
+            for one in by_hand
+            if (one.record.name, one.record.digest.hex) not in seen
+        ]
+        if name is not None and not entries:
+            raise NameNotFound.among("artifact", name, self.names.artifact_names())
+        return entries
+
+    def _run_steps(self, run: str) -> list[Any]:
+        found = self.resolve(run)
+        if found.kind not in ("run", "pipeline") or found.commit is None:
+            raise UsageError(
+                f"{run} is {with_article(found.kind)}, not a run", hint="`gitml log` lists runs"
+            )
+        steps = self.run_of(found.commit).steps.values()
+        return [one.found for one in steps if one.found is not None]
+
+    def artifact(self, text: str) -> StoredOutput:
+        """The bytes that a name means; raises NameNotFound where it means no artifact.
+
+        A bare name is an artifact's here, also where a pipeline or a model shares it.
+        """
+        bare = not any(mark in text for mark in "@/") and text in self.names.artifact_names()
+        found = self.resolve(f"artifact/{text}" if bare else text)
+        if found.output is None or found.commit is None:
+            known = ""
+            if found.kind in ("model", "version") and found.commit is not None:
+                version = self.version_of(found.commit)
+                known = ", ".join(f"`{version.label}:{one}`" for one in version.artifacts)
+            raise UsageError(
+                f"{text} is {with_article(found.kind)}, not an artifact",
+                hint=f"its artifacts: {known}" if known else None,
+            )
+        return StoredOutput(found.output, found.commit, self.parts)
+
+    def save(self, value: Any, name: str) -> StoredOutput:
+        """A value stored by hand under an artifact's name; what loads it gets it as a source.
+
+        ``value`` may be a ``Path``: then the file or folder itself is stored. Saving the same bytes
+        again changes nothing.
+        """
+        import time
+
+        from gitml.pipelines.execute import store_value
+
+        check_twins([check_name(name, "artifact")], self.names.artifact_names(), "artifact")
+        self.config  # noqa: B018 - without gitml.toml there is no project to save into
+        now = time.time()
+        recorder = Recorder(self.git, self.odb, self._person or Person())
+        with self.store.writer() as writer:
+            output = store_value(writer, value, name=name, artifact=name, rules=self._rules)
+            record = Saved(
+                name=name,
+                digest=output.digest,
+                kind=output.kind,
+                size=output.size,
+                materializer=output.materializer,
+                type=output.type,
+                at=timestamp(now),
+                metadata=output.metadata,
+            )
+            writer.commit()
+            source, tag = recorder.saved(record, now)
+            ref = saved_ref(name, output.digest)
+            if not any(one.name == ref for one in self.index.refs_below(ref)):
+                recorder.publish_few([Change(ref, tag, None)], f"save {name}")
+                self.index.refresh()
+        return StoredOutput(output, source, self.parts)
+
+    def models(self) -> list[ModelState]:
+        """All models."""
+        names = self.names
+        return [names.model(one) for one in names.models]
+
+    def model(self, name: str) -> ModelState:
+        """A model; raises NameNotFound with the nearest ones."""
+        return self.names.model(name)
+
+    def versions(self, model: str) -> list[VersionHandle]:
+        """The versions of a model that are not deleted: by number, then the drafts."""
+        state = self.names.model(model)
+        return [self.version_of(commit) for commit in state.visible]
+
+    def version(self, text: str) -> VersionHandle:
+        """The version that ``clf@v3``, ``clf@production`` or ``clf`` (its latest) means."""
+        found = self.resolve(f"model/{text}" if "/" not in text else text)
+        if found.commit is None:
+            raise NameNotFound(f"{text} has no version")
+        return self.version_of(found.commit)
+
+    def version_of(self, commit: ObjectId) -> VersionHandle:
+        """The version of a commit; raises NameNotFound."""
+        entry = self.index.version(commit)
+        if entry is None:
+            raise NameNotFound(f"no version is called {commit.short}")
+        return VersionHandle(entry, self.parts)
+
+    def compare(self, texts: Sequence[str]) -> Comparison:
+        """Versions side by side: of one model all, or those that are named."""
+        from gitml.diff import compare_versions
+
+        if len(texts) == 1 and "@" not in texts[0]:
+            versions = self.versions(texts[0])
+        else:
+            versions = [self.version(text) for text in texts]
+        return compare_versions(versions, self.config.directions)
+
+    def consumers(self, version: VersionHandle) -> list[RunHandle]:
+        """The runs that used a version, newest first."""
+        return [self.run_of(commit) for commit in self.index.runs_using(version.id)]
+
+    def set_metadata(self, text: str, values: Mapping[str, Any]) -> str:
+        """Add metadata to a record without rewriting it; the label of the record."""
+        found = self._record(text)
+        assert found.commit is not None  # noqa: S101 - _record gives those that have one
+        self.parts.notes.add(found.commit, values, self._person or Person())
+        is_run = found.kind in ("run", "pipeline")
+        return f"run {self.short(found.commit)}" if is_run else found.label
+
+    def metadata(self, text: str) -> dict[str, Any]:
+        """The metadata of a record: what was logged, what was noted later over it."""
+        found = self._record(text)
+        assert found.commit is not None  # noqa: S101 - _record gives those that have one
+        logged: Mapping[str, Any] = {}
+        if version := self.index.version(found.commit):
+            logged = {**version.metrics, **version.record.metadata}
+        elif run := self.index.run(found.commit):
+            logged = run.metrics
+        elif step := self.index.step(found.commit):
+            logged = {**step.metrics, **step.record.metadata}
+        return {**logged, **self.parts.notes.values(found.commit)}
+
+    def _record(self, text: str) -> Found:
+        found = self.resolve(text)
+        if found.commit is None or found.kind == "commit":
+            raise UsageError(f"{text} is {with_article(found.kind)}, which carries no metadata")
+        return found

@@ -1,0 +1,250 @@
+"""Stages: promotion, roll-back and deletion, made on the git remote where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from gitml.errors import RaceLost, UsageError
+from gitml.git.refs import Change
+from gitml.history.record import Person
+from gitml.history.revs import Found, read_promotion
+from gitml.repo.records import with_article
+from gitml.repo.sharing import Sharing
+
+if TYPE_CHECKING:
+    from gitml.git.transport import Tell
+    from gitml.promotion.online import Online
+    from gitml.promotion.promote import Move, Promoter
+    from gitml.sync.pushing import Plan as PushPlan
+    from gitml.sync.upload import Moved
+
+T = TypeVar("T")
+
+_PATIENCE = 30.0
+"""Seconds for which a promotion is tried again when others are first."""
+
+
+class Stages(Sharing):
+    """The part of the facade that moves stages."""
+
+    def push(
+        self,
+        words: Sequence[str] = (),
+        *,
+        remote: str | None = None,
+        runs: bool = False,
+        confirm: Callable[[PushPlan], None] = lambda plan: None,
+        tell: Tell | None = None,
+        moved: Moved | None = None,
+        dry_run: bool = False,
+    ) -> PushPlan:
+        """Push the current branch and all versions, or what the words name; see `Pusher.push`.
+
+        Then the promotions that waited for the git remote are made, unless words were given.
+        ``confirm`` is asked before code is published that is on no branch of the remote; it raises
+        for a no.
+        """
+        from gitml.git import transport
+
+        chosen = transport.choose(self.git, remote)
+        plan = self._publish(
+            words, chosen, runs=runs, confirm=confirm, tell=tell, moved=moved, dry_run=dry_run
+        )
+        if not words and not dry_run:
+            plan.promoted = self._promote_pending(chosen)
+        return plan
+
+    def promote(
+        self,
+        version: str,
+        stage: str,
+        reason: str,
+        *,
+        remote: str | None = None,
+        retry: bool = False,
+        local: bool = False,
+        confirm: Callable[[PushPlan], None] = lambda plan: None,
+        dry_run: bool = False,
+    ) -> Move:
+        """Make ``clf@v3`` the holder of a stage; see ``Promoter.promote``.
+
+        Where there is a git remote it is made there: a version that is not on it is pushed first.
+        ``retry`` promotes again when somebody was first, for half a minute; ``local`` keeps the
+        promotion for the next push. With ``dry_run``, here and below, the answer is the same and
+        nothing is written.
+        """
+        model, at, which = version.removeprefix("model/").partition("@")
+        if not at:
+            raise UsageError(
+                f"{version} names no version", hint=f"`gitml promote {model}@latest {stage}`"
+            )
+        online = self._online(remote)
+        if local and online is not None:
+            promoter = self._promoter(dry_run=dry_run)
+            return promoter.keep_for_later(model, which, stage, reason)
+        if dry_run:
+            return self._promoter(dry_run=True).promote(model, which, stage, reason)
+        return self._moving(
+            lambda promoter: promoter.promote(model, which, stage, reason),
+            lambda: self._unpublished(online.remote, model, stage, which) if online else [],
+            online,
+            retry=retry,
+            confirm=confirm,
+        )
+
+    def rollback(
+        self,
+        model: str,
+        stage: str,
+        reason: str | None = None,
+        *,
+        remote: str | None = None,
+        dry_run: bool = False,
+    ) -> Move:
+        """Bring the holder before back; see ``Promoter.rollback``."""
+        if dry_run:
+            return self._promoter(dry_run=True).rollback(model, stage, reason)
+        online = self._online(remote)
+        return self._moving(
+            lambda promoter: promoter.rollback(model, stage, reason),
+            lambda: self._unpublished(online.remote, model, stage) if online else [],
+            online,
+        )
+
+    def clear_stage(
+        self,
+        model: str,
+        stage: str,
+        reason: str,
+        *,
+        remote: str | None = None,
+        dry_run: bool = False,
+    ) -> Move:
+        """Leave a stage without a holder; see ``Promoter.clear``."""
+        if dry_run:
+            return self._promoter(dry_run=True).clear(model, stage, reason)
+        online = self._online(remote)
+        return self._moving(
+            lambda promoter: promoter.clear(model, stage, reason),
+            lambda: self._unpublished(online.remote, model, stage) if online else [],
+            online,
+        )
+
+    def repair_stage(self, model: str, stage: str, *, dry_run: bool = False) -> list[str]:
+        """End a fork of a stage: the remote's moves stay; see ``Promoter.repair``."""
+        return self._promoter(dry_run=dry_run).repair(model, stage)
+
+    def delete(self, text: str, reason: str, *, dry_run: bool = False) -> tuple[str, str]:
+        """Delete a version or a run; ("version" or "run", its label)."""
+        found = self.resolve(text)
+        if found.kind == "run" and found.commit is not None:
+            return "run", self._promoter(dry_run=dry_run).delete_run(found.commit)
+        if found.kind != "version":
+            raise UsageError(
+                f"{text} is {with_article(found.kind)}; versions and runs can be deleted",
+                hint=f"`gitml delete {found.name}@v1 -m WHY`" if found.kind == "model" else None,
+            )
+        assert found.commit is not None  # noqa: S101 - a version has a commit
+        commit = found.commit
+        if dry_run:
+            promoter = self._promoter(dry_run=True)
+            return "version", promoter.delete_version(found.name, commit.hex, reason)
+        online = self._online(None)
+        is_there = online is not None and self._is_published(online.remote, found)
+        return "version", self._moving(
+            lambda promoter: promoter.delete_version(found.name, commit.hex, reason),
+            lambda: (),
+            online if is_there else None,
+        )
+
+    def _promote_pending(self, remote: str) -> list[Move]:
+        """Make the promotions that waited for the git remote, oldest first."""
+        from gitml.git import refs
+        from gitml.history.record import PENDING
+
+        done = []
+        pending = refs.list_refs(self.git, [PENDING])
+        tags = [(self.odb.tag(one.target), one) for one in pending]
+        for tag, ref in sorted(tags, key=lambda pair: pair[0].message.partition('"at": ')[2]):
+            model, _, leaf = tag.name.partition("@")
+            stage, _, n = leaf.partition("/")
+            promotion = read_promotion(tag, model, stage, int(n))
+            label = self.names.model(model).label(ref.commit)
+            done.append(self.promote(label, stage, promotion.reason, remote=remote, retry=True))
+            refs.update(self.git, [Change(ref.name, None, ref.target)], f"promote {label}")
+        return done
+
+    def _promoter(self, *, dry_run: bool, online: Online | None = None) -> Promoter:
+        from gitml.promotion.promote import Promoter
+
+        return Promoter(self.git, self.odb, self.index, self.config, self._person, dry_run, online)
+
+    def _online(self, remote: str | None) -> Online | None:
+        """The git remote on which stages move; None where there is none."""
+        from functools import partial
+
+        from gitml.git import transport
+        from gitml.promotion.online import Online
+        from gitml.sync import tracking
+        from gitml.sync.fetching import Fetcher
+
+        if remote is None and not self.git.has_remote():
+            return None
+        chosen = transport.choose(self.git, remote)
+        fetcher = Fetcher(self.git, self.odb, self.index, self._person or Person())
+        bring = partial(fetcher.fetch, chosen, tags_only=True)
+        return Online(self.git, chosen, bring, partial(tracking.tracked, chosen))
+
+    def _moving(
+        self,
+        move: Callable[[Promoter], T],
+        names: Callable[[], Sequence[str]],
+        online: Online | None,
+        *,
+        retry: bool = False,
+        confirm: Callable[[PushPlan], None] = lambda plan: None,
+    ) -> T:
+        """What a move of a stage gives, made on the git remote where there is one.
+
+        The remote's tags are fetched first, and the versions that ``names`` says are pushed: so the
+        move is judged by what everybody sees. With ``retry`` it is judged and made again when
+        somebody else was first.
+        """
+        import time
+
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                if online is not None:
+                    online.bring()
+                    for name in names():
+                        self._publish([name], online.remote, confirm=confirm)
+                return move(self._promoter(dry_run=False, online=online))
+            except RaceLost:
+                if not retry or time.monotonic() > deadline:
+                    raise
+
+    def _unpublished(self, remote: str, model: str, stage: str, which: str = "") -> list[str]:
+        """The versions of a model that a move of a stage names and that are not on the remote."""
+        from gitml.sync import tracking
+
+        names = self.names
+        if model not in names.models:
+            return []
+        state = names.model(model)
+        named = [one.promotion.version for one in state.stages.get(stage, ())]
+        named += [names.version(model, which)] if which else []
+        labels = dict.fromkeys(state.label(one) for one in named if one is not None)
+        noted = {one.name for one in names.tracked}
+        return [one for one in labels if tracking.tracked(remote, f"refs/tags/{one}") not in noted]
+
+    def _is_published(self, remote: str, version: Found) -> bool:
+        """Whether the remote was seen to have a number for a version."""
+        from gitml.sync import tracking
+
+        state = self.names.model(version.name)
+        numbers = [n for n, one in state.numbers.items() if one == version.commit]
+        noted = {one.name for one in self.names.tracked}
+        tags = (f"refs/tags/{version.name}@v{n}" for n in numbers)
+        return any(tracking.tracked(remote, one) in noted for one in tags)
