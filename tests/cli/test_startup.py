@@ -31,6 +31,8 @@ READING = {
     *(f"gitml.history{part}" for part in ("", ".index", ".journal", ".notes", ".record", ".revs")),
     *("gitml.stack", "gitml.stack.orchestrators", "gitml.stack.orchestrators.local"),
     "gitml.stack.stack",
+    *(f"gitml.repo.{part}" for part in ("care", "data", "opened", "pipelines", "records")),
+    *("gitml.repo.sharing", "gitml.repo.stages"),
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from gitml.errors import CorruptData, GitmlError, MissingBytes
 from gitml.fs import ProcessIdentity
-from gitml.repo import Report
+from gitml.repo.care import Report
 from gitml.store.store import LARGE, Store
 from tests.faults.oracle import World, store_folder
 from tests.workshop import Copy, Workshop, model_for_copies

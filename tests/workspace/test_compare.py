@@ -5,7 +5,7 @@ import pytest
 from gitml.entities.ids import Digest
 from gitml.entities.pointer import Pointer
 from gitml.errors import AmbiguousName, NameNotFound
-from gitml.repo import Difference
+from gitml.repo.data import Difference
 from tests.workspace.conftest import Clone
 
 
