@@ -45,7 +45,7 @@ class Change(Frozen):
 
 def list_refs(git: Git, patterns: Sequence[str]) -> list[Ref]:
     """All refs that match the patterns (prefixes up to a slash, or globs), by name."""
-    return parse_listing(read_listing(git, patterns))
+    return parse_lines(listing_lines(read_listing(git, patterns)))
 
 
 def read_listing(git: Git, patterns: Sequence[str]) -> bytes:
@@ -53,10 +53,15 @@ def read_listing(git: Git, patterns: Sequence[str]) -> bytes:
     return git.run("for-each-ref", "--format=%(refname) %(objectname) %(*objectname)", *patterns)
 
 
-def parse_listing(listing: bytes) -> list[Ref]:
-    """The refs of a raw listing."""
+def listing_lines(listing: bytes) -> list[str]:
+    """The lines of a raw listing, one a ref: equal lines mean that this ref did not move."""
+    return os.fsdecode(listing).removesuffix("\n").split("\n") if listing else []
+
+
+def parse_lines(lines: Iterable[str]) -> list[Ref]:
+    """The refs of lines of a listing."""
     refs = []
-    for line in os.fsdecode(listing).removesuffix("\n").split("\n") if listing else ():
+    for line in lines:
         name, target, *peeled = line.split(" ")
         commit = peeled[0] if peeled and peeled[0] else target
         refs.append(Ref(name, ObjectId(target), ObjectId(commit)))

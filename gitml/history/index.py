@@ -449,15 +449,16 @@ class Index:
                 # Another process was here while we waited. Our listing may be older than what it
                 # has taken in, and would put that back.
                 listing, self.mark = self._listing()
-            current = {r.name: r for r in refs.parse_listing(listing) if r.name.isascii()}
-            known = dict(connection.execute("SELECT name, target FROM refs").fetchall())
-            broken = {row[0] for row in connection.execute("SELECT id FROM problems")}
+            # Line by line, so that only what moved is parsed: there may be tens of thousands.
+            listed = {line for line in refs.listing_lines(listing) if line.isascii()}
+            known = {row[0] for row in connection.execute(_LINES)}
+            broken = {row[0] for row in connection.execute(_BROKEN_LINES)}
             connection.execute("DELETE FROM problems")
-            gone = [name for name in known if name not in current]
             intake = _Intake(connection, self._odb)
-            for ref in current.values():
-                if known.get(ref.name) != str(ref.target) or str(ref.commit) in broken:
-                    intake.take(ref)
+            moved = refs.parse_lines(sorted(listed - known | listed & broken))
+            for ref in moved:
+                intake.take(ref)
+            gone = {line.partition(" ")[0] for line in known - listed} - {one.name for one in moved}
             connection.executemany("DELETE FROM refs WHERE name = ?", [(name,) for name in gone])
             if gone:
                 _forget(connection)
@@ -652,6 +653,11 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
     connection.execute("COMMIT")
 
+
+_LINES = "SELECT name || ' ' || target || ' ' || iif(id = target, '', id) FROM refs"
+"""The refs that were taken in, as lines of git's listing."""
+
+_BROKEN_LINES = f"{_LINES} WHERE id IN (SELECT id FROM problems)"  # noqa: S608 - fixed fragments
 
 _STEP = "SELECT id, document, metrics, parents, at FROM steps"
 
