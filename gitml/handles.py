@@ -205,10 +205,11 @@ class RunHandle(RecordHandle):
     @cached_property
     def steps(self) -> dict[str, StepHandle]:
         """The steps in plan order, by name."""
-        index = self.parts.index
+        steps = self.entry.record.steps
+        found = self.parts.index.steps(one.commit for one in steps if one.commit is not None)
         return {
-            one.name: StepHandle(one, index.step(one.commit) if one.commit else None, self.parts)
-            for one in self.entry.record.steps
+            one.name: StepHandle(one, found.get(one.commit) if one.commit else None, self.parts)
+            for one in steps
         }
 
     @cached_property

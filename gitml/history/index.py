@@ -8,8 +8,10 @@ trees share it.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,6 +48,8 @@ _LONGEST_MARK = 32 << 10
 """Bytes up to which a listing is its own mark: to import what makes a digest takes longer."""
 _REMEMBERED = 10_000
 """Steps that are kept as they were read; the next one begins anew."""
+_ASKED_ONE_BY_ONE = 5
+"""Ids whose neighbours are looked up in the tables; for more, all ids are listed once."""
 _PATIENCE = 20.0
 """Seconds to wait for another process that writes the index."""
 _VERSION_TAG = r"refs/tags/[^/@]+@v[1-9][0-9]{0,8}\Z"
@@ -130,6 +134,8 @@ class Index:
         self._open: sqlite3.Connection | None = None
         self._private = False
         self._steps: dict[str, StepEntry] = {}
+        self._ids: list[str] | None = None
+        self._asked = 0
         self.mark = b""
 
     @property
@@ -231,6 +237,16 @@ class Index:
         row = rows[0] if rows else self._reader.find(oid, "step")
         return self._step(row) if row else None
 
+    def steps(self, oids: Iterable[ObjectId]) -> dict[ObjectId, StepEntry]:
+        """The step executions of these commits, those that are one, in one query."""
+        wanted = list(dict.fromkeys(oids))
+        listed = json.dumps([str(one) for one in wanted if one.hex not in self._steps])
+        among = "WHERE id IN (SELECT value FROM json_each(?))"
+        rows = self._rows(f"{_STEP} {among}", (listed,))
+        found = {row[0]: self._step(row) for row in rows}
+        entries = ((one, found.get(one.hex) or self.step(one)) for one in wanted)
+        return {oid: entry for oid, entry in entries if entry is not None}
+
     def _step(self, row: Sequence[Any]) -> StepEntry:
         """The step of a row: a run of many steps asks for each of them several times."""
         if row[0] not in self._steps:
@@ -322,21 +338,35 @@ class Index:
         )
         return _version_entry(rows[0]) if rows else None
 
-    def unique_length(self, oid: ObjectId, least: int = 7) -> int:
-        """How many digits of a record's id, ``least`` or more, no other record's begins with."""
+    def unique_length(self, oid: ObjectId, least: int = 7) -> tuple[int, bool]:
+        """How many digits of an id, ``least`` or more, no other record's begins with.
+
+        And whether the id is a record's.
+        """
+        around, is_record = self._around(oid.hex)
         length = least
-        for kind in ("run", "step", "version"):
-            for comparison, order in (("<", "DESC"), (">", "ASC")):
-                rows = self._rows(
-                    f"SELECT id FROM {kind}s WHERE id {comparison} ?"  # noqa: S608
-                    f" ORDER BY id {order} LIMIT 1",
-                    (str(oid),),
-                )
-                if rows:
-                    pairs = zip(rows[0][0], str(oid), strict=True)
-                    shared = next(i for i, (one, other) in enumerate(pairs) if one != other)
-                    length = max(length, shared + 1)
-        return length
+        for other in around:
+            pairs = zip(other, oid.hex, strict=True)
+            length = max(length, 1 + next(i for i, (one, two) in enumerate(pairs) if one != two))
+        return length, is_record
+
+    def _around(self, oid: str) -> tuple[list[str], bool]:
+        """The ids of records nearest to one, below and above, and whether it is one itself.
+
+        Who asks for more than a few has them from a list: the rows of steps hold whole documents,
+        and a query that looks for one reads its neighbours' from the disk.
+        """
+        self._asked += 1
+        if self._asked <= _ASKED_ONE_BY_ONE:
+            sides = ("<= ? ORDER BY id DESC LIMIT 2", "> ? ORDER BY id LIMIT 1")
+            found = (self._rows(f"{one} WHERE id {side}", (oid,)) for one in _IDS for side in sides)
+            near = [row[0] for rows in found for row in rows]
+            return [one for one in near if one != oid], oid in near
+        if self._ids is None:
+            self._ids = sorted(row[0] for row in self._rows(" UNION ALL ".join(_IDS)))
+        ids, at = self._ids, bisect_left(self._ids, oid)
+        is_record = ids[at : at + 1] == [oid]
+        return ids[max(at - 1, 0) : at] + ids[at + is_record : at + is_record + 1], is_record
 
     def saved(self, name: str | None = None) -> list[SavedEntry]:
         """Values saved by hand, newest first."""
@@ -444,6 +474,7 @@ class Index:
         if stored == (self.mark,):
             return
         self._steps.clear()
+        self._ids = None
         with _transaction(connection):
             if connection.execute(query).fetchone() != stored:
                 # Another process was here while we waited. Our listing may be older than what it
@@ -660,6 +691,7 @@ _LINES = "SELECT name || ' ' || target || ' ' || iif(id = target, '', id) FROM r
 _BROKEN_LINES = f"{_LINES} WHERE id IN (SELECT id FROM problems)"  # noqa: S608 - fixed fragments
 
 _STEP = "SELECT id, document, metrics, parents, at FROM steps"
+_IDS = ("SELECT id FROM runs", "SELECT id FROM steps", "SELECT id FROM versions")
 
 
 def _run_entry(row: Sequence[Any]) -> RunEntry:

@@ -69,8 +69,8 @@ class Records(Opened):
 
     def short(self, oid: ObjectId) -> str:
         """The shortest way to write an id: seven digits, more where those mean two things."""
-        length = self.index.unique_length(oid)
-        if self.index.with_prefix(oid.hex):
+        length, is_record = self.index.unique_length(oid)
+        if is_record:
             return oid.hex[:length]
         while length < 40 and self.odb.resolve(oid.hex[:length]) not in (oid, None):
             length += 1

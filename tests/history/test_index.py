@@ -43,6 +43,21 @@ def filled(ledger: Ledger) -> Ledger:
     return ledger
 
 
+def begins(ids: list[str], prefix: str) -> bool:
+    """Whether any of the ids begins so."""
+    return any(one.startswith(prefix) for one in ids)
+
+
+def all_of(ledger: Ledger, kind: str) -> list[ObjectId]:
+    """The ids of the records of a kind that the index has."""
+    index = ledger.index
+    if kind == "run":
+        return [one.id for one in index.runs()]
+    if kind == "version":
+        return [one.id for one in index.versions()]
+    return [step.commit for run in index.runs() for step in run.record.steps if step.commit]
+
+
 def facts(index: Index) -> dict[str, object]:
     """What an index says, all of it."""
     index.refresh()
@@ -104,8 +119,25 @@ def test_records_are_read_as_they_were_made(filled: Ledger) -> None:
     assert index.saved("look") == []
     assert index.with_prefix(one.id.hex[:10]) == [("version", one.id)]
     assert index.with_prefix("") == index.with_prefix("%") == []
-    length = index.unique_length(one.id)
+    length, is_record = index.unique_length(one.id)
+    assert is_record
     assert len(index.with_prefix(one.id.hex[:length])) == 1
+
+
+def test_ids_are_as_long_as_they_need_to_be(filled: Ledger) -> None:
+    """Also where there are many of them, whose neighbours come from a list."""
+    known = [oid for kind in ("run", "step", "version") for oid in all_of(filled, kind)]
+    digits = sorted(oid.hex for oid in known)
+    near = [ObjectId(one[:-1] + ("0" if one[-1] != "0" else "1")) for one in digits]
+    asked = [*known, *near, ObjectId("0" * 40), ObjectId("f" * 40)]
+    for _ in range(2):
+        for oid in asked:
+            others = [one for one in digits if one != oid.hex]
+            length = next(n for n in range(1, 41) if not begins(others, oid.hex[:n]))
+            assert filled.index.unique_length(oid, 1) == (length, oid in known)
+    late = filled.run([filled.step("late")])
+    filled.index.refresh()
+    assert filled.index.unique_length(late)[1]
 
 
 def test_it_is_stale_for_nobody(filled: Ledger) -> None:
@@ -368,6 +400,21 @@ def test_a_thousand_runs_are_listed(ledger: Ledger) -> None:
     assert sum(count for _, count in index.pipelines()) == 1000
     assert len(index.outputs()) == 1000
     assert len(index.with_prefix(newest[0].id.hex)) == 1
+
+
+def test_many_steps_are_one_query(ledger: Ledger) -> None:
+    made = [ledger.step(f"s{number}") for number in range(30)]
+    lone = ledger.step("in no run")
+    ledger.run(made)
+    index, asked = ledger.index, list[str]()
+    index.refresh()
+    assert index._open is not None
+    index._open.set_trace_callback(asked.append)
+    found = index.steps([*(one.commit for one in made), made[0].commit])
+    assert len(asked) == 1
+    assert found == {one.commit: index.step(one.commit) for one in made}
+    assert [one.record.name for one in index.steps([lone.commit]).values()] == ["in no run"]
+    assert index.steps([ledger.code.commit]) == {}
 
 
 # Records that cannot be read
