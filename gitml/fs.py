@@ -228,10 +228,10 @@ def judge_relative_path(raw: bytes) -> str:
         # Nearly every path is plain, and a manifest may have a million of them.
         return raw.decode("ascii")
     if not raw or len(raw) > MAX_PATH_BYTES or b"\0" in raw:
-        raise CorruptData(f"unsafe path: {raw[:120]!r}")
+        raise CorruptData(f"unsafe path: {os.fsdecode(raw[:120])!r}")
     text = raw.decode("utf-8", "surrogateescape")
     if re.match("[A-Za-z]:", text) or not all(map(_is_safe_component, re.split(r"[/\\]", text))):
-        raise CorruptData(f"unsafe path: {raw[:120]!r}")
+        raise CorruptData(f"unsafe path: {os.fsdecode(raw[:120])!r}")
     return text
 
 

@@ -35,6 +35,7 @@ from gitml.fs import (
 from gitml.store.digest import hash_bytes
 
 FORMAT = "gitml-store 1"
+_FORMATS = re.compile(r"gitml-store [1-9][0-9]{0,8}\Z")
 
 WRITER = ".writer"
 """The suffix of the file in ``tmp/`` that says since when a writer is at work."""
@@ -141,7 +142,7 @@ class Layout:
         return (self.root / "tmp").is_dir()
 
     def check_format(self) -> None:
-        """Refuse a store of a later version or with a feature that we lack: StorageError."""
+        """Refuse a store of a later version, with a feature we lack or garbled: StorageError."""
         path = self.root / "format"
         try:
             lines = path.read_text("utf-8", "replace").splitlines()
@@ -156,6 +157,13 @@ class Layout:
             return
         except OSError as error:
             raise StorageError(f"cannot read {path}") from error
+        if not _FORMATS.match(lines[0] if lines else ""):
+            file, shown = shlex.quote(str(path)), f"`{lines[0][:80]}`" if lines else "nothing"
+            raise StorageError(
+                f"{path} is damaged: it says {shown} in place of `{FORMAT}`",
+                hint=f"`rm -f {file}; echo '{FORMAT}' > {file}` mends it if no later gitml was at "
+                "work there; `gitml fsck --full` says whether the rest is whole",
+            )
         needs = [line for line in lines[1:] if line.startswith("requires ")]
         if lines[:1] != [FORMAT] or needs:
             shown = (needs or lines or ["empty"])[0][:80]

@@ -7,6 +7,7 @@ when a tree is read: the Arrow bytes are only as good as the canonical form that
 
 from __future__ import annotations
 
+import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -415,11 +416,13 @@ def judge_link_target(path: str, target: bytes) -> None:
         rest = rest[3:]
         climbed += 1
     if climbed > path.count("/"):
-        raise CorruptData(f"the symbolic link {path!r} leads out of its tree: {target[:120]!r}")
+        shown = os.fsdecode(target[:120])
+        raise CorruptData(f"the symbolic link {path!r} leads out of its tree: {shown!r}")
     if rest or not climbed:
         try:
             judge_relative_path(rest)
         except CorruptData as error:
+            shown = os.fsdecode(target[:120])
             raise CorruptData(
-                f"the symbolic link {path!r} is not a plain relative one: {target[:120]!r}"
+                f"the symbolic link {path!r} is not a plain relative one: {shown!r}"
             ) from error

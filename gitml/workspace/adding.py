@@ -327,13 +327,53 @@ def _widened(view: View, path: str, block: Block) -> View:
 def _with_modes(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, int]]:
     """Names with the modes that a tree has for them; raises UsageError for what it cannot hold."""
     prefix = os.fspath(folder)
+    links = []
     with storage_errors(folder, "read"):
         for name in names:
             found = os.lstat(f"{prefix}/{name}")
             mode = statcache.mode_of(found)
             if not mode:
                 raise _not_storable(folder / name, found.st_mode)
+            if mode == statcache.SYMLINK:
+                links.append(name)
             yield name, mode
+    _refuse_links_out(folder, links)
+
+
+def _refuse_links_out(folder: Path, links: Sequence[str]) -> None:
+    """Raise UsageError for links that lead out of their folder, before the first byte is read."""
+    if not links:
+        return
+    from gitml.store.tree import judge_link_target
+
+    out: list[tuple[str, CorruptData]] = []
+    for name in links:
+        with storage_errors(folder / name, "read"):
+            target = os.readlink(os.fsencode(folder / name))  # noqa: PTH115 - bytes
+        try:
+            judge_link_target(name, target)
+        except CorruptData as error:
+            out.append((name, error))
+    if out:
+        path, more = folder / out[0][0], f" and {len(out) - 1} more" if len(out) > 1 else ""
+        raise UsageError(f"cannot store {path}{more}", hint=_instead_of(path, folder)) from out[0][
+            1
+        ]
+
+
+def _instead_of(link: Path, folder: Path) -> str:
+    """What helps with a link that leads out of its folder, or is an absolute one within it."""
+    shown, there = shlex.quote(str(link)), Path(os.path.realpath(link))
+    ignores = f"a line in {shlex.quote(str(folder))}/.gitmlignore leaves it out"
+    if not there.exists():
+        return f"`rm {shown}`, or {ignores}"
+    if there.is_relative_to(os.path.realpath(folder)):
+        inside = os.path.relpath(there, os.path.realpath(link.parent))
+        return f"`ln -sfn {shlex.quote(inside)} {shown}` makes it a relative one"
+    return (
+        f"`cp -r --remove-destination {shlex.quote(str(there))} {shown}` puts the data there, "
+        f"or {ignores}"
+    )
 
 
 def _refuse_members(tree: WorkingTree, path: str, repositories: Sequence[str]) -> None:

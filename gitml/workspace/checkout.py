@@ -111,7 +111,8 @@ def checkout(
     the store are kept where they are not in the way, else refused with LocalChanges; where a path
     names them they are in the way, unless ``keep``. ``force`` throws them away. Of data in conflict
     what merged is brought; ``side`` says whose the files are that clash within the paths. Raises
-    MissingBytes before anything is changed, NameNotFound, UsageError, InConflict.
+    MissingBytes before anything is changed, NameNotFound (also where ``view`` matches nothing),
+    UsageError, InConflict.
     """
     with tree.locked():
         tracked = {one.path: one for one in tree.pointers()}
@@ -126,6 +127,8 @@ def checkout(
         wanted = _views(views, wish, tracked, view)
         plans = list(_plans(tree, wish, tracked, cache, {**views, **wanted}, force=force))
         _refuse_losses(plans)
+        if view is not None and view.include:
+            _refuse_nothing(view, [one for one in plans if one.move.path in wanted])
         tree.store.bring(one.digest for plan in plans for one in plan.write)
         if dry_run:
             _refuse_missing(tree, plans)
@@ -514,6 +517,21 @@ def _refuse_losses(plans: Sequence[_Plan]) -> None:
     raise LocalChanges(
         f"these have changes that are nowhere else: {names}{more}",
         hint=f"{keeps}, `gitml checkout --force {paths}` throws them away",
+    )
+
+
+def _refuse_nothing(view: View, folders: Sequence[_Plan]) -> None:
+    """Raise NameNotFound for a choice that no file of any folder matches, as one with a typo.
+
+    Else all that is checked out of them would go.
+    """
+    if not folders or any(one.move.files or one.move.view is None for one in folders):
+        return
+    chosen = " ".join(f"--include {shlex.quote(one)}" for one in view.include)
+    paths = " ".join(shlex.quote(one.move.path) for one in folders)
+    raise NameNotFound(
+        f"no file matches {chosen}; nothing was changed",
+        hint=f"`gitml checkout {paths} --include '*'` brings all, `--exclude '*'` leaves all out",
     )
 
 

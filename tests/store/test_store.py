@@ -376,14 +376,30 @@ def test_a_folder_with_other_things_is_no_store(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["data.csv"]
 
 
-@pytest.mark.parametrize("text", ["gitml-store 2\n", "", "gitml-store 1\nrequires delta\n"])
+@pytest.mark.parametrize("text", ["gitml-store 2\n", "gitml-store 1\nrequires delta\n"])
 def test_a_store_of_a_later_version_is_refused(store: Store, text: str) -> None:
     digest = put(store, b"x")[0]
     (store.root / "format").chmod(0o644)
     (store.root / "format").write_text(text)
     for act in (lambda: Store(store.root).read(digest), lambda: put(Store(store.root), b"y")):
-        with pytest.raises(StorageError, match="cannot read"):
+        with pytest.raises(StorageError, match="cannot read") as caught:
             act()
+        assert "later version" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("text", [b"", b"gitml-stnre 1\n", b"\0" * 14, b"\xff\xfe1"])
+def test_a_garbled_format_is_no_later_version(store: Store, text: bytes) -> None:
+    """It was said that a later version had written it, which no upgrade mends."""
+    digest = put(store, b"x")[0]
+    path = store.root / "format"
+    path.chmod(0o644)
+    path.write_bytes(text)
+    for act in (lambda: Store(store.root).read(digest), lambda: put(Store(store.root), b"y")):
+        with pytest.raises(StorageError, match="is damaged") as caught:
+            act()
+    assert path.read_bytes() == text
+    subprocess.run(str(caught.value.hint).split("`")[1], shell=True, check=True)
+    assert Store(store.root).read(digest) == b"x"
 
 
 def test_lines_that_require_nothing_are_ignored(store: Store) -> None:

@@ -225,6 +225,38 @@ def test_what_can_be_no_data_is_refused_and_leaves_nothing(clone: Clone, make, w
     assert not (clone.path / "data.gitml").exists()
 
 
+def test_links_out_are_refused_before_anything_is_read_with_what_helps(
+    clone: Clone, tmp_path: Path
+) -> None:
+    """An absolute link stopped an add when much was stored, and nothing said what to do."""
+    (clone.path / "data/sub").mkdir(parents=True)
+    inside, there = clone.write("data/a b", "a"), tmp_path / "there"
+    there.write_text("bytes of their own")
+    link = clone.path / "data/sub/link"
+    for target in (there, tmp_path / "gone", inside):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        before = clone.repo.store.layout.pack_files()
+        with pytest.raises(UsageError, match=r"cannot store .*data/sub/link") as caught:
+            clone.add("data")
+        cause = caught.value.causes()[0]
+        assert repr(str(target)) in cause
+        assert clone.repo.store.layout.pack_files() == before
+        hint = str(caught.value.hint)
+        commands = hint.split("`")[1]
+        subprocess.run(commands, shell=True, check=True, cwd=clone.path)
+        clone.add("data")
+        found = {there: b"bytes of their own", inside: b"a"}
+        assert (link.read_bytes() if link.exists() else None) == found.get(target)
+        assert ("leaves it out" in hint) == (target != inside)
+    for name in ("one", "two"):
+        (clone.path / f"data/{name}").symlink_to("/etc")
+    with pytest.raises(UsageError, match=r"cannot store .*data/one and 1 more"):
+        clone.add("data")
+    clone.write("data/.gitmlignore", "one\ntwo\n")
+    clone.add("data")
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [

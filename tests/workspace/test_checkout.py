@@ -155,6 +155,22 @@ def test_adding_in_a_part_keeps_the_rest(two: Clone) -> None:
     assert two.files() == {"data/same": b"same 3", "data/fresh": b"fresh 3"}
 
 
+def test_a_choice_that_nothing_matches_takes_nothing_away(two: Clone) -> None:
+    """A typo in a pattern emptied the folder, without a word."""
+    for paths in ((), ("data",)):
+        with pytest.raises(NameNotFound, match=r"no file matches --include '\*\.pgn'") as caught:
+            two.checkout(*paths, view=View(("*.pgn",), ()))
+        assert "--exclude '*'" in str(caught.value.hint)
+        assert two.files() == NEW
+        assert two.states()["data"].view is None
+    two.checkout("data", view=View((), ("*",)))
+    assert two.files() == {}
+    two.checkout("data", view=View(("*",), ()))
+    assert two.files() == NEW
+    two.checkout("table.csv", view=View(("*.pgn",), ()))  # a file has no parts to choose from
+    assert two.differing() == {}
+
+
 def test_exclude_leaves_files_out(two: Clone) -> None:
     two.checkout("data", view=View((), ("sub",)))
     assert two.files() == {"data/same": b"same 1", "data/edited": b"edited 2"}
