@@ -15,7 +15,7 @@ from gitml.entities import codec
 from gitml.entities.ids import ObjectId, check_stage_name, check_twins
 from gitml.entities.records import Promotion, Tombstone
 from gitml.errors import GitmlError, NameNotFound, PolicyNotMet, RaceLost, UsageError
-from gitml.git import refs
+from gitml.git import locks, refs
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
@@ -79,6 +79,8 @@ class Promoter:
         if state.holder(stage) == version:
             tag = f"{model}@{stage}/{state.stages[stage][-1].promotion.n}"
             label = state.label(version)
+            if not self.dry_run:
+                self._finish(model, stage)
             return Move(model, stage, label, label, tag, moved=False)
         return self._move(state, stage, version, reason)
 
@@ -292,6 +294,17 @@ class Promoter:
             refs.update(self.git, follow, f"stage {stage} of {model}")
             self.index.refresh()
         return [name.removeprefix(f"{TAGS}/") for name in moved]
+
+    def _finish(self, model: str, stage: str) -> None:
+        """Do what a promotion left to do that was killed behind its tag: its locks, its ref."""
+        if wait := locks.break_abandoned(self.git):
+            time.sleep(wait)
+            locks.break_abandoned(self.git)
+        ref = f"{STAGES}/{model}/{stage}"
+        follow = [one for one in stage_changes(Names.now(self.index, self.odb)) if one.name == ref]
+        if follow:
+            refs.update(self.git, follow, f"stage {stage} of {model}")
+            self.index.refresh()
 
     def _lost(self, model: str, stage: str, n: int) -> RaceLost:
         """Who moved the stage first, read from the tag that is there now."""

@@ -257,13 +257,15 @@ class Swept:
             self.wrong.append(f"{fault}:\n{verdict[:3000]}")
 
     def check(self) -> None:
-        """Raise AssertionError when a fault did harm, or when one in 50 was not reached.
+        """Raise AssertionError when a fault did harm, or when more were not reached than one in 50.
 
-        A few calls depend on the time and on the numbers of processes.
+        A few calls depend on the time and on the numbers of processes; of a part of a sweep that
+        has only a dozen, one may.
         """
         assert not self.wrong, f"{len(self.wrong)} wrong\n" + "\n\n".join(self.wrong[:10])
         total = sum(self.counts.values())
-        assert self.counts["missed"] * 50 <= total, self.counts
+        assert total
+        assert self.counts["missed"] <= max(total // 50, total > 10), self.counts
 
 
 def _point(call: Call) -> Point:

@@ -18,6 +18,7 @@ from gitml.errors import (
     RaceLost,
     UsageError,
 )
+from gitml.fs import ProcessIdentity
 from gitml.repo import Repo
 from tests.workshop import Copy, Workshop, group_of, model_for_copies, wait_for
 
@@ -53,6 +54,29 @@ def models(models_once: Workshop, copied: Copy) -> Workshop:
 @pytest.fixture
 def repo(models: Workshop) -> Iterator[Repo]:
     yield models.repo()
+
+
+def test_a_promotion_that_was_killed_behind_its_tag_is_finished_by_the_same_again(
+    models: Workshop, repo: Repo
+) -> None:
+    """git moves one ref after the other: the tag was there, the rest of the locks stayed."""
+    repo.promote("clf@v1", "production", "good")
+    stage, stone = "refs/gitml/stages/clf/production", "refs/tags/clf@deleted/1"
+    tag = models.git("rev-parse", stage).strip()
+    models.git("update-ref", "-d", stage)
+    git = models.path / ".git"
+    me = ProcessIdentity.current()
+    dead = ProcessIdentity(4_194_303, me.start, me.host, me.boot).to_text()
+    (git / "gitml/moves").mkdir(exist_ok=True)
+    (git / f"gitml/moves/{dead}+00000000").write_text(json.dumps({stage: tag, stone: "0" * 40}))
+    for name, text in ((stone, ""), (stage, f"{tag}\n")):
+        (git / name).parent.mkdir(parents=True, exist_ok=True)
+        (git / f"{name}.lock").write_text(text)
+    assert not models.repo().promote("clf@v1", "production", "good", dry_run=True).moved
+    assert (git / f"{stage}.lock").exists()
+    assert not models.repo().promote("clf@v1", "production", "good").moved
+    assert models.git("rev-parse", stage).strip() == tag
+    assert list(git.rglob("*.lock")) == list((git / "gitml/moves").iterdir()) == []
 
 
 def event(workshop: Workshop, tag: str) -> dict[str, Any]:
