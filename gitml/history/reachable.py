@@ -3,6 +3,7 @@
 Digests are searched for in the text of whatever can name bytes, rather than in the fields that this
 version knows: a field that a later version added keeps its bytes as well. What cannot be read might
 name anything. So then there is an error in place of an answer: "not reachable" would be a guess.
+Only the list of a folder's files may be absent: it names files and nothing else.
 """
 
 from __future__ import annotations
@@ -11,13 +12,22 @@ import json
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.pointer import SUFFIX
-from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError
+from gitml.errors import (
+    AuthenticationFailed,
+    CorruptData,
+    GitmlError,
+    MissingBytes,
+    RemoteFailed,
+    StorageError,
+)
+from gitml.frozen import Frozen
 from gitml.git import walk
 from gitml.git.process import Git
 from gitml.store.reader import Reader
@@ -33,19 +43,28 @@ _SAYS_TREE = re.compile(rb"^kind tree\r?$", re.MULTILINE)
 _LARGEST = 16 << 20
 
 
-def reachable_digests(gits: Iterable[Git], store: Reader) -> set[bytes]:
-    """The raw digests of all blobs and trees that these repositories name, with trees' members.
+class Reachable(Frozen):
+    """The raw digests of what is named, and the folders whose lists of files cannot be had.
+
+    What those folders hold is not known: it may be any of the blobs.
+    """
+
+    digests: set[bytes]
+    unlisted: tuple[Digest, ...]
+
+
+def reachable(gits: Iterable[Git], store: Reader) -> Reachable:
+    """All blobs and trees that these repositories name, with the members of trees.
 
     Named are: records and pointers in every commit of any ref, reflog, stash or work tree's head,
     in every index, as files in every work tree, in notes, and in the journals of runs. Raises the
-    error of the first thing that cannot be read: a record or tree that is damaged, or one that is
-    not here (the edge of a shallow clone is the usual case).
+    error of the first thing that cannot be read: a record or tree that is damaged, or a record that
+    is not here (the edge of a shallow clone is the usual case).
     """
     marks = _Marks()
     for git in gits:
         marks.repository(git)
-    marks.members(store)
-    return marks.digests
+    return Reachable(marks.digests, marks.members(store))
 
 
 @dataclass
@@ -130,19 +149,19 @@ class _Marks:
             self.trees.update(_trees_in(document))
         return {ObjectId(one.decode()) for one in _ID.findall(data)}
 
-    def members(self, store: Reader) -> None:
-        """Take in the members of all trees; raises MissingBytes, CorruptData."""
-        for raw in sorted(self.trees):
-            digest = Digest.from_bytes(raw)
-            try:
-                tree = store.read_tree(digest)
-            except MissingBytes as error:
-                raise MissingBytes(
-                    f"the folder {digest.short} is named in git and its list of files is not here",
-                    hint="`gitml fsck` names the versions that it belongs to",
-                ) from error
-            digests = tree.columns.digests
+    def members(self, store: Reader) -> tuple[Digest, ...]:
+        """Take in the members of all trees, and give those whose list is nowhere.
+
+        Raises CorruptData, StorageError.
+        """
+        trees = [Digest.from_bytes(raw) for raw in sorted(self.trees)]
+        with suppress(RemoteFailed, AuthenticationFailed):  # what it has then counts as nowhere
+            store.bring(trees)
+        held = {one for one in trees if store.has(one)}
+        for digest in held:
+            digests = store.read_tree(digest).columns.digests
             self.digests.update(digests[at : at + 32] for at in range(0, len(digests), 32))
+        return tuple(one for one in trees if one not in held)
 
 
 def _refuse_partial(git: Git) -> None:

@@ -136,16 +136,21 @@ class Care(Data):
         problems, blobs = tuple(done.problems), len(done.blobs)
         return Report(problems, len(done.checked), blobs, done.read, done.held, tuple(healed))
 
-    def gc(self, prune: str | None = None, *, dry_run: bool = False) -> Collection:
+    def gc(
+        self, prune: str | None = None, *, ignore_missing: bool = False, dry_run: bool = False
+    ) -> Collection:
         """Collect the bytes that nothing names any more, of all clones that share the store.
 
         ``prune`` is a time in git's words (``now``, ``3.days.ago``; two weeks by default): what is
-        younger stays. Raises what `reachable_digests` raises, with nothing deleted.
+        younger stays. Where the list of a folder's files cannot be had, every blob may be one of
+        them, and stays; with ``ignore_missing`` none is. Raises what `reachable` raises, with
+        nothing deleted.
         """
         import time
+        from dataclasses import replace
 
         from gitml.history.clones import sharing
-        from gitml.history.reachable import reachable_digests
+        from gitml.history.reachable import reachable
         from gitml.store import gc
 
         grace = gc.GRACE
@@ -155,9 +160,19 @@ class Care(Data):
             except GitmlError:
                 hint = "`gitml gc --prune=3.days.ago`"
                 raise UsageError(f"`{prune}` is no point in time", hint=hint) from None
-        store = self.store
-        marks = lambda: reachable_digests(sharing(store.root, self.git), store)  # noqa: E731
-        return gc.collect(store, marks, grace=grace, dry_run=dry_run)
+        store, unlisted, spared = self.store, 0, dict[bytes, int]()
+
+        def live() -> set[bytes]:
+            nonlocal unlisted, spared
+            found = reachable(sharing(store.root, self.git), store)
+            unlisted = len(found.unlisted)
+            if unlisted and not ignore_missing:
+                held = gc.blobs(store).items()
+                spared = {raw: size for raw, size in held if raw not in found.digests}
+            return found.digests | spared.keys()
+
+        done = gc.collect(store, live, grace=grace, dry_run=dry_run)
+        return replace(done, unlisted=unlisted, spared=sum(spared.values()))
 
     def maintenance(self, *, dry_run: bool = False) -> Maintenance:
         """Store versions by what they share, in fewer files, and let git do the same to its own.
@@ -183,13 +198,16 @@ class Care(Data):
         By pointer of the work tree, by model version and by artifact.
         """
         from gitml.history.clones import sharing
-        from gitml.history.reachable import reachable_digests
+        from gitml.history.reachable import reachable
         from gitml.store.usage import usage
 
         store, doubt = self.store, ""
         groups = self._named_digests()
         try:
-            live = reachable_digests(sharing(store.root, self.git), store)
+            found = reachable(sharing(store.root, self.git), store)
+            live = found.digests
+            if found.unlisted:
+                doubt = f"the lists of files of {len(found.unlisted)} folders are not here"
         except GitmlError as error:
             doubt = error.message
             live = {one.digest.raw for one in store.objects()}

@@ -26,7 +26,7 @@ from gitml.fs import make_directories, storage_errors, sync_directory
 from gitml.store import parts
 from gitml.store.holdings import Holdings
 from gitml.store.layout import Condemned, Layout, discard, listed
-from gitml.store.pack import Pack, Span, walk
+from gitml.store.pack import BLOB, Pack, Span, walk
 from gitml.store.repack import rewrite
 from gitml.store.repair import salvage
 
@@ -60,7 +60,9 @@ class Collection:
 
     ``freed`` is what the disk got back, ``kept`` what stands in its place (``young`` of it only
     because it is within the grace or in flight), ``condemned`` what waits for its time, which is
-    up at ``until`` at the latest (seconds since the epoch; None if nothing waits).
+    up at ``until`` at the latest (seconds since the epoch; None if nothing waits). ``unlisted`` are
+    folders that are named and whose lists of files are nowhere; for them ``spared`` is kept of what
+    nothing else names.
     """
 
     acts: tuple[Act, ...]
@@ -69,6 +71,20 @@ class Collection:
     young: int
     condemned: int
     until: float | None
+    unlisted: int = 0
+    spared: int = 0
+
+
+def blobs(store: Holdings) -> dict[bytes, int]:
+    """All that a list of files could name, with its stored bytes: each blob, condemned ones too."""
+    found: dict[bytes, int] = {}
+    for pack in (*store.condemned_packs(), *store.packs()):
+        rows = ((raw, row) for raw, row in pack.tables.objects() if row.kind == BLOB)
+        found.update((raw, row.stored) for raw, row in rows)
+    files = {Digest(one.name): one.path for one in store.layout.condemned_files() if _is_loose(one)}
+    for digest, path in (*files.items(), *store.layout.loose_files()):
+        found[digest.raw] = _size(path)
+    return found
 
 
 def collect(
@@ -512,6 +528,10 @@ def _standing(layout: Layout) -> Iterator[Path]:
 
 def _kind(name: str) -> str:
     return "pack" if name.endswith(".pack") else "loose"
+
+
+def _is_loose(one: Condemned) -> bool:
+    return "." not in one.name
 
 
 def _stem(name: str) -> str:

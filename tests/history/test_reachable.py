@@ -13,7 +13,7 @@ from gitml.entities.ids import Digest
 from gitml.entities.pointer import Pointer
 from gitml.errors import CorruptData, GitmlError, MissingBytes
 from gitml.git.process import Git
-from gitml.history.reachable import reachable_digests
+from gitml.history.reachable import reachable
 from gitml.store.store import Store
 from tests.workshop import Copy, Workshop, model_for_copies
 
@@ -21,7 +21,7 @@ from tests.workshop import Copy, Workshop, model_for_copies
 def live(workshop: Workshop) -> set[Digest]:
     git = Git.discover(workshop.path)
     store = Store(git.common / "gitml/store")
-    return {Digest.from_bytes(raw) for raw in reachable_digests([git], store)}
+    return {Digest.from_bytes(raw) for raw in reachable([git], store).digests}
 
 
 @pytest.fixture(scope="module")
@@ -197,10 +197,48 @@ def test_a_partial_clone_cannot_know(told: Workshop, tmp_path: Path) -> None:
         live(Workshop(tmp_path / "clone"))
 
 
-def test_a_folder_without_its_list_cannot_be_known(told: Workshop) -> None:
+def test_a_folder_without_its_list_is_told(told: Workshop) -> None:
     told.write("x.gitml", Pointer(digest(1), "tree", 3).encode().decode())
-    with pytest.raises(MissingBytes, match="list of files"):
-        live(told)
+    git = Git.discover(told.path)
+    found = reachable([git], told.repo().store)
+    assert found.unlisted == (digest(1),)
+    assert digest(1).raw in found.digests
+
+
+def test_a_clone_whose_bytes_are_elsewhere_collects_what_is_certain(
+    told: Workshop, tmp_path: Path
+) -> None:
+    """gc ended with 13 for ever in a clone that has the pointers of others and none of their bytes.
+
+    A blob that nothing names may be one of theirs; a list of files is in no list.
+    """
+    told.write("images/a.txt", "theirs")
+    told.repo().add([told.path / "images"])
+    told.commit("data")
+    told.close()
+    shutil.move(told.path / ".git/gitml/store", tmp_path / "elsewhere")
+    told.write("scratch/b.txt", "mine")
+    repo = told.repo()
+    kept = repo.save(b"kept", "kept").digest
+    tree = repo.save(told.path / "scratch", "scratch").digest
+    (file,) = [one.digest for one in repo.store.read_tree(tree).entries]
+    for ref in told.refs("refs/gitml/sources/scratch/"):
+        told.git("update-ref", "-d", ref)
+    told.close()
+    for dry_run in (True, False):
+        done = told.repo().gc("now", dry_run=dry_run)
+        assert done.unlisted > 0
+        assert done.spared > 0
+    has = told.repo().store.has
+    assert (has(kept), has(tree), has(file)) == (True, False, True)
+    done = told.repo().gc("now", ignore_missing=True)
+    assert done.spared == 0
+    has = told.repo().store.has
+    assert (has(kept), has(file)) == (True, False)
+    assert "not here" in told.repo().usage()[1]
+    shutil.rmtree(told.path / ".git/gitml/store")
+    shutil.move(tmp_path / "elsewhere", told.path / ".git/gitml/store")
+    assert told.repo().gc("now").unlisted == 0
 
 
 @pytest.mark.parametrize("data", ["{", '{\n  "format": 2\n}\n', "[" * 100_000])
