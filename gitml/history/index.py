@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Frozen)
 T = TypeVar("T")
 
-_LAYOUT = 3
+_LAYOUT = 4
 _LONGEST_MARK = 32 << 10
 """Bytes up to which a listing is its own mark: to import what makes a digest takes longer."""
 _REMEMBERED = 10_000
@@ -64,8 +64,9 @@ CREATE TABLE runs (id TEXT PRIMARY KEY, pipeline TEXT, state TEXT, at REAL, auth
 CREATE INDEX runs_at ON runs (at);
 CREATE INDEX runs_pipeline ON runs (pipeline, at);
 CREATE TABLE steps (id TEXT PRIMARY KEY, key TEXT, pipeline TEXT, name TEXT, at REAL,
-                    parents TEXT, document TEXT, metrics TEXT) WITHOUT ROWID;
-CREATE INDEX steps_key ON steps (key);
+                    inputs TEXT, parents TEXT, document TEXT, metrics TEXT) WITHOUT ROWID;
+CREATE INDEX steps_key ON steps (key, at);
+CREATE INDEX steps_place ON steps (key, name, inputs, at);
 CREATE TABLE run_steps (run TEXT, step TEXT, PRIMARY KEY (run, step)) WITHOUT ROWID;
 CREATE INDEX run_steps_step ON run_steps (step);
 CREATE TABLE outputs (artifact TEXT, digest TEXT, step TEXT, output TEXT, at REAL,
@@ -255,9 +256,18 @@ class Index:
             self._steps[row[0]] = _step_entry(row)
         return self._steps[row[0]]
 
-    def steps_with_key(self, key: str) -> list[StepEntry]:
-        """The executions with this cache key, newest first."""
-        rows = self._rows(f"{_STEP} WHERE key = ? ORDER BY at DESC, id", (key,))
+    def steps_with_key(self, key: str, limit: int) -> list[StepEntry]:
+        """The newest executions with this cache key, newest first."""
+        rows = self._rows(f"{_STEP} WHERE key = ? ORDER BY at DESC, id LIMIT ?", (key, limit))
+        return [self._step(row) for row in rows]
+
+    def steps_at(
+        self, key: str, name: str, inputs: Iterable[ObjectId], limit: int
+    ) -> list[StepEntry]:
+        """The newest executions with this cache key of this step on outputs of these commits."""
+        place = "key = ? AND name = ? AND inputs = ?"
+        query = f"{_STEP} WHERE {place} ORDER BY at DESC, id LIMIT ?"
+        rows = self._rows(query, (key, name, _joined(inputs), limit))
         return [self._step(row) for row in rows]
 
     def steps_named(self, name: str, pipeline: str | None = None) -> list[StepEntry]:
@@ -600,7 +610,8 @@ class _Intake:
         if known.fetchone():
             return
         record, (_, document, metrics, parents, at) = self._reader.step(oid)
-        own = (record.key, record.pipeline, record.name, at)
+        inputs = _joined(one.commit for one in record.inputs)
+        own = (record.key, record.pipeline, record.name, at, inputs)
         self._insert("steps", oid, *own, parents, document, metrics)
         for output in record.outputs:
             self._insert("outputs", output.artifact, output.digest, oid, output.name, at)
@@ -711,6 +722,11 @@ def _version_entry(row: Sequence[Any]) -> VersionEntry:
     oid, document, metrics, author, at = row
     record = codec.from_json(Version, document, f"{oid[:12]}:.gitml/model.json")
     return VersionEntry(ObjectId(oid), record, _read_metrics(oid, metrics), author, at)
+
+
+def _joined(commits: Iterable[ObjectId]) -> str:
+    """Commits as one text, in their order."""
+    return " ".join(map(str, commits))
 
 
 def _read_metrics(oid: str, text: str) -> dict[str, float]:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import itertools
 import os
 import posixpath
 import sys
 import time
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,7 +111,6 @@ class Execution:
     done: dict[str, Done] = field(default_factory=dict)
     log: Log | None = None
     current: str = ""
-    _by_key: dict[str, dict[tuple[object, ...], list[StepEntry]]] = field(default_factory=dict)
     _reachable: dict[ObjectId, bool] = field(default_factory=dict)
     _descending: dict[ObjectId, bool] = field(default_factory=dict)
     _warned: set[str] = field(default_factory=set)
@@ -274,13 +272,8 @@ class Execution:
         """
         if not self.cache:
             return None
-        given = [one.commit for one in inputs.values()]
-        candidates = self._candidates(key.digest)
-        exact = candidates.get((planned.name, *given), [])
-        known = {one.id for one in exact}
-        others = (one for one in candidates[()] if one.id not in known)
         usable = None
-        for entry in [*exact[:_TRIED], *itertools.islice(others, _TRIED)]:
+        for entry in self._candidates(planned.name, key.digest, inputs):
             if not self._usable(entry):
                 continue
             if self._same_commit(entry, inputs):
@@ -288,20 +281,18 @@ class Execution:
             usable = usable or entry
         return usable
 
-    def _candidates(self, key: str) -> dict[tuple[object, ...], list[StepEntry]]:
-        """The executions with a key, newest first: all of them, and by step and input commits.
+    def _candidates(self, name: str, key: str, inputs: Mapping[str, Pinned]) -> Iterator[StepEntry]:
+        """The newest executions with a key: those at this very place in the graph, then any.
 
-        The same step called again and again on equal bytes has one key: the execution of this very
-        place in the graph comes first, so that a chain does not become a tangle.
+        The same step called again and again on equal bytes has one key: its own place comes first,
+        so that a chain does not become a tangle.
         """
-        if key not in self._by_key:
-            grouped: dict[tuple[object, ...], list[StepEntry]] = {(): []}
-            for entry in self.index.steps_with_key(key):
-                grouped[()].append(entry)
-                place = (entry.record.name, *(one.commit for one in entry.record.inputs))
-                grouped.setdefault(place, []).append(entry)
-            self._by_key[key] = grouped
-        return self._by_key[key]
+        exact = self.index.steps_at(key, name, [one.commit for one in inputs.values()], _TRIED)
+        yield from exact
+        known = {one.id for one in exact}
+        for entry in self.index.steps_with_key(key, _TRIED):
+            if entry.id not in known:
+                yield entry
 
     def _usable(self, entry: StepEntry) -> bool:
         record = entry.record

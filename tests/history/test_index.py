@@ -110,7 +110,11 @@ def test_records_are_read_as_they_were_made(filled: Ledger) -> None:
     assert prepare.metrics == {"rows": 3}
     assert index.steps_named("prepare", "features") == []
     assert prepare.record.key is not None
-    assert index.steps_with_key(prepare.record.key) == [prepare]
+    key = prepare.record.key
+    assert index.steps_with_key(key, 1) == [prepare]
+    above = [one.commit for one in prepare.record.inputs]
+    assert index.steps_at(key, "prepare", above, 1) == [prepare]
+    assert index.steps_at(key, "prepare", [], 1) == index.steps_at(key, "train", above, 1) == []
     assert index.runs_of_step(prepare.id) == [one.record.run]
     assert [name for name, *_ in index.outputs()] == [
         *("features.load", "model", "model", "training.prepare"),
