@@ -21,7 +21,8 @@ KEYS = (
     "stacks.<name>.orchestrator",
     "stacks.<name>.artifact_store",
     "metrics.<name>.direction",
-    "policy.<stage>",
+    "policy.<stage>.require",
+    "groups.<name>",
     "remotes.<name>.url",
     "remotes.<name>.default",
     "materializers.pickle",
@@ -33,7 +34,7 @@ KEYS = (
 
 _MAX_BYTES = 1 << 20
 _KNOWN_TABLES = frozenset({"project", "pipelines", "stacks", "metrics", "policy", "remotes"})
-_KNOWN_TABLES |= {"materializers", "hooks"}
+_KNOWN_TABLES |= {"materializers", "hooks", "groups"}
 _PROJECT = r"(?m)^\[project\][^\n]*\n"
 _USERINFO = r"(?i)^[a-z][a-z0-9+.-]*://[^/@]*:[^/@]*@"
 _CREDENTIAL = r"(?i)(?:^|_)(?:secret|password|passwd|token|access_key|api_key)(?:_|$)"
@@ -50,9 +51,10 @@ class Config(Frozen):
     """A project's settings.
 
     ``directions`` says of metrics whether more is better ("max") or less ("min"); ``policies`` are
-    the raw tables of the stages; ``file_limit`` is the size in bytes of the largest file that the
-    hooks let into git and ``unchecked`` the patterns of the paths that they pass over; ``unknown``
-    are the tables that this version does not read.
+    the raw tables of the stages, ``groups`` the addresses of the people in each group;
+    ``file_limit`` is the size in bytes of the largest file that the hooks let into git and
+    ``unchecked`` the patterns of the paths that they pass over; ``unknown`` are the tables that
+    this version does not read.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class Config(Frozen):
     stacks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     directions: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     remotes: Mapping[str, str] = field(default_factory=dict)
     default_remote: str = ""
     pickle: bool = False
@@ -75,16 +78,23 @@ def read(path: Path) -> Config:
 
     Only the format is judged here; whether a stack's flavor exists is the stack's question.
     """
-    import tomllib
-
     if path.exists() and not (path.is_file() and path.stat().st_size <= _MAX_BYTES):
         raise ConfigError(f"{path} is no file of settings", hint=f"`ls -l {FILE}`")
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise NoRepository(
             f"there is no {FILE} at {path.parent}", hint="`gitml init` writes it"
         ) from error
+    return parse(data, path)
+
+
+def parse(data: bytes, path: Path) -> Config:
+    """The settings in the bytes of a ``gitml.toml``, of a commit say; raises as `read` does."""
+    import tomllib
+
+    try:
+        document = tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{FILE} cannot be read", hint="`git diff gitml.toml`") from error
     for secret in secrets_in(document):
@@ -95,6 +105,7 @@ def read(path: Path) -> Config:
         raise ConfigError(f"{FILE}: project.id is missing", hint="`gitml init` writes one")
     materializers = table.table("materializers")
     hooks = table.table("hooks")
+    groups = table.table("groups")
     limit = hooks.text("limit")
     return Config(
         path=path,
@@ -103,6 +114,7 @@ def read(path: Path) -> Config:
         stacks={name: _texts(one) for name, one in table.tables("stacks")},
         directions={name: _direction(one) for name, one in table.tables("metrics")},
         policies={name: one.content for name, one in table.tables("policy")},
+        groups={name: groups.texts(name, ()) for name in groups.content},
         remotes={name: one.text("url") for name, one in table.tables("remotes")},
         default_remote=_default_remote(table),
         pickle=materializers.flag("pickle"),

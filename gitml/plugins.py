@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
+    "gitml.checks": {
+        "card": "gitml.promotion.checks:Card",
+        "metric": "gitml.promotion.checks:Metric",
+        "passed": "gitml.promotion.checks:Passed",
+        "via": "gitml.promotion.checks:Via",
+    },
     "gitml.materializers": {
         "arrow": "gitml.materializers.arrow:ArrowMaterializer",
         "bytes": "gitml.materializers.blob:BytesMaterializer",

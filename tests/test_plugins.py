@@ -70,7 +70,7 @@ def test_a_broken_plugin_is_named(site: Path, target: str) -> None:
         plugins.find("gitml.checks", "broken")
     with pytest.raises(GitmlError, match="`broken`"):
         list(plugins.installed("gitml.checks"))
-    assert plugins.names("gitml.checks") == ["broken"]
+    assert "broken" in plugins.names("gitml.checks")
 
 
 def test_nothing_is_scanned_for_a_built_in() -> None:

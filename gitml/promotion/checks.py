@@ -1,0 +1,205 @@
+"""The checks that policies can name, each a rule that is written as its fields say."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from gitml.config import Config
+from gitml.entities.ids import ObjectId
+from gitml.history.record import seconds_of
+from gitml.promotion.rule import PULL_REQUEST, Case, Rule
+from gitml.promotion.verdict import Check
+
+_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+CURRENT = "current"
+
+
+class Metric(Rule):
+    """A metric within bounds, or not worse than that of the version that holds a stage now.
+
+    ``not_worse_than`` is "current", the holder of the stage that is asked for, or another stage;
+    ``tolerance`` is how much worse is still good enough, in the metric's own unit.
+    """
+
+    metric: str
+    min: float | None = None
+    max: float | None = None
+    not_worse_than: str | None = None
+    tolerance: float | None = None
+
+    def complain(self, config: Config) -> str | None:
+        """A rule without a bound, or a comparison of which nobody said what better means."""
+        if self.min is None and self.max is None and self.not_worse_than is None:
+            return "it asks for nothing"
+        if self.tolerance is not None and (self.not_worse_than is None or self.tolerance < 0):
+            return "tolerance should be a positive number beside not_worse_than"
+        if self.not_worse_than is not None and self.metric not in config.directions:
+            return f'[metrics.{self.metric}] should say direction = "max" or "min"'
+        return None
+
+    def expects(self) -> str:
+        """The bounds in words."""
+        parts = []
+        if self.min is not None:
+            parts.append(f"at least {_number(self.min)}")
+        if self.max is not None:
+            parts.append(f"at most {_number(self.max)}")
+        if self.not_worse_than is not None:
+            whose = "the current holder's" if self._is_current else f"{self.not_worse_than}'s"
+            within = f" by more than {_number(self.tolerance)}" if self.tolerance else ""
+            parts.append(f"not worse than {whose}{within}")
+        return " and ".join(parts)
+
+    @property
+    def _is_current(self) -> bool:
+        return self.not_worse_than == CURRENT
+
+    def judge(self, case: Case) -> Check:
+        """Compare the metric that the version's steps logged; notes do not count."""
+        metrics = case.entry.metrics
+        if self.metric not in metrics:
+            known = ", ".join(sorted(metrics)[:6]) or "no metric at all"
+            return self.failed(f"{case.label} logged no {self.metric}", f"it has {known}")
+        value = metrics[self.metric]
+        if math.isnan(value):
+            return self.failed("NaN", "a value that is no number meets no bound")
+        holder = self._holder(case)
+        reference = None
+        if holder is not None:
+            theirs = case.index.version(holder)
+            reference = theirs.metrics.get(self.metric) if theirs is not None else None
+            if reference is None or math.isnan(reference):
+                label = case.state.label(holder)
+                return self.failed(_number(value), f"{label} has no {self.metric} to compare with")
+        found = self._found(case, value, holder, reference)
+        return self.passed(found) if self._meets(case, value, reference) else self.failed(found)
+
+    def _holder(self, case: Case) -> ObjectId | None:
+        """The version to compare with."""
+        if self.not_worse_than is None:
+            return None
+        return case.state.holder(case.stage if self._is_current else self.not_worse_than)
+
+    def _meets(self, case: Case, value: float, reference: float | None) -> bool:
+        if self.min is not None and value < self.min:
+            return False
+        if self.max is not None and value > self.max:
+            return False
+        if reference is None:
+            return True
+        sign = 1 if case.config.directions[self.metric] == "max" else -1
+        # The decimals that people write are no floats: 0.9 - 0.01 is not 0.89.
+        slack = (self.tolerance or 0.0) + 1e-12 * abs(reference)
+        return sign * value >= sign * reference - slack
+
+    def _found(
+        self, case: Case, value: float, holder: ObjectId | None, reference: float | None
+    ) -> str:
+        if self.not_worse_than is None:
+            return _number(value)
+        if holder is None or reference is None:
+            stage = case.stage if self._is_current else self.not_worse_than
+            return f"{_number(value)}; no version holds {stage}"
+        return f"{_number(value)}; {case.state.label(holder)} has {_number(reference)}"
+
+
+class Passed(Rule):
+    """The version has held another stage before, if asked for so long: ``for`` is like "7d"."""
+
+    passed_: str
+    for_: str | None = None
+
+    def complain(self, config: Config) -> str | None:
+        """A time that is none."""
+        if self.for_ is not None and _seconds(self.for_) is None:
+            return 'for should be a time like "12h", "7d" or "2w"'
+        return None
+
+    def expects(self) -> str:
+        """The stage, and for how long."""
+        return f"held {self.passed_}" + (f" for {self.for_}" if self.for_ else "")
+
+    def judge(self, case: Case) -> Check:
+        """Add up the times for which the version held the stage."""
+        events = case.state.stages.get(self.passed_, ())
+        case.state.refuse_broken(self.passed_)
+        held, ever = 0.0, False
+        for at, event in enumerate(events):
+            if event.promotion.version != case.version:
+                continue
+            ever = True
+            after = events[at + 1 :]
+            end = seconds_of(after[0].promotion.at) if after else case.now
+            held += max(0.0, end - seconds_of(event.promotion.at))
+        if not ever:
+            way = f"`gitml promote {case.label} {self.passed_} -m WHY`"
+            return self.failed(f"never held {self.passed_}", way)
+        found = f"held it for {_time(held)}"
+        wanted = _seconds(self.for_) if self.for_ else None
+        return self.failed(found) if wanted and held < wanted else self.passed(found)
+
+
+class Card(Rule):
+    """Fields of the model card that have to be filled: the description, or keys of metadata."""
+
+    card: tuple[str, ...]
+
+    def expects(self) -> str:
+        """The fields."""
+        return f"the model card says {_listed(self.card)}"
+
+    def judge(self, case: Case) -> Check:
+        """Look at the version's record, and at what was noted on it later."""
+        record = case.entry.record
+        known = {**record.metadata, **case.noted, "description": record.description}
+        missing = [one for one in self.card if known.get(one) in (None, "", [], {})]
+        if not missing:
+            return self.passed(f"{len(self.card)} of {len(self.card)}")
+        found = f"nothing is said of {_listed(missing)}"
+        way = f"`gitml metadata set {case.label} {missing[0]}=…`"
+        return self.failed(found, 'Model(description="…")' if missing == ["description"] else way)
+
+
+class Via(Rule):
+    """The way by which the promotion has to come: ``via = "pull-request"``."""
+
+    via: str
+
+    def complain(self, config: Config) -> str | None:
+        """A way that there is not."""
+        return None if self.via == PULL_REQUEST else f'the only way there is is "{PULL_REQUEST}"'
+
+    def expects(self) -> str:
+        """The way."""
+        return f"by {self.via}"
+
+    def judge(self, case: Case) -> Check:
+        """Ask how it came about."""
+        way = case.evidence.via
+        if way is None:
+            return self.unknown("nobody has looked")
+        if way == self.via:
+            return self.passed(way)
+        opens = f"`gitml promote {case.label} {case.stage} --pull-request -m WHY` opens one"
+        return self.failed(way or "direct", opens)
+
+
+def _listed(words: tuple[str, ...] | list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _seconds(text: str) -> float | None:
+    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
+    return int(found[1]) * _UNITS[found[2]] if found else None
+
+
+def _time(seconds: float) -> str:
+    for unit in ("d", "h", "m"):
+        if seconds >= _UNITS[unit]:
+            return f"{int(seconds // _UNITS[unit])}{unit}"
+    return f"{int(seconds)}s"
