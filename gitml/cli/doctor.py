@@ -53,14 +53,25 @@ def finding_document(one: Finding) -> dict[str, str]:
 
 
 def finding_lines(findings: Sequence[Finding], *, all_of_them: bool = False) -> Iterator[str]:
-    """Findings as a table, what is well in one line below it unless ``all_of_them`` are told."""
+    """Findings, a line each and what helps below it; what is well in one line at the end.
+
+    With ``all_of_them`` that is told too. Nothing is cut: what helps is there to be pasted.
+    """
     rows = []
     for one in findings:
         if one.mended:
-            rows.append([paint("good", "fixed"), one.check, one.mended, ""])
+            rows.append((paint("good", "fixed"), one.check, one.mended, ""))
         elif one.state != "ok" or all_of_them:
-            rows.append([paint(_COLOURS[one.state], one.state), one.check, one.says, one.fix])
-    yield from render.table(rows)
+            rows.append((paint(_COLOURS[one.state], one.state), one.check, one.says, one.fix))
+    wide = [max((render.width(row[at]) for row in rows), default=0) for at in (0, 1)]
+    for *heads, says, fix in rows:
+        yield "  ".join([*(_padded(text, to) for text, to in zip(heads, wide, strict=True)), says])
+        if fix:
+            yield f"{' ' * (sum(wide) + 4)}{fix}"
     quiet = [one.check for one in findings if one.state == "ok" and not one.mended]
     if quiet and not all_of_them:
         yield f"{paint('good', 'ok')}: {', '.join(quiet)}"
+
+
+def _padded(text: str, columns: int) -> str:
+    return text + " " * (columns - render.width(text))

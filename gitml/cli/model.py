@@ -153,7 +153,7 @@ def _cells(found: Comparison) -> tuple[list[str], list[list[str]], set[int]]:
     for row in found.metrics:
         right |= {len(header), len(header) + 1}
         header += [row.name, "", ""]
-        columns.append(["" if one is None else render.number(one, 6) for one in row.values])
+        columns.append(["" if one is None else render.number(one) for one in row.values])
         columns.append([_delta(one) for one in row.deltas])
         columns.append(
             ["best" if i in row.best and several else "" for i in range(len(row.values))]
@@ -196,7 +196,7 @@ def _markdown_metric(row: Row, place: int) -> str:
     value, delta = row.values[place], row.deltas[place]
     if value is None:
         return ""
-    text = render.number(value, 6) + (f" ({_delta(delta)})" if delta is not None else "")
+    text = render.number(value) + (f" ({_delta(delta)})" if delta is not None else "")
     return f"**{text}**" if place in row.best and len(row.values) > 1 else text
 
 

@@ -239,18 +239,20 @@ def width(text: str) -> int:
     return len(plain) + wide - sum(unicodedata.combining(one) > 0 for one in plain)
 
 
-def number(value: float, digits: int = 4) -> str:
-    """A number for people: this many significant digits, whole numbers in full."""
+def number(value: float) -> str:
+    """A number for people: six significant digits, and all that stand before the point."""
     if isinstance(value, int) or (math.isfinite(value) and value == int(value) and value < 1e15):
         return str(int(value))
-    return f"{value:.{digits}g}"
+    if 1e6 <= abs(value) < 1e15:
+        return f"{value:.0f}"
+    return f"{value:.6g}"
 
 
 def value(given: Any) -> str:
     """A parameter or a piece of metadata: texts as they are, the rest as JSON."""
     if isinstance(given, str):
         return given
-    return number(given, 6) if isinstance(given, float) else json.dumps(given, ensure_ascii=False)
+    return number(given) if isinstance(given, float) else json.dumps(given, ensure_ascii=False)
 
 
 def settings(values: Mapping[str, Any]) -> str:

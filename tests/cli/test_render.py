@@ -154,7 +154,10 @@ def test_points_in_time(passed: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(3, "3"), (3.0, "3"), (0.91234, "0.9123"), (1e20, "1e+20"), (float("nan"), "nan"), (0, "0")],
+    [
+        *((3, "3"), (3.0, "3"), (0, "0"), (1e20, "1e+20"), (float("nan"), "nan"), (-0.5, "-0.5")),
+        *((0.9123456, "0.912346"), (12345.678, "12345.7"), (-7654321.5, "-7654322")),
+    ],
 )
 def test_numbers(value: float, text: str) -> None:
     assert render.number(value) == text
