@@ -44,6 +44,7 @@ from gitml.pipelines import context
 from gitml.pipelines.cache import StepKey, step_key
 from gitml.pipelines.content import StoredContent
 from gitml.pipelines.dsl import OutputSpec
+from gitml.pipelines.guard import Guard
 from gitml.pipelines.observe import Observer, digest_files, digest_observed, is_unchanged
 from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import FromStep, Pinned, Plan, PlannedStep, Value, artifact_name, pinned
@@ -577,7 +578,8 @@ def _called(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """What a step's function returns; a child that it forked ends here instead of going on."""
     process = os.getpid()
     try:
-        return function(**arguments)
+        with Guard():
+            return function(**arguments)
     finally:
         if os.getpid() != process:
             os._exit(0 if sys.exc_info()[0] is None else 1)
