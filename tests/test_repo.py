@@ -238,16 +238,35 @@ def test_reading_needs_no_store_and_no_index(ran: Workshop) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs setpriv")
 def test_a_repository_that_cannot_be_written_can_be_read(ran: Workshop) -> None:
-    """Another user, who may only read it, sees everything."""
+    """Another user, who may only read it, sees everything, and what differs in the data too.
+
+    `diff` wanted to write there to know the time, and `status` said nothing of the data.
+    """
+    table, folder = ran.write("data/table.csv", "a\n1\n"), ran.path / "data/images"
+    ran.write("data/images/a.png", "a")
+    ran.repo().add([table, folder])
+    ran.write("data/table.csv", "a\n1\n2\n")
+    ran.write("data/images/b.png", "b")
+    ran.close()
+    read_as_another(ran)
+    shutil.rmtree(ran.path / ".git/gitml/stat")  # as in a clone that nobody has looked at
+    read_as_another(ran)
+
+
+def read_as_another(ran: Workshop) -> None:
+    """Have a user who may only read look at the repository; its data is a table and a folder."""
     for path in ran.path.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     for folder in (ran.path, *ran.path.parents):
         if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
     code = (
+        "from pathlib import Path\n"
         "from gitml.repo import Repo\n"
         f"repo = Repo.discover({str(ran.path)!r})\n"
-        "print(len(repo.runs()), repo.version('clf@v2').load('model'))"
+        "print(len(repo.runs()), repo.version('clf@v2').load('model'))\n"
+        f"print([one.path for one in repo.diff([], Path({str(ran.path)!r})).data])\n"
+        "print([(one.state, *one.added, *one.changed) for one in repo.status().data])\n"
     )
     variables = {**os.environ, "GIT_CONFIG_COUNT": "1"}
     variables |= {"GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*", "HOME": "/tmp"}
@@ -265,7 +284,10 @@ def test_a_repository_that_cannot_be_written_can_be_read(ran: Workshop) -> None:
     if "No module named 'gitml'" in done.stderr or "Permission denied" in done.stderr:
         pytest.skip("this installation of Python or gitml cannot be read by others")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("2 {'weights'")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("2 {'weights'")
+    assert lines[1] == "['data/images', 'data/table.csv']"
+    assert "b.png" in lines[2]
 
 
 def test_explaining_needs_a_step_s_name(ran: Workshop) -> None:

@@ -57,7 +57,7 @@ def diff(
     gitml diff main...HEAD --md
     gitml diff clf@v2 clf@v3
     """
-    found = repo.diff(words, Path.cwd(), staged=staged)
+    found = repo.diff(words, Path.cwd(), staged=staged, tables=not summary)
     if as_json:
         render.answer_json("diff", _document(found))
     elif as_markdown:

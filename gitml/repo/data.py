@@ -135,12 +135,14 @@ class Data(Records):
 
         return data_status(self.workspace)
 
-    def diff(self, words: Sequence[str], here: Path, *, staged: bool = False) -> Difference:
+    def diff(
+        self, words: Sequence[str], here: Path, *, staged: bool = False, tables: bool = True
+    ) -> Difference:
         """What differs between two states: ``[A [B]] [PATH…]`` as on the command line.
 
         Without a state, the working tree is compared with the pointers in git's index, with one it
         is compared with that; with ``staged``, the index is compared with HEAD or that state.
-        ``A..B`` and ``A...B`` mean what they mean to git.
+        ``A..B`` and ``A...B`` mean what they mean to git. Without ``tables`` none is read.
         """
         from gitml.workspace.compare import compare_sides
 
@@ -154,7 +156,8 @@ class Data(Records):
             versions = self.compare(states)
         within = self._inside(paths)
         data = compare_sides(old, new, within)
-        return Difference(old.label, new.label, data, self._tables(data, new), versions)
+        found = self._tables(data, new) if tables else {}
+        return Difference(old.label, new.label, data, found, versions)
 
     def merge_pointers(self, base: bytes, ours: bytes, theirs: bytes, path: str) -> Merged:
         """The pointer after a merge; see ``gitml.workspace.merging.merge``."""

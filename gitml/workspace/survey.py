@@ -8,8 +8,8 @@ that nobody hashes it again.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -197,16 +197,31 @@ def files_below(tree: WorkingTree, folder: str) -> tuple[list[str], list[str]]:
     """
     from gitml.git.scan import PrivateIndex
 
-    statcache.prepare(tree.folder)
-    empty = tree.folder / "empty"
-    statcache.prepare(empty)
     files: list[str] = []
     repositories: list[str] = []
-    for path in PrivateIndex(empty, tree.root).others([folder] if folder else ["."]):
+    with _empty_index(tree) as empty:
+        found = PrivateIndex(empty, tree.root).others([folder] if folder else ["."])
+    for path in found:
         if not is_temporary(path):
             inside = _inside(folder, path) if folder else path
             (repositories if path.endswith("/") else files).append(inside)
     return sorted(files, key=os.fsencode), repositories
+
+
+@contextmanager
+def _empty_index(tree: WorkingTree) -> Iterator[Path]:
+    """The folder of an index without entries: of a clone that cannot be written one that goes."""
+    import tempfile
+
+    with ExitStack() as stack:
+        folder = tree.folder / "empty"
+        try:
+            statcache.prepare(tree.folder)
+            statcache.prepare(folder)
+        except StorageError:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gitml-")))
+            statcache.prepare(folder)
+        yield folder
 
 
 def not_ignored(tree: WorkingTree, paths: Iterable[str]) -> list[str]:

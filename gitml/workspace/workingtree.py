@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitml.errors import Locked, UsageError
+from gitml.errors import Locked, StorageError, UsageError
 from gitml.frozen import Frozen
 from gitml.fs import (
     is_abandoned,
@@ -70,9 +70,15 @@ class WorkingTree(Frozen):
         return StatCache.read(self.folder / "index")
 
     def clock(self) -> int:
-        """The time now, for the stat cache."""
-        statcache.prepare(self.folder)
-        return statcache.clock(self.folder)
+        """The time now, for the stat cache.
+
+        The earliest there is where nothing can be written, as on a disk that is read-only or full:
+        then nothing that is looked at counts as settled, and everything can be looked at.
+        """
+        with suppress(StorageError):
+            statcache.prepare(self.folder)
+            return statcache.clock(self.folder)
+        return 0
 
     def pointers(self) -> list[Tracked]:
         """Every pointer, sorted by path."""

@@ -30,17 +30,21 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 def cut(bench: Bench, scenario: Scenario, disk: Disk, faults: list[Fault], flags: int) -> Swept:
-    """Cut the power at each of some points."""
+    """Cut the power at each of some points; one that moved is tried three times."""
     swept = Swept()
     for fault in faults:
-        try:
-            bench.cut_power(scenario, disk, fault.point, flags)
-        except Missed:
-            swept.add(fault, "missed")
-        except AssertionError as error:
-            swept.add(fault, f"flags {flags}: {error}")
-        else:
-            swept.add(fault, "good")
+        for _ in range(3):
+            try:
+                bench.cut_power(scenario, disk, fault.point, flags)
+            except Missed:
+                verdict = "missed"
+                continue
+            except AssertionError as error:
+                verdict = f"flags {flags}: {error}"
+            else:
+                verdict = "good"
+            break
+        swept.add(fault, verdict)
     return swept
 
 
