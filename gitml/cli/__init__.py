@@ -59,7 +59,7 @@ TASKS = {
         Entry(
             "stage",
             "gitml.cli.stage:stage",
-            "List stages and their history, clear one, end a fork.",
+            "List stages, carry out wishes, clear a stage, end a fork.",
         ),
         Entry("delete", "gitml.cli.delete:delete", "Delete a model version or a run."),
     ),

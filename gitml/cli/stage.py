@@ -1,4 +1,4 @@
-"""``gitml stage``: list, log, clear."""
+"""``gitml stage``: list, log, plan, apply, clear, repair."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from gitml.errors import NameNotFound
 from gitml.history.record import seconds_of
 
 if TYPE_CHECKING:
+    from gitml.promotion.planning import PlannedMove
+    from gitml.promotion.promote import Move
     from gitml.repo import Repo
 
 
 @click.group(cls=Noun)
 def stage() -> None:
-    """List stages and their history, clear one, end a fork.
+    """List stages and their history, carry out wishes, clear a stage, end a fork.
 
     A stage is any name of your own, `staging` and `production` to begin with. It moves by `gitml
     promote` and `gitml rollback`, and every move is an immutable tag.
@@ -97,6 +99,81 @@ def log_stage(repo: Repo, model: str, stage: str | None, as_json: bool) -> None:
         render.answer(*event_table(state, events))
     else:
         render.tell(f"No version of {model} was ever promoted")
+
+
+@stage.command("plan")
+@remote_option
+@json_option
+@with_repo
+def plan_stages(repo: Repo, remote: str | None, as_json: bool) -> None:
+    """Show what becomes of the wishes in `promotions/`.
+
+    It is what `gitml stage apply` would do if the current branch were merged: the policies are
+    those of the git remote's default branch. Exit code 3 where a policy says no.
+
+    \b
+    gitml stage plan
+    gitml stage plan --json
+    """
+    planned = repo.plan_stages(remote=remote)
+    if as_json:
+        render.answer_json("stage.plan", {"wishes": [one.document() for one in planned]})
+    else:
+        render.answer_rows(
+            [_planned_row(one) for one in planned],
+            ["model", "stage", "wish", "holder", "state", "why"],
+            nothing="There are no wishes: `promotions/MODEL.toml` has them",
+        )
+    _raise_first(planned)
+
+
+@stage.command("apply")
+@remote_option
+@dry_run_option
+@with_repo
+def apply_stages(repo: Repo, remote: str | None, dry_run: bool) -> None:
+    """Carry out the wishes that stand on the git remote's default branch.
+
+    It promotes where a wish is newer than the last move of its stage and the policy allows it, so a
+    roll-back is not undone by the next merge. A continuous integration runs it after each merge;
+    running it again does no harm. Exit code 3 where a policy says no.
+
+    \b
+    gitml stage apply --dry-run
+    gitml stage apply
+    """
+    verb = "Would promote" if dry_run else "Promoted"
+
+    def tell(planned: PlannedMove, move: Move | None) -> None:
+        if move is not None and move.moved:
+            render.answer(moved_line(verb, move))
+        elif dry_run and planned.what == "promote":
+            render.answer(f"{verb} {paint('version', str(planned.label))} to {planned.stage}")
+        elif planned.what in ("kept", "held"):
+            stage = f"{paint('stage', planned.stage)} of {planned.model}"
+            render.answer(f"Left {stage} as it is: {planned.why}")
+
+    planned = repo.apply_stages(remote=remote, dry_run=dry_run, tell=tell)
+    if all(one.what == "done" for one in planned):
+        render.answer("Nothing to do: every wish is carried out")
+    _raise_first(planned)
+
+
+def _planned_row(planned: PlannedMove) -> list[str]:
+    label = {"promote": "add", "done": "good", "refused": "failed", "wrong": "failed"}
+    state = paint(label.get(planned.what, "dim"), planned.what)
+    wish = paint("version", planned.wish)
+    holder = (planned.holder or "").rpartition("@")[2]
+    return [planned.model, paint("stage", planned.stage), wish, holder, state, planned.why]
+
+
+def _raise_first(planned: list[PlannedMove]) -> None:
+    """Raise the error of the first wish that is refused or wrong; the others are told."""
+    errors = [error for one in planned if (error := one.refusal()) is not None]
+    for error in errors[1:]:
+        render.tell(f"{paint('failed', 'Also:')} {error.message}")
+    if errors:
+        raise errors[0]
 
 
 @stage.command("clear")

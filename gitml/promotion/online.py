@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, RaceLost
 from gitml.git import refs, transport
 from gitml.git.process import Git
@@ -28,13 +29,19 @@ _BUDGET = 30.0
 class Online:
     """A git remote on which promotions are made.
 
-    ``bring`` fetches its tags, ``place`` says where a ref of it is noted here.
+    ``bring`` fetches its tags and gives the tip of its default branch, ``place`` says where a ref
+    of it is noted here. ``tip`` is that tip as it was seen last.
     """
 
     git: Git
     remote: str
-    bring: Callable[[], object]
+    bring: Callable[[], ObjectId | None]
     place: Callable[[str], str | None]
+    tip: ObjectId | None = None
+
+    def look(self) -> None:
+        """See what the remote has now: its tags are here then."""
+        self.tip = self.bring()
 
     def create(self, changes: Sequence[Change]) -> list[Change]:
         """Make the new tags among some changes there; what this clone has to note of it.
@@ -67,7 +74,7 @@ class Online:
         for one in new:
             known = there.get(one.name)
             if known is not None and known.target != one.new:
-                self.bring()
+                self.look()
                 raise RaceLost(f"{one.name.removeprefix(f'{TAGS}/')} is on {self.remote} by now")
             for other in there:
                 if other.startswith(f"{one.name}/") or one.name.startswith(f"{other}/"):

@@ -8,6 +8,7 @@ create the tag is the compare-and-swap; the ref of the stage moves in the same t
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gitml.config import Config
@@ -33,7 +34,7 @@ from gitml.history.record import (
     version_ref,
     version_tag,
 )
-from gitml.history.revs import Event, ModelState, Names, stage_changes
+from gitml.history.revs import ModelState, Names, stage_changes
 from gitml.promotion.online import Online
 
 
@@ -49,12 +50,18 @@ class Move:
     moved: bool = True
 
 
+def _no_wish(model: str) -> ObjectId | None:
+    return None
+
+
 @dataclass
 class Promoter:
     """Moves stages and deletes versions in one repository; every move names who and why.
 
     With ``dry_run`` everything is judged and answered as otherwise, and nothing is written. With
-    ``online`` a tag is made on the git remote first, and here only when it is there.
+    ``online`` a tag is made on the git remote first, and here only when it is there. ``wished``
+    tells the newest wish commit of a model; moves record it, so that a wish is carried out once.
+    With ``hold`` they are emergencies, after which no wish moves the stage until it agrees.
     """
 
     git: Git
@@ -64,6 +71,8 @@ class Promoter:
     person: Person | None
     dry_run: bool = False
     online: Online | None = None
+    wished: Callable[[str], ObjectId | None] = _no_wish
+    hold: bool = False
 
     def promote(self, model: str, which: str, stage: str, reason: str) -> Move:
         """Make a version the holder of a stage.
@@ -89,15 +98,7 @@ class Promoter:
         check_stage_name(stage)
         self._permitted(stage)
         state = self._state(model)
-        events = state.stages.get(stage, ())
-        if not events:
-            raise NameNotFound(
-                f"{stage} of {model} has never been held", hint=f"`gitml stage list {model}`"
-            )
-        target = _held_before(state, events)
-        if target is None or target.promotion.version is None:
-            raise UsageError(f"nothing held {stage} of {model} before")
-        version, n = target.promotion.version, target.promotion.n
+        version, n = held_before(state, stage)
         why = reason or f"roll-back to {state.label(version)}"
         return self._move(state, stage, version, why, restores=n)
 
@@ -187,6 +188,8 @@ class Promoter:
             before=before,
             previous=last.tag if last else None,
             restores=restores,
+            wish=self.wished(state.name),
+            hold=self.hold or None,
         )
         name = f"{state.name}@{stage}/{n}"
         target = version or before
@@ -342,13 +345,22 @@ class Promoter:
         return self.person
 
 
-def _held_before(state: ModelState, events: tuple[Event, ...]) -> Event | None:
-    """The event whose holder a roll-back brings back; versions that are deleted are passed over."""
+def held_before(state: ModelState, stage: str) -> tuple[ObjectId, int]:
+    """The version that a roll-back brings back, and the n of the event that made it the holder.
+
+    Versions that are deleted are passed over. Raises NameNotFound, UsageError where there is none.
+    """
+    events = state.stages.get(stage, ())
+    if not events:
+        raise NameNotFound(
+            f"{stage} of {state.name} has never been held", hint=f"`gitml stage list {state.name}`"
+        )
     last = events[-1].promotion
     reference = last.restores or last.n
     for event in reversed(events):
-        promotion = event.promotion
-        gone = promotion.version is None or promotion.version in state.hidden
-        if promotion.n < reference and not gone and promotion.version != last.version:
-            return event
-    return None
+        version, n = event.promotion.version, event.promotion.n
+        if version is None or version in state.hidden or version == last.version:
+            continue
+        if n < reference:
+            return version, n
+    raise UsageError(f"nothing held {stage} of {state.name} before")

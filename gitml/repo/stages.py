@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from gitml.entities.ids import ObjectId
 from gitml.errors import RaceLost, UsageError
 from gitml.git.refs import Change
 from gitml.history.record import Person
@@ -178,12 +180,35 @@ class Stages(Sharing):
     def _promoter(self, *, dry_run: bool, online: Online | None = None) -> Promoter:
         from gitml.promotion.promote import Promoter
 
-        return Promoter(self.git, self.odb, self.index, self.config, self._person, dry_run, online)
+        return Promoter(
+            *(self.git, self.odb, self.index, self.config, self._person, dry_run, online),
+            wished=partial(self._wish_commit, online),
+        )
+
+    def _wish_commit(self, online: Online | None, model: str) -> ObjectId | None:
+        """The commit of the default branch that last changed the wishes for a model."""
+        from gitml.promotion.wishes import Wishes, path_of
+
+        tip = self._tip(online)
+        if tip is None or self.odb.file(tip, path_of(model)) is None:
+            return None
+        return Wishes(self.git, self.odb, tip).commit(model)
+
+    def _tip(self, online: Online | None) -> ObjectId | None:
+        """The commit where the wishes and policies stand that are in force, which is here then.
+
+        It is the tip of the remote's default branch, or HEAD where there is no remote.
+        """
+        from gitml.git import transport
+
+        if online is None:
+            return self.odb.resolve("HEAD")
+        if online.tip is not None and online.tip not in self.odb:
+            transport.fetch(self.git, online.remote, [online.tip])
+        return online.tip
 
     def _online(self, remote: str | None) -> Online | None:
         """The git remote on which stages move; None where there is none."""
-        from functools import partial
-
         from gitml.git import transport
         from gitml.promotion.online import Online
         from gitml.sync import tracking
@@ -193,7 +218,10 @@ class Stages(Sharing):
             return None
         chosen = transport.choose(self.git, remote)
         fetcher = Fetcher(self.git, self.odb, self.index, self._person or Person())
-        bring = partial(fetcher.fetch, chosen, tags_only=True)
+
+        def bring() -> ObjectId | None:
+            return fetcher.fetch(chosen, tags_only=True).head
+
         return Online(self.git, chosen, bring, partial(tracking.tracked, chosen))
 
     def _moving(
@@ -217,7 +245,7 @@ class Stages(Sharing):
         while True:
             try:
                 if online is not None:
-                    online.bring()
+                    online.look()
                     for name in names():
                         self._publish([name], online.remote, confirm=confirm)
                 return move(self._promoter(dry_run=False, online=online))

@@ -38,7 +38,8 @@ class Fetched:
     ``versions``, ``moves`` (of stages), ``deleted`` and ``aliases`` are tags (``clf@v3``),
     ``runs``, ``drafts`` and ``saved`` how many; ``renumbered`` are versions of this clone that lost
     their number to one of the remote's; ``forked`` are moves that both sides have made;
-    ``branches`` tells whether the remote's branches were looked at again.
+    ``branches`` tells whether the remote's branches were looked at again, ``head`` is the tip of
+    its default branch, which a fetch of tags alone does not bring.
     """
 
     remote: str
@@ -53,6 +54,7 @@ class Fetched:
     branches: bool = False
     renumbered: list[str] = field(default_factory=list)
     forked: list[str] = field(default_factory=list)
+    head: ObjectId | None = None
 
     def note(self, name: str) -> None:
         """Take in the ref of a record that is new here."""
@@ -102,6 +104,7 @@ class Fetcher:
 
     def _attempt(self, remote: str, tags_only: bool, tell: Tell | None, dry_run: bool) -> Fetched:
         there = transport.list_remote(self.git, remote)
+        head = there.get("HEAD")
         if tags_only:
             there = {name: one for name, one in there.items() if name.startswith(f"{TAGS}/")}
         patterns = [*tracking.LOCAL, tracking.all_tracked(remote), f"refs/remotes/{remote}"]
@@ -112,7 +115,7 @@ class Fetcher:
             name: place for name in there if (place := tracking.tracked(remote, name)) is not None
         }
         moved = [name for name, place in wanted.items() if here.get(place) != theirs[name]]
-        done = Fetched(remote, branches=bool(refspecs))
+        done = Fetched(remote, branches=bool(refspecs), head=head.target if head else None)
         if not dry_run and (refspecs or moved):
             self._bring(remote, there, moved, refspecs, tell)
         changes = [

@@ -32,7 +32,7 @@ READING = {
     *("gitml.stack", "gitml.stack.orchestrators", "gitml.stack.orchestrators.local"),
     "gitml.stack.stack",
     *(f"gitml.repo.{part}" for part in ("care", "data", "opened", "pipelines", "records")),
-    *("gitml.repo.sharing", "gitml.repo.stages"),
+    *("gitml.repo.sharing", "gitml.repo.stages", "gitml.repo.review"),
 }
 
 
