@@ -14,6 +14,7 @@
     ├── PolicyNotMet                3   a stage's policy says no
     ├── AuthenticationFailed        4   the other side does not know us
     ├── RaceLost                    5   someone else moved the name first
+    ├── NotTrusted                  5   a history of moves that cannot be what happened
     ├── NameNotFound                6   no such model, version, artifact, run …
     ├── NoRepository               10   not inside a git repository that gitml can use
     ├── Locked                     11   another process holds what we need
@@ -99,7 +100,7 @@ class AmbiguousName(UsageError):
 
 
 class PolicyNotMet(GitmlError):
-    """A stage's policy does not allow the promotion, or cannot be evaluated here."""
+    """A stage's policy does not allow the promotion, or cannot be judged here."""
 
     exit_code = 3
 
@@ -112,6 +113,12 @@ class AuthenticationFailed(GitmlError):
 
 class RaceLost(GitmlError):
     """Someone else moved the same name first; nothing of ours was written."""
+
+    exit_code = 5
+
+
+class NotTrusted(GitmlError):
+    """Moves of a stage, or what a version stands on, that are altered, missing, or not signed."""
 
     exit_code = 5
 

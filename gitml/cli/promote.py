@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gitml.cli import render
 from gitml.cli.invocation import (
     dry_run_option,
+    json_option,
     reason_given,
     reason_option,
     remote_option,
@@ -16,9 +18,11 @@ from gitml.cli.invocation import (
 )
 from gitml.cli.publishing import asking
 from gitml.cli.render import paint
+from gitml.errors import UsageError
 
 if TYPE_CHECKING:
     from gitml.promotion.promote import Move
+    from gitml.promotion.verdict import Verdict
     from gitml.repo import Repo
 
 
@@ -31,6 +35,10 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Publish code that is on no branch without asking.")
 @remote_option
 @dry_run_option
+@click.option(
+    "--md", "as_markdown", is_flag=True, help="Print the verdict of a dry run as Markdown."
+)
+@json_option
 @with_repo
 def promote(
     repo: Repo,
@@ -42,6 +50,8 @@ def promote(
     yes: bool,
     remote: str | None,
     dry_run: bool,
+    as_markdown: bool,
+    as_json: bool,
 ) -> None:
     """Give a stage to a model version.
 
@@ -50,10 +60,18 @@ def promote(
     Where there is a git remote the tag is made there first, so that only one of two can win; a
     version that is not there yet is pushed before.
 
+    A policy of the stage has to be met (exit code 3). A dry run shows what each of its checks
+    found.
+
     \b
     gitml promote clf@v2 production -m 'better on the tail'
-    gitml promote clf@latest staging -m 'try it'
+    gitml promote clf@v3 production --dry-run
     """
+    if as_markdown and not dry_run:
+        raise UsageError(
+            "--md shows the verdict of a dry run",
+            hint=f"`gitml promote {version} {stage} --dry-run --md`",
+        )
     why = reason if dry_run else reason_given(reason, f"gitml promote {version} {stage}")
     move = repo.promote(
         version,
@@ -65,6 +83,36 @@ def promote(
         confirm=asking(yes, f"gitml promote {version} {stage}"),
         dry_run=dry_run,
     )
+    if as_json:
+        render.answer_json("promote", _document(move, dry_run=dry_run))
+    elif as_markdown and move.verdict is not None:
+        render.answer(*move.verdict.markdown().splitlines())
+    else:
+        _tell(move, dry_run=dry_run)
+    if move.verdict is not None and not move.verdict.ok:
+        raise move.verdict.refusal()
+
+
+def _document(move: Move, *, dry_run: bool) -> dict[str, Any]:
+    """A promotion as JSON."""
+    return {
+        "model": move.model,
+        "stage": move.stage,
+        "version": move.version,
+        "before": move.before,
+        "tag": move.tag,
+        "moved": move.moved and not dry_run,
+        "verdict": move.verdict.document() if move.verdict is not None else None,
+    }
+
+
+def _tell(move: Move, *, dry_run: bool) -> None:
+    """Say what a promotion did, or would do."""
+    stage = move.stage
+    if dry_run and move.verdict is not None and move.verdict.checks:
+        render.answer(*verdict_lines(move.verdict))
+        if not move.verdict.ok:
+            return
     if move.tag.startswith("refs/gitml/pending/"):
         verb = "Would keep" if dry_run else "Kept"
         render.answer(f"{verb} the promotion of {paint('version', str(move.version))} to {stage}")
@@ -99,6 +147,20 @@ def rollback(
     """
     move = repo.rollback(model, stage, reason, remote=remote, dry_run=dry_run)
     render.answer(moved_line("Would roll back" if dry_run else "Rolled back", move))
+
+
+def verdict_lines(verdict: Verdict) -> Iterator[str]:
+    """A verdict for people: a line a check, and below them what helps on where one was missed."""
+    labels = {"passed": "good", "failed": "failed", "unknown": "warning"}
+    rows = [
+        [paint(labels[one.state], one.state), one.name, one.expected, one.found]
+        for one in verdict.checks
+    ]
+    yield from render.table(rows, ["", "check", "asked for", "found"])
+    helpful = [one for one in verdict.missed if one.detail]
+    if helpful:
+        yield ""
+        yield from (f"{one.name}: {one.detail}" for one in helpful)
 
 
 def moved_line(verb: str, move: Move) -> str:

@@ -203,9 +203,11 @@ class Promotion(Record):
     ``version`` is the new holder's commit, null for a vacancy; ``before`` the holder before;
     ``previous`` the object id of the event tag before, which makes the tags a hash chain. A
     roll-back names in ``restores`` the n of the event whose holder it brought back, so that the
-    next one goes further back. ``wish`` is the commit that last changed the model's wishes on the
-    default branch when the stage was moved; with ``hold`` the move was an emergency, and that wish
-    is not carried out until it agrees with the holder.
+    next one goes further back. ``policy`` is the digest of the policy in force, ``policy_commit``
+    the commit that last changed the file it was read from, ``verdict`` what its checks found.
+    ``wish`` is the commit that last changed the model's wishes on the default branch when the stage
+    was moved; with ``hold`` the move was an emergency, and that wish is not carried out until it
+    agrees with the holder.
     """
 
     project: str
@@ -219,6 +221,7 @@ class Promotion(Record):
     previous: ObjectId | None = None
     restores: int | None = None
     policy: str | None = None
+    policy_commit: ObjectId | None = None
     verdict: Mapping[str, Any] | None = None
     wish: ObjectId | None = None
     hold: bool | None = None

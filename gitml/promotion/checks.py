@@ -8,7 +8,7 @@ import re
 from gitml.config import Config
 from gitml.entities.ids import ObjectId
 from gitml.history.record import seconds_of
-from gitml.promotion.rule import PULL_REQUEST, Case, Rule
+from gitml.promotion.rule import EVERY_MOVE, PULL_REQUEST, Case, Rule
 from gitml.promotion.verdict import Check
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -165,6 +165,7 @@ class Via(Rule):
     """The way by which the promotion has to come: ``via = "pull-request"``."""
 
     via: str
+    moves = EVERY_MOVE
 
     def complain(self, config: Config) -> str | None:
         """A way that there is not."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from gitml.errors import PolicyNotMet
-from gitml.promotion.rule import Case
+from gitml.git.odb import Odb
+from gitml.git.process import Git
+from gitml.history.revs import ModelState
+from gitml.promotion.rule import Case, Policies
 from gitml.promotion.verdict import Verdict
 
 
 def judge(case: Case) -> Verdict:
-    """Whether the version may hold the stage.
+    """Whether the version may hold the stage, or of a stage that is cleared, leave it.
 
     Raises PolicyNotMet, with the fetch that helps, in a shallow clone: what is cut off there may be
     what decides. Raises CorruptData where a record cannot be read.
@@ -19,7 +22,8 @@ def judge(case: Case) -> Verdict:
             f"the policy for {case.stage} cannot be judged in a shallow clone",
             hint="`git fetch --unshallow --tags` brings the history that it asks about",
         )
-    checks = [rule.judge(case) for rule in policy.rules] if policy is not None else []
+    rules = policy.rules if policy is not None else ()
+    checks = [rule.judge(case) for rule in rules if case.move in rule.moves]
     return Verdict(
         case.model,
         case.stage,
@@ -27,5 +31,29 @@ def judge(case: Case) -> Verdict:
         case.version,
         tuple(checks),
         policy.digest if policy is not None else None,
-        case.policies.commit if policy is not None else None,
+        case.policies.commit,
+    )
+
+
+def refuse_older_policy(
+    git: Git, odb: Odb, policies: Policies, state: ModelState, stage: str
+) -> None:
+    """Raise PolicyNotMet where the stage was moved by a newer policy than the one in force here.
+
+    So a branch from before a policy, or a clone that has not seen it yet, is no way around it.
+    """
+    judged = [one.promotion for one in state.stages.get(stage, ()) if one.promotion.policy_commit]
+    if not judged:
+        return
+    last, own = judged[-1], policies.stages.get(stage)
+    commit, here = last.policy_commit, policies.commit
+    if commit is None or last.policy == (own.digest if own is not None else None):
+        return
+    if here is not None and commit in odb:
+        asked = ("merge-base", "--is-ancestor", str(here), str(commit))
+        if here == commit or git.process(*asked).returncode == 1:
+            return
+    raise PolicyNotMet(
+        f"{state.name}@{stage}/{last.n} was judged by a newer policy than the one here",
+        hint=f"`git pull` brings the gitml.toml of {commit.short}",
     )

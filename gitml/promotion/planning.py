@@ -192,14 +192,18 @@ class Planner(Frozen):
 
     def _case(self, names: Names, move: PlannedMove) -> Case:
         assert move.version is not None  # noqa: S101 - a wish that means nothing is not judged
-        commit, approvals = move.commit, self.approvals
-        evidence = Evidence(
-            via=PULL_REQUEST,
-            approvals=(lambda: approvals(commit)) if approvals and commit else None,
-        )
         return Case(
             *(self.git, self.odb, self.index, names, self.policies),
-            *(move.model, move.stage, move.version, evidence),
+            *(move.model, move.stage, move.version),
+            evidence=self.evidence(move),
+        )
+
+    def evidence(self, move: PlannedMove) -> Evidence:
+        """What a wish comes with: that it came by a pull request, and who approved it there."""
+        commit, approvals = move.commit, self.approvals
+        return Evidence(
+            via=PULL_REQUEST,
+            approvals=(lambda: approvals(commit)) if approvals and commit else None,
         )
 
     def _wrong(self, move: PlannedMove, error: GitmlError) -> PlannedMove:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gitml.config import Config
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId, check_stage_name, check_twins
 from gitml.entities.records import Promotion, Tombstone
-from gitml.errors import GitmlError, NameNotFound, PolicyNotMet, RaceLost, UsageError
+from gitml.errors import GitmlError, NameNotFound, RaceLost, UsageError
 from gitml.git import locks, refs
 from gitml.git.odb import Odb
 from gitml.git.process import Git
@@ -35,12 +34,19 @@ from gitml.history.record import (
     version_tag,
 )
 from gitml.history.revs import ModelState, Names, stage_changes
+from gitml.promotion.chain import check_chain
+from gitml.promotion.judging import judge, refuse_older_policy
 from gitml.promotion.online import Online
+from gitml.promotion.rule import CLEAR, PROMOTE, ROLL_BACK, Case, Evidence, Policies
+from gitml.promotion.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What a promotion did: labels of the versions, the event's tag, and whether anything moved."""
+    """What a promotion did: labels of the versions, the event's tag, and whether anything moved.
+
+    ``verdict`` is what it was judged by; in a dry run it may be one that forbids the move.
+    """
 
     model: str
     stage: str
@@ -48,6 +54,7 @@ class Move:
     before: str | None
     tag: str
     moved: bool = True
+    verdict: Verdict | None = None
 
 
 def _no_wish(model: str) -> ObjectId | None:
@@ -67,12 +74,13 @@ class Promoter:
     git: Git
     odb: Odb
     index: Index
-    config: Config
+    policies: Policies
     person: Person | None
     dry_run: bool = False
     online: Online | None = None
     wished: Callable[[str], ObjectId | None] = _no_wish
     hold: bool = False
+    evidence: Evidence = field(default_factory=Evidence)
 
     def promote(self, model: str, which: str, stage: str, reason: str) -> Move:
         """Make a version the holder of a stage.
@@ -81,7 +89,6 @@ class Promoter:
         version that holds the stage already stays, and nothing is written.
         """
         check_stage_name(stage)
-        self._permitted(stage)
         state = self._state(model)
         check_twins([stage], state.stages, "stage")
         version = Names.now(self.index, self.odb).version(model, which)
@@ -91,25 +98,27 @@ class Promoter:
             if not self.dry_run:
                 self._finish(model, stage)
             return Move(model, stage, label, label, tag, moved=False)
-        return self._move(state, stage, version, reason)
+        verdict = self._judged(state, stage, version, PROMOTE)
+        return self._move(state, stage, version, reason, verdict)
 
     def rollback(self, model: str, stage: str, reason: str | None) -> Move:
         """Bring back the holder before; repeated, it goes further back. Raises UsageError."""
         check_stage_name(stage)
-        self._permitted(stage)
         state = self._state(model)
         version, n = held_before(state, stage)
         why = reason or f"roll-back to {state.label(version)}"
-        return self._move(state, stage, version, why, restores=n)
+        verdict = self._judged(state, stage, version, ROLL_BACK)
+        return self._move(state, stage, version, why, verdict, restores=n)
 
     def clear(self, model: str, stage: str, reason: str) -> Move:
         """Leave a stage without a holder; the vacancy is an event like any other."""
         check_stage_name(stage)
-        self._permitted(stage)
         state = self._state(model)
-        if state.holder(stage) is None:
+        holder = state.holder(stage)
+        if holder is None:
             raise NameNotFound(f"nothing holds {stage} of {model}", hint="`gitml stage list`")
-        return self._move(state, stage, None, reason)
+        verdict = self._judged(state, stage, holder, CLEAR)
+        return self._move(state, stage, None, reason, verdict)
 
     def delete_version(self, model: str, which: str, reason: str) -> str:
         """Hide a version from all readers for ever; its label.
@@ -133,7 +142,9 @@ class Promoter:
         now = time.time()
         for n in numbers:
             name = f"{model}@deleted/{n}"
-            stone = Tombstone(self.config.project, model, n, commit, reason, timestamp(now))
+            stone = Tombstone(
+                self.policies.config.project, model, n, commit, reason, timestamp(now)
+            )
             document = codec.to_document(stone)
             tag = recorder.line_tag(name, commit, f"{model} deleted v{n}", document, now)
             changes.append(Change(f"{TAGS}/{name}", tag, None))
@@ -168,6 +179,7 @@ class Promoter:
         stage: str,
         version: ObjectId | None,
         reason: str,
+        verdict: Verdict,
         *,
         restores: int | None = None,
     ) -> Move:
@@ -178,7 +190,7 @@ class Promoter:
         n = last.promotion.n + 1 if last else 1
         now = time.time()
         promotion = Promotion(
-            project=self.config.project,
+            project=self.policies.config.project,
             model=state.name,
             stage=stage,
             n=n,
@@ -188,6 +200,9 @@ class Promoter:
             before=before,
             previous=last.tag if last else None,
             restores=restores,
+            policy=verdict.policy,
+            policy_commit=verdict.policy_commit,
+            verdict=verdict.record() if verdict.policy is not None else None,
             wish=self.wished(state.name),
             hold=self.hold or None,
         )
@@ -211,7 +226,8 @@ class Promoter:
             self._publish(recorder, changes, f"promote {label or state.name} to {stage}")
         except RaceLost as error:
             raise self._lost(state.name, stage, n) from error
-        return Move(state.name, stage, label, state.label(before) if before else None, name)
+        was = state.label(before) if before else None
+        return Move(state.name, stage, label, was, name, verdict=verdict)
 
     def _numbered(
         self, recorder: Recorder, state: ModelState, version: ObjectId | None
@@ -239,14 +255,14 @@ class Promoter:
         No name resolves to it, and no plain git pushes it. Raises as `promote`.
         """
         check_stage_name(stage)
-        self._permitted(stage)
         state = self._state(model)
         version = Names.now(self.index, self.odb).version(model, which)
+        verdict = self._judged(state, stage, version, PROMOTE)
         events = state.stages.get(stage, ())
         last = events[-1].promotion if events else None
         now, n = time.time(), last.n + 1 if last else 1
         promotion = Promotion(
-            project=self.config.project,
+            project=self.policies.config.project,
             model=model,
             stage=stage,
             n=n,
@@ -262,7 +278,8 @@ class Promoter:
         if not self.dry_run:
             recorder.publish_few([Change(ref, tag, None)], f"keep a promotion of {label}")
         before = last.version if last else None
-        return Move(model, stage, label, state.label(before) if before else None, ref)
+        was = state.label(before) if before else None
+        return Move(model, stage, label, was, ref, verdict=verdict)
 
     def repair(self, model: str, stage: str) -> list[str]:
         """End a fork: keep the remote's moves of a stage, set this clone's aside; their names.
@@ -328,13 +345,30 @@ class Promoter:
     def _state(self, model: str) -> ModelState:
         return Names.now(self.index, self.odb).model(model)
 
-    def _permitted(self, stage: str) -> None:
-        """Raise unless this version may judge the stage alone."""
-        if stage in self.config.policies:
-            raise PolicyNotMet(
-                f"{stage} has a policy, which this version of gitml cannot evaluate",
-                hint=f"`git log -p gitml.toml` shows who asked for [policy.{stage}]",
-            )
+    def _judged(self, state: ModelState, stage: str, version: ObjectId, move: str) -> Verdict:
+        """The verdict on a move; raises PolicyNotMet for one that forbids it, unless it is dry.
+
+        Raises NotTrusted where the moves so far cannot be what happened.
+        """
+        check_chain(self.index, state, stage, self.policies.config.project)
+        refuse_older_policy(self.git, self.odb, self.policies, state, stage)
+        names = Names.now(self.index, self.odb)
+        case = Case(
+            self.git,
+            self.odb,
+            self.index,
+            names,
+            self.policies,
+            state.name,
+            stage,
+            version,
+            move,
+            self.evidence,
+        )
+        verdict = judge(case)
+        if not verdict.ok and not self.dry_run:
+            raise verdict.refusal()
+        return verdict
 
     def _who(self) -> Person:
         if self.person is None:

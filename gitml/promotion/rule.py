@@ -26,6 +26,10 @@ from gitml.history.revs import ModelState, Names
 from gitml.promotion.verdict import FAILED, PASSED, UNKNOWN, Check
 
 PULL_REQUEST = "pull-request"
+PROMOTE, ROLL_BACK, CLEAR = "promote", "rollback", "clear"
+NEWCOMERS: tuple[str, ...] = (PROMOTE,)
+HOLDERS: tuple[str, ...] = (PROMOTE, ROLL_BACK)
+EVERY_MOVE: tuple[str, ...] = (PROMOTE, ROLL_BACK, CLEAR)
 
 
 class Rule(Frozen):
@@ -37,6 +41,10 @@ class Rule(Frozen):
     """
 
     where: str = field(default="", kw_only=True, compare=False)
+
+    moves = NEWCOMERS
+    """The moves that it is asked at. A roll-back brings back what was judged when it came, so only
+    what keeps it safe now is asked again; to clear a stage is judged by how it is done."""
 
     def expects(self) -> str:
         """What the rule asks for, in a few words."""
@@ -145,7 +153,8 @@ class Case(Frozen):
     """A version that asks for a stage, and all that decides whether it may have it.
 
     ``policies`` are those in force: of ``HEAD`` in a clone, of the default branch elsewhere. The
-    same ``version``, a commit, is judged and then promoted, whatever names mean by then.
+    same ``version``, a commit, is judged and then promoted, whatever names mean by then; where a
+    stage is cleared it is the holder. ``move`` is "promote", "rollback" or "clear".
     """
 
     git: Git
@@ -156,6 +165,7 @@ class Case(Frozen):
     model: str
     stage: str
     version: ObjectId
+    move: str = PROMOTE
     evidence: Evidence = Evidence()
     now: float = field(default_factory=time.time)
 

@@ -54,8 +54,8 @@ class Verdict(Frozen):
     """Whether a version may hold a stage, and why (not).
 
     ``version`` is its label and ``commit`` its commit: what was judged, and what may be promoted.
-    ``policy`` is the digest of the policy that was in force and ``policy_commit`` the last commit
-    that changed the file it was read from; both None where the stage has none.
+    ``policy`` is the digest of the policy that was in force, None where the stage has none, and
+    ``policy_commit`` the last commit that changed the file where policies stand.
     """
 
     model: str

@@ -65,6 +65,7 @@ class Review(Stages):
             if now is None or now.what != "promote" or now.version is None:
                 return now or planned, None
             reason = self._reason_of(now)
+            promoter.policies, promoter.evidence = planner.policies, planner.evidence(now)
             return now, promoter.promote(now.model, now.version.hex, now.stage, reason)
 
         return self._moving(move, lambda: (), online, retry=True)

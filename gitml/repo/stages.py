@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gitml.git.transport import Tell
     from gitml.promotion.online import Online
     from gitml.promotion.promote import Move, Promoter
+    from gitml.promotion.rule import Policies
     from gitml.sync.pushing import Plan as PushPlan
     from gitml.sync.upload import Moved
 
@@ -181,7 +182,7 @@ class Stages(Sharing):
         from gitml.promotion.promote import Promoter
 
         return Promoter(
-            *(self.git, self.odb, self.index, self.config, self._person, dry_run, online),
+            *(self.git, self.odb, self.index, self._policies, self._person, dry_run, online),
             wished=partial(self._wish_commit, online),
         )
 
@@ -206,6 +207,16 @@ class Stages(Sharing):
         if online.tip is not None and online.tip not in self.odb:
             transport.fetch(self.git, online.remote, [online.tip])
         return online.tip
+
+    @property
+    def _policies(self) -> Policies:
+        """The policies in force in this clone: those of ``HEAD``, whatever the work tree says."""
+        from gitml.promotion.policy import policies_at
+        from gitml.promotion.rule import Policies
+
+        tip = self.odb.resolve("HEAD")
+        found = policies_at(self.git, self.odb, tip) if tip is not None else None
+        return found or Policies(self.config, {})
 
     def _online(self, remote: str | None) -> Online | None:
         """The git remote on which stages move; None where there is none."""

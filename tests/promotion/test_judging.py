@@ -70,7 +70,7 @@ def case(workshop: Workshop, version: str, evidence: Evidence | None = None, **g
         "clf",
         "production",
         repo.names.version("clf", version),
-        evidence or Evidence(),
+        evidence=evidence or Evidence(),
         **given,
     )
 

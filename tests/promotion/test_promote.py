@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -196,21 +196,78 @@ def test_a_cleared_stage_is_vacant_and_can_be_brought_back(models: Workshop, rep
     assert models.problems() == []
 
 
-def test_a_stage_with_a_policy_is_not_judged_by_this_version(models: Workshop) -> None:
-    with (models.path / "gitml.toml").open("a") as file:
-        file.write("\n[policy.production]\nrequire = [{ metric = 'accuracy', min = 0.9 }]\n")
+def policy(models: Workshop, require: str) -> None:
+    """Commit a policy for production, in place of the one before."""
+    file = models.path / "gitml.toml"
+    text = file.read_text().partition("[policy.production]")[0]
+    file.write_text(f"{text}[policy.production]\nrequire = {require}\n")
+    models.git("commit", "--quiet", "-m", "policy", "gitml.toml")
+
+
+def test_a_policy_that_is_not_met_stops_every_move_and_says_why(models: Workshop) -> None:
+    policy(models, '[{ metric = "accuracy", min = 0.9 }, { passed = "staging" }]')
     repo = models.repo()
-    moves: list[Callable[[], object]] = [
-        lambda: repo.promote("clf@v1", "production", "please"),
-        lambda: repo.rollback("clf", "production"),
-        lambda: repo.clear_stage("clf", "production", "please"),
-    ]
-    for act in moves:
-        with pytest.raises(PolicyNotMet, match="cannot evaluate") as caught:
-            act()
-        assert caught.value.exit_code == 3
-    assert repo.promote("clf@v1", "staging", "no policy there").moved
+    with pytest.raises(PolicyNotMet, match=r"production \(0 of 2 checks\)") as caught:
+        repo.promote("clf@v1", "production", "please")
+    assert caught.value.exit_code == 3
+    assert caught.value.causes()[0].startswith("metric accuracy: clf@v1 logged no accuracy")
+    dry = repo.promote("clf@v1", "production", "", dry_run=True)
+    assert dry.verdict is not None
+    assert [one.state for one in dry.verdict.checks] == ["failed", "failed"]
     assert list(models.refs("refs/tags/clf@production")) == []
+    assert repo.promote("clf@v1", "staging", "no policy there").moved
+
+
+def test_what_judged_a_move_stands_in_its_tag(models: Workshop) -> None:
+    models.repo().promote("clf@v1", "staging", "try")
+    policy(models, '[{ passed = "staging" }]')
+    move = models.repo().promote("clf@v1", "production", "tried")
+    assert move.verdict is not None
+    record = event(models, "clf@production/1")
+    assert record["policy"] == move.verdict.policy
+    assert record["policy_commit"] == models.git("rev-parse", "HEAD")
+    assert record["verdict"] == {
+        "ok": True,
+        "checks": [{"name": "passed staging", "state": "passed", "found": "held it for 0s"}],
+    }
+    assert models.problems() == []
+
+
+def test_a_policy_counts_when_it_is_committed(models: Workshop) -> None:
+    with (models.path / "gitml.toml").open("a") as file:
+        file.write('\n[policy.production]\nrequire = [{ passed = "staging" }]\n')
+    models.repo().promote("clf@v1", "production", "not yet")
+    models.git("commit", "--quiet", "-am", "policy")
+    (models.path / "gitml.toml").write_text("[project]\nid = 'x'\n")
+    with pytest.raises(PolicyNotMet):
+        models.repo().promote("clf@v2", "production", "now it does")
+
+
+def test_a_roll_back_and_a_vacancy_are_not_asked_what_only_a_newcomer_is(
+    models: Workshop,
+) -> None:
+    for version in ("clf@v1", "clf@v2"):
+        models.repo().promote(version, "production", "before there was a policy")
+    policy(models, '[{ metric = "accuracy", min = 0.9 }]')
+    assert models.repo().rollback("clf", "production").version == "clf@v1"
+    assert models.repo().clear_stage("clf", "production", "enough").version is None
+    policy(models, '[{ via = "pull-request" }]')
+    with pytest.raises(PolicyNotMet):
+        models.repo().rollback("clf", "production")
+
+
+def test_an_older_policy_is_no_way_around_a_newer_one(models: Workshop) -> None:
+    models.git("branch", "old")
+    models.repo().promote("clf@v1", "staging", "try")
+    policy(models, '[{ passed = "staging" }]')
+    models.repo().promote("clf@v1", "production", "tried")
+    models.git("switch", "--quiet", "old")
+    with pytest.raises(PolicyNotMet, match="clf@production/1 was judged by a newer policy") as no:
+        models.repo().promote("clf@v2", "production", "without a policy")
+    assert "git pull" in (no.value.hint or "")
+    models.git("switch", "--quiet", "main")
+    policy(models, "[]")
+    assert models.repo().promote("clf@v2", "production", "by a newer one").moved
 
 
 @pytest.mark.parametrize(
