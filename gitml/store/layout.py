@@ -349,9 +349,7 @@ class Layout:
             except FileNotFoundError:
                 return False
             except PermissionError:  # the times are another user's, or another file's as well
-                beside = Path(f"{path}{_USED}")
-                beside.unlink(missing_ok=True)
-                beside.touch()
+                self._note_use(Path(f"{path}{_USED}"))
                 return path.exists()
         return True
 
@@ -363,8 +361,24 @@ class Layout:
         """
         note = Path(f"{folder}{_USED}")
         with storage_errors(note, "rely on"):
+            self._note_use(note)
+
+    def _note_use(self, note: Path) -> None:
+        """Give a note the time now: any user of a shared store, whoever made it.
+
+        Where the folders are sticky, one user cannot replace the note of another.
+        """
+        try:
+            os.utime(note)
+            return
+        except FileNotFoundError:
+            pass
+        except PermissionError:
             note.unlink(missing_ok=True)
-            note.touch()
+        note.touch()
+        shared = self._shared_mode()
+        if shared is not None:
+            note.chmod(shared & 0o666)
 
     def folder_used_at(self, folder: Path) -> float:
         """When `freshen_folder` was called last, in seconds; 0 if never."""

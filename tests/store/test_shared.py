@@ -100,6 +100,19 @@ def test_users_of_a_group_share_a_store(common: Path) -> None:
         assert stat.S_IMODE(status.st_mode) == wanted, path
 
 
+def test_users_may_rely_on_the_same_where_each_removes_only_their_own(common: Path) -> None:
+    """A sticky folder: the second user could not renew the note of the first, so gc saw no use."""
+    (common / "store").chmod(0o3770)
+    for name in ("one", "two"):
+        act(ANNA, lambda name=name: put(common, name, NOISE, ANNA))
+    notes = list((common / "store").rglob("*.used"))
+    assert {note.stat().st_uid for note in notes} == {ANNA}
+    for note in notes:
+        os.utime(note, (0, 0))
+    act(BERT, lambda: put(common, "two", NOISE, BERT))
+    assert all(note.stat().st_mtime > 0 for note in notes)
+
+
 def test_a_link_is_never_shared_between_users(common: Path) -> None:
     act(ANNA, lambda: put(common, "a", NOISE, ANNA))
     digest = hash_bytes(NOISE)
