@@ -21,6 +21,11 @@ hypothesis.settings.register_profile("gitml", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("gitml")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the transcripts: what takes longest must not be what the others wait for."""
+    items.sort(key=lambda item: item.path.name != "test_transcripts.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _sealed_from_the_start(sealed_session: SealedEnvironment) -> None:
     """Module and session fixtures, which pytest sets up before any test's own, are sealed too."""
