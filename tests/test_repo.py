@@ -301,7 +301,7 @@ def test_explaining_needs_a_step_s_name(ran: Workshop) -> None:
 
 def test_the_next_command_tidies_up_what_a_dead_git_announced(workshop: Workshop) -> None:
     moves = workshop.path / ".git/gitml/moves"
-    moves.mkdir(parents=True)
+    moves.mkdir(parents=True, exist_ok=True)
     mine = ProcessIdentity.current()
     dead = ProcessIdentity(4_194_303, "1", mine.host, mine.boot)
     (moves / f"{dead.to_text()}+00000000").write_text('{"refs/heads/x": ""}')

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gitml.errors import GitmlError, UsageError
 from gitml.git.process import Git, init_repository
+from gitml.git.settings import set_setting
 
 # A link to examples/penguins in the sources, a copy of it in what is built from them.
 EXAMPLE = Path(__file__).parent / "penguins"
@@ -54,7 +55,7 @@ def introduce(git: Git) -> bool:
     if git.identity() is not None:
         return False
     for key, value in IDENTITY.items():
-        git.set_config(key, value)
+        set_setting(git, key, value)
     return True
 
 

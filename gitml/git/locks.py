@@ -35,16 +35,16 @@ _LONG = 10.0
 _NEVER = float("inf")
 
 
-def run(git: Git, moves: Mapping[str, str], *arguments: str) -> None:
+def run(git: Git, moves: Mapping[str, str], *arguments: str, of_refs: bool = True) -> None:
     """Run a git that takes these locks, and wait for those that a dead process may have left.
 
-    ``moves`` are as `announced` has them. Raises GitFailed.
+    ``moves`` are as `announced` has them, and so is ``of_refs``. Raises GitFailed.
     """
     deadline = time.monotonic() + 2 * _LONG
     while True:
         wait = break_abandoned(git)
         process = git.start_held(*arguments, stderr=subprocess.PIPE)
-        with process, announced(git, process, moves):
+        with process, announced(git, process, moves, of_refs=of_refs):
             _, complaint = process.communicate(b"\n")
         if not process.returncode:
             return
@@ -56,14 +56,19 @@ def run(git: Git, moves: Mapping[str, str], *arguments: str) -> None:
 
 @contextmanager
 def announced(
-    git: Git, process: subprocess.Popen[bytes], moves: Mapping[str, str]
+    git: Git,
+    process: subprocess.Popen[bytes],
+    moves: Mapping[str, str],
+    *,
+    of_refs: bool = True,
 ) -> Iterator[None]:
     """Say for the length of a block that a process moves refs: name → new object id.
 
     Nothing stands for the id of another file of git's that is locked. Enter it before the process
-    takes its locks. The file of packed refs is named too: git locks it to delete a ref. It is
-    durable, for git's locks are: they outlive a power cut.
+    takes its locks. The file of packed refs is named too where the moves are ``of_refs``: git locks
+    it to delete a ref. It is durable, for git's locks are: they outlive a power cut.
     """
+    moves = {_PACKED: "", **moves} if of_refs else moves
     folder = _folder(git)
     make_directories(folder)
     path = folder / f"{ProcessIdentity.of(process.pid).to_text()}+{os.urandom(4).hex()}"
@@ -71,7 +76,7 @@ def announced(
         with storage_errors(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             try:
-                write_fully(descriptor, codec.dump_line({_PACKED: "", **moves}).encode("ascii"))
+                write_fully(descriptor, codec.dump_line(dict(moves)).encode("ascii"))
                 flush_to_disk(descriptor)
             finally:
                 os.close(descriptor)
@@ -81,7 +86,7 @@ def announced(
         # A git that fails has no lock any more: what is there is somebody else's. One that was
         # killed leaves its own, and so does one that cannot remove them, which it does not tell.
         may_be_left = process.returncode is not None and process.returncode <= 0
-        names = (_PACKED, *moves) if may_be_left else ()
+        names = moves if may_be_left else ()
         if not any((git.common / f"{name}.lock").exists() for name in names):
             path.unlink(missing_ok=True)
 
@@ -109,6 +114,17 @@ def break_abandoned(git: Git) -> float:
                 path.unlink()
             waits += [one for one in left if one != _NEVER]
     return max(waits)
+
+
+def settle(git: Git) -> None:
+    """Break what is abandoned, also what needs a moment until it may be: for nothing is in the way.
+
+    Who is held up by a lock waits for it. This is for the end of what a killed process began.
+    """
+    wait = break_abandoned(git)
+    if 0 < wait <= 2 * _SETTLED:
+        time.sleep(wait)
+        break_abandoned(git)
 
 
 def _announcement(path: Path) -> Mapping[str, object]:

@@ -175,14 +175,6 @@ class Git(Frozen):
         """The value of one of git's settings, or None where it is not set."""
         return self.settings.get(key.lower())
 
-    def set_config(self, key: str, value: str | None) -> None:
-        """Set a setting in the repository's own configuration; None removes it."""
-        if value is None:
-            self.run("config", "--unset-all", key, accept=(0, 5))
-        else:
-            self.run("config", "--replace-all", key, value)
-        self.__dict__.pop("settings", None)
-
     def expiry(self, words: str) -> float:
         """The point in time (seconds) that git's words for one mean, like ``2.weeks.ago``.
 

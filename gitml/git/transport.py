@@ -204,6 +204,24 @@ def _run(
     tell: Tell | None = None,
     moving: Mapping[str, str] | None = None,
 ) -> _Done:
+    """Let git do it; once more where a lock was in the way that a dead process has left."""
+    wait = locks.break_abandoned(git) if moving else 0.0
+    done = _once(git, remote, arguments, stdin, tell, moving)
+    if done.code and wait:
+        time.sleep(wait)
+        locks.break_abandoned(git)
+        return _once(git, remote, arguments, stdin, tell, moving)
+    return done
+
+
+def _once(
+    git: Git,
+    remote: str,
+    arguments: Sequence[str],
+    stdin: bytes,
+    tell: Tell | None,
+    moving: Mapping[str, str] | None,
+) -> _Done:
     # The user's hooks run with what we set: they get git's paths as they expect them.
     env = {"GIT_LITERAL_PATHSPECS": "0", **_allowed(git, remote)}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as given:

@@ -372,7 +372,7 @@ class Runner:
 
     def recover(self) -> list[ObjectId]:
         """Tidy up after killed processes; record the runs that they interrupted; their commits."""
-        locks.break_abandoned(self.git)
+        locks.settle(self.git)
         found = journal.orphans(self.journals)
         if found or any(self.store.layout.abandoned()):
             self.store.recover()

@@ -317,9 +317,7 @@ class Promoter:
 
     def _finish(self, model: str, stage: str) -> None:
         """Do what a promotion left to do that was killed behind its tag: its locks, its ref."""
-        if wait := locks.break_abandoned(self.git):
-            time.sleep(wait)
-            locks.break_abandoned(self.git)
+        locks.settle(self.git)
         ref = f"{STAGES}/{model}/{stage}"
         follow = [one for one in stage_changes(Names.now(self.index, self.odb)) if one.name == ref]
         if follow:

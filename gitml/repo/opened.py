@@ -137,8 +137,10 @@ class Opened:
 
     def set_stack(self, name: str) -> Stack:
         """Make a stack the active one of this clone; no file changes."""
+        from gitml.git.settings import set_setting
+
         stack = stack_named(self.config, name)
-        self.git.set_config(SETTING, None if name == DEFAULT else name)
+        set_setting(self.git, SETTING, None if name == DEFAULT else name)
         return stack
 
     @property

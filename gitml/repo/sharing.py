@@ -54,6 +54,7 @@ class Sharing(Data):
         there is made where its parent is. Raises UsageError for a name that is taken, ConfigError
         for a URL that is none, or holds a secret.
         """
+        from gitml.git.settings import set_setting
         from gitml.remotes import names, opening
 
         check_twins([check_name(name, "remote")], self._remotes, "remote")
@@ -66,16 +67,17 @@ class Sharing(Data):
             )
         opening.prepare(url, self._access({}), self.root)
         if known is None and local:
-            self.git.set_config(f"{names.SETTING}.{name}.url", url)
+            set_setting(self.git, f"{names.SETTING}.{name}.url", url)
         elif known is None:
             text = self.config.path.read_text("utf-8")
             self._rewrite(configuration.with_remote(text, name, url, default=default))
         if default and (local or known is not None):
-            self.git.set_config(names.SETTING, name)
+            set_setting(self.git, names.SETTING, name)
         return self._remotes[name]
 
     def remove_remote(self, name: str) -> NamedRemote:
         """Forget a remote; what lies there stays. UsageError while a stack keeps bytes there."""
+        from gitml.git.settings import set_setting
         from gitml.remotes import names
 
         named = names.remote_named(self._remotes, name)
@@ -91,7 +93,7 @@ class Sharing(Data):
         if named.settings:
             self.git.run("config", "--remove-section", f"{names.SETTING}.{name}", accept=(0, 128))
         if self.git.config(names.SETTING) == name:
-            self.git.set_config(names.SETTING, None)
+            set_setting(self.git, names.SETTING, None)
         self.git.__dict__.pop("settings", None)
         return named
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import AuthenticationFailed, GitmlError, RaceLost
-from gitml.git import refs, transport
+from gitml.git import locks, refs, transport
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
@@ -93,6 +93,8 @@ class Fetcher:
         A number that both sides have given is the remote's: the version here becomes a draft again.
         Raises AuthenticationFailed, GitmlError; RaceLost where refs here keep moving meanwhile.
         """
+        if not dry_run:
+            locks.settle(self.git)
         done = refs.retried(lambda: self._attempt(remote, tags_only, tell, dry_run), _TRIES)
         if not dry_run:
             self.index.refresh()
@@ -155,11 +157,7 @@ class Fetcher:
         """Bring the objects of refs; raises RaceLost where they have moved on meanwhile."""
         try:
             ids = [there[name].target for name in moved]
-            moving = {
-                f"refs/remotes/{remote}/{name.removeprefix('refs/heads/')}": str(one.target)
-                for name, one in there.items()
-                if refspecs and name.startswith("refs/heads/")
-            }
+            moving = self._moving(remote, there) if refspecs else {}
             transport.fetch(self.git, remote, ids, refspecs, tell, moving)
         except GitmlError as error:
             known_to_them = not isinstance(error, AuthenticationFailed)
@@ -167,6 +165,18 @@ class Fetcher:
             if any(now.get(name) != there[name] for name in there):
                 raise RaceLost(f"the refs of {remote} moved during the fetch") from error
             raise
+
+    def _moving(self, remote: str, there: Mapping[str, RemoteRef]) -> dict[str, str]:
+        """The refs that git moves itself: the branches of the remote, and tags that follow them."""
+        heads, tags = "refs/heads/", f"{TAGS}/"
+        here = refs.targets(self.git, [TAGS])
+        moving = {}
+        for name, one in there.items():
+            if name.startswith(heads):
+                moving[f"refs/remotes/{remote}/{name.removeprefix(heads)}"] = str(one.target)
+            elif name.startswith(tags) and name not in here:
+                moving[name] = str(one.target)
+        return moving
 
     def _merged(
         self,

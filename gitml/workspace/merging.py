@@ -15,6 +15,7 @@ from gitml.entities.pointer import Pointer
 from gitml.errors import CorruptData, GitmlError, MissingBytes
 from gitml.frozen import Frozen, replace
 from gitml.git.process import Git
+from gitml.git.settings import set_setting
 
 if TYPE_CHECKING:
     from gitml.store.store import Store
@@ -39,7 +40,7 @@ def install_drivers(git: Git) -> bool:
     """Have this clone's git merge and show pointers by gitml; whether anything had to be set."""
     missing = _missing(git)
     for key, value in missing.items():
-        git.set_config(key, value)
+        set_setting(git, key, value)
     return bool(missing)
 
 

@@ -13,6 +13,7 @@ import pytest
 from gitml.fs import ProcessIdentity, boot_time
 from gitml.git import locks
 from gitml.git.process import Git, GitFailed
+from gitml.git.settings import set_setting
 from gitml.testing.sealed import GitRepository
 
 REF = "refs/gitml/runs/x"
@@ -99,7 +100,7 @@ def test_who_runs_into_an_abandoned_lock_waits_for_it(git: Git) -> None:
 
 def test_nobody_waits_for_a_lock_of_somebody_else(git: Git) -> None:
     (git.common / "packed-refs.lock").touch()
-    git.set_config("core.packedRefsTimeout", "0")
+    set_setting(git, "core.packedRefsTimeout", "0")
     with pytest.raises(GitFailed, match="packed-refs"):
         locks.run(git, {}, "pack-refs", "--all")
     assert list((git.common / "gitml/moves").iterdir()) == []

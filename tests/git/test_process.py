@@ -180,15 +180,8 @@ def test_without_an_identity_none_is_made_up(
     assert Git.discover(repository.path).identity() is None
 
 
-def test_settings_come_and_go(repository: GitRepository) -> None:
-    git = Git.discover(repository.path)
-    assert git.config("gitml.stack") is None
-    git.set_config("gitml.stack", "a b\nc")
-    assert git.config("gitml.stack") == "a b\nc"
-    git.set_config("gitml.stack", None)
-    git.set_config("gitml.stack", None)
-    assert git.config("gitml.stack") is None
-    assert not git.has_remote()
+def test_a_remote_is_seen(repository: GitRepository) -> None:
+    assert not Git.discover(repository.path).has_remote()
     repository.git("remote", "add", "origin", "https://example.org/x.git")
     assert Git.discover(repository.path).has_remote()
 
