@@ -20,7 +20,8 @@ def clone(url: str, folder: Path | None, no_data: bool) -> None:
     """Clone a repository with its records and data.
 
     `git clone`, and in it `gitml init`, ends in the same state. Artifacts of runs come when they
-    are read. A clone that broke off is finished by the same command.
+    are read. A clone that broke off is finished by the same command. Where data cannot be had, the
+    clone is there without it, and the exit status says why.
 
     \b
     gitml clone git@example.org:team/churn.git
@@ -44,5 +45,7 @@ def clone(url: str, folder: Path | None, no_data: bool) -> None:
         place = render.path(repo.root)
         render.answer(f"Cloned {', '.join(parts)} into {place}")
         render.tell(f"Next: `cd {shlex.quote(place)}`")
+        if done.absent is not None:
+            raise done.absent
     finally:
         repo.close()

@@ -44,6 +44,8 @@ def init(folder: str) -> None:
         render.answer(*(line for move in done.data for line in move_lines(move, dry_run=False)))
         brought = ", ".join(brought_parts(done.fetched)) or "no records"
         render.answer(f"Completed the clone of {done.fetched.remote}: {brought}")
+        if done.absent is not None:
+            raise done.absent
         return
     render.answer(f"Wrote {file}")
     go = f"cd {shlex.quote(render.path(repo.root))} && " if repo.root != Path.cwd() else ""

@@ -107,7 +107,7 @@ class Repo(Pipelines, Review, Care):
         """A clone of a git repository with its records and, unless told not to, its data.
 
         Without a folder it is called as git would call it. A clone that was killed is finished.
-        Raises what `cloning.clone` and `checkout` raise; where data cannot be had, the clone stays.
+        Raises what `cloning.clone` raises; where data cannot be had, `Pulled.absent` says why.
         """
         from gitml.sync import cloning
         from gitml.sync.download import forget_arrivals
@@ -119,9 +119,9 @@ class Repo(Pipelines, Review, Care):
         if repo._supply is not None and moved is not None:
             repo._supply.moved = moved
         try:
-            moves = repo.checkout() if data and repo._has_config else []
+            done = repo._completed(fetched, repo.odb.resolve("HEAD"), data=data)
         finally:
             cloning.finish(git)
         repo.store.tidy()
         forget_arrivals(repo.store.layout)
-        return repo, Pulled(fetched, repo.odb.resolve("HEAD"), tuple(moves), 0)
+        return repo, done

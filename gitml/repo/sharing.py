@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitml import config as configuration
 from gitml.entities.ids import ObjectId, check_name, check_twins
-from gitml.errors import UsageError
+from gitml.errors import GitmlError, UsageError
 from gitml.frozen import Frozen
 from gitml.fs import write_durably
 from gitml.history.record import Person
@@ -29,13 +29,14 @@ class Pulled(Frozen):
     """What a pull did: what was fetched, where the branch went, which data was checked out.
 
     ``forwarded`` is the commit at which the branch is now, None where it stayed; ``brought`` counts
-    the objects that came besides.
+    the objects that came besides. ``absent`` is why a clone has none of its data yet.
     """
 
     fetched: Fetched
     forwarded: ObjectId | None
     data: Sequence[DataMove]
     brought: int
+    absent: GitmlError | None = None
 
 
 class Sharing(Data):
@@ -181,7 +182,8 @@ class Sharing(Data):
     def complete_clone(self) -> Pulled | None:
         """Bring to a clone that plain git made what ``gitml clone`` would have brought.
 
-        None where there is no git remote, or its records were fetched before.
+        None where there is no git remote, or its records were fetched before. Data that cannot be
+        had is no error: `Pulled.absent` says why.
         """
         from gitml.git import refs
         from gitml.history.record import TRACKING
@@ -189,7 +191,18 @@ class Sharing(Data):
         if not self.git.has_remote() or refs.targets(self.git, [TRACKING]):
             return None
         fetched = self.fetch()
-        return Pulled(fetched, None, tuple(self.checkout()), 0)
+        return self._completed(fetched, None)
+
+    def _completed(self, fetched: Fetched, head: ObjectId | None, *, data: bool = True) -> Pulled:
+        """A clone whose records are here, with the data that can be had."""
+        moves: Sequence[DataMove] = ()
+        absent: GitmlError | None = None
+        if data and self._has_config:
+            try:
+                moves = self.checkout()
+            except GitmlError as error:
+                absent = error
+        return Pulled(fetched, head, tuple(moves), 0, absent)
 
     def drop(self, *, dry_run: bool = False) -> Collection:
         """Free the bytes here that the remote for bytes has for certain; they come back when read.

@@ -87,7 +87,7 @@ class Reader:
         if self._supplied(digest):
             for copy in self._copies(digest):
                 return copy.stored
-        raise _missing(digest)
+        raise MissingBytes(f"{digest} is not in this store", hint=self.remedy())
 
     def read(self, digest: Digest) -> bytes:
         """The bytes of a blob, verified.
@@ -129,6 +129,12 @@ class Reader:
             if missing:
                 supply.bring(missing)
                 self._refresh()
+
+    def remedy(self) -> str:
+        """What helps where bytes are missing, as the hint of an error."""
+        if self._supply() is not None:
+            return "`gitml push` in a clone that has them, then the same here"
+        return "`gitml remote add NAME URL` says where they are, `gitml pull` what others have said"
 
     def can_bring(self, digest: Digest) -> bool:
         """Whether an object that is not here can be had from elsewhere, with all of its files."""
@@ -218,7 +224,7 @@ class Reader:
                 except CorruptData as error:
                     failure = failure or (copy.path, error)
         if failure is None:
-            raise _missing(digest)
+            raise MissingBytes(f"{digest} is not in this store", hint=self.remedy())
         path, first = failure
         if isinstance(first.__cause__, OSError):
             raise StorageError(f"cannot read {path}") from first.__cause__
@@ -312,9 +318,3 @@ def _readable_pieces(copy: Copy) -> Iterator[bytes]:
         yield from copy.pieces()
     except OSError as error:
         raise CorruptData(f"{copy.path} cannot be read") from error
-
-
-def _missing(digest: Digest) -> MissingBytes:
-    return MissingBytes(
-        f"{digest} is not in this store", hint="`gitml pull` brings what a remote has"
-    )

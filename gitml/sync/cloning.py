@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -45,6 +47,7 @@ def clone(url: str, folder: Path, *, tell: Tell | None = None) -> tuple[Git, Fet
     The folder must not be there or be empty, or hold a clone of the same that was killed. Raises
     UsageError, AuthenticationFailed, GitmlError; what this call made is gone then.
     """
+    is_ours = not folder.exists()
     mark = folder / ".git" / _MARK
     git = _left(mark)
     if git is not None:
@@ -59,8 +62,16 @@ def clone(url: str, folder: Path, *, tell: Tell | None = None) -> tuple[Git, Fet
         index.close()
         odb.close()
         write_in_place(mark, f"{ProcessIdentity.current().to_text()}\n{_WHOLE}\n".encode())
-    except BaseException:
+    except BaseException as error:
         _clear(folder)
+        if is_ours:
+            with suppress(OSError):  # somebody has put something there
+                folder.rmdir()
+        if isinstance(error, GitmlError):
+            raise type(error)(
+                f"{url} cannot be cloned; nothing is left of the attempt",
+                hint=f"`git ls-remote {shlex.quote(url)}` asks the same with git's own words",
+            ) from error
         raise
     return git, fetched
 
@@ -137,7 +148,7 @@ def _check_out(git: Git, odb: Odb) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an unfinished clone has made, the folder itself too if that was all."""
+    """Remove what an unfinished clone has made in a folder."""
     for name in os.listdir(folder) if folder.is_dir() else ():  # noqa: PTH208 - before .git goes
         path = folder / name
         if path.is_dir() and not path.is_symlink():

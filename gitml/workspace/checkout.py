@@ -328,7 +328,13 @@ class _Planner:
         if pointer.kind == "blob":
             mode = EXECUTABLE if pointer.extra.get("mode") == "100755" else REGULAR
             return {self.path: TreeEntry(self.path, mode, pointer.size, pointer.digest)}
-        entries = self.tree.store.read_tree(pointer.digest).entries
+        try:
+            entries = self.tree.store.read_tree(pointer.digest).entries
+        except MissingBytes as error:
+            raise MissingBytes(
+                f"the bytes of {self.path} are not in this store; nothing was changed",
+                hint=error.hint,
+            ) from error
         globs = Globs.of(self.view) if self.view is not None else None
         prefix = self.path + "/"
         return {
@@ -544,7 +550,7 @@ def _refuse_missing(tree: WorkingTree, plans: Sequence[_Plan]) -> None:
     more = f" and of {len(absent) - 1} more" if len(absent) > 1 else ""
     raise MissingBytes(
         f"the bytes of {absent[0].path}{more} are not in this store; nothing was changed",
-        hint="`gitml pull` brings what a remote has",
+        hint=tree.store.remedy(),
     )
 
 

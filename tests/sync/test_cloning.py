@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.errors import GitmlError, UsageError
+from gitml.errors import GitmlError, MissingBytes, UsageError
 from gitml.repo import Repo
 from gitml.sync import cloning
 from tests.sync.conftest import Team
@@ -101,9 +101,32 @@ def test_a_folder_that_is_in_use_is_left_alone(full: Team, tmp_path: Path) -> No
 
 
 def test_what_cannot_be_cloned_leaves_nothing(team: Team, tmp_path: Path) -> None:
-    with pytest.raises(GitmlError, match="cannot be reached"):
+    with pytest.raises(GitmlError, match="cannot be cloned") as raised:
         Repo.clone(f"{team.url}.gone", tmp_path / "alice")
-    assert not list((tmp_path / "alice").iterdir())
+    assert raised.value.hint is not None
+    assert f"git ls-remote {team.url}.gone" in raised.value.hint
+    assert not (tmp_path / "alice").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(GitmlError, match="cannot be cloned"):
+        Repo.clone(f"{team.url}.gone", tmp_path / "mine")
+    assert not list((tmp_path / "mine").iterdir())
+
+
+def test_a_clone_whose_data_nobody_has_pushed_is_there_without_it(
+    team: Team, tmp_path: Path
+) -> None:
+    team.bob.write("data/big.csv", "a,b\n" * 100)
+    team.bob.repo().add([team.bob.path / "data/big.csv"])
+    team.bob.commit("data")
+    team.bob.git("push", "--quiet", "origin", "HEAD")
+    repo, done = Repo.clone(team.url, tmp_path / "alice")
+    repo.close()
+    assert isinstance(done.absent, MissingBytes)
+    assert "data/big.csv" in done.absent.message
+    assert "`gitml push` in a clone that has them" in (done.absent.hint or "")
+    team.bob.repo().push()
+    moves = Workshop(tmp_path / "alice").repo().checkout()
+    assert [one.path for one in moves] == ["data/big.csv"]
 
 
 def test_a_clone_that_was_killed_is_made_by_the_same_command(full: Team, tmp_path: Path) -> None:
