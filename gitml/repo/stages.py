@@ -10,7 +10,7 @@ from gitml.entities.ids import ObjectId
 from gitml.errors import RaceLost, UsageError
 from gitml.git.refs import Change
 from gitml.history.record import Person
-from gitml.history.revs import Found, read_promotion
+from gitml.history.revs import Event, Found, read_promotion
 from gitml.repo.records import with_article
 from gitml.repo.sharing import Sharing
 
@@ -105,7 +105,10 @@ class Stages(Sharing):
         remote: str | None = None,
         dry_run: bool = False,
     ) -> Move:
-        """Bring the holder before back; see ``Promoter.rollback``."""
+        """Bring the holder before back; see ``Promoter.rollback``.
+
+        What it takes back is what this clone has seen: RaceLost where the stage has moved since.
+        """
         if dry_run:
             return self._promoter(dry_run=True).rollback(model, stage, reason)
         online = self._online(remote)
@@ -113,6 +116,7 @@ class Stages(Sharing):
             lambda promoter: promoter.rollback(model, stage, reason),
             lambda: self._unpublished(online.remote, model, stage) if online else [],
             online,
+            seen=(model, stage),
         )
 
     def clear_stage(
@@ -124,7 +128,7 @@ class Stages(Sharing):
         remote: str | None = None,
         dry_run: bool = False,
     ) -> Move:
-        """Leave a stage without a holder; see ``Promoter.clear``."""
+        """Leave a stage without a holder; see ``Promoter.clear``. RaceLost as of `rollback`."""
         if dry_run:
             return self._promoter(dry_run=True).clear(model, stage, reason)
         online = self._online(remote)
@@ -132,6 +136,7 @@ class Stages(Sharing):
             lambda promoter: promoter.clear(model, stage, reason),
             lambda: self._unpublished(online.remote, model, stage) if online else [],
             online,
+            seen=(model, stage),
         )
 
     def repair_stage(self, model: str, stage: str, *, dry_run: bool = False) -> list[str]:
@@ -243,26 +248,49 @@ class Stages(Sharing):
         *,
         retry: bool = False,
         confirm: Callable[[PushPlan], None] = lambda plan: None,
+        seen: tuple[str, str] | None = None,
     ) -> T:
         """What a move of a stage gives, made on the git remote where there is one.
 
         The remote's tags are fetched first, and the versions that ``names`` says are pushed: so the
         move is judged by what everybody sees. With ``retry`` it is judged and made again when
-        somebody else was first.
+        somebody else was first. A model and stage that are ``seen`` must not turn out to have moved
+        since this clone's last look.
         """
         import time
 
+        known = self._events(*seen) if seen else ()
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
                 if online is not None:
                     online.look()
+                    if seen:
+                        self._refuse_unseen(*seen, known)
                     for name in names():
                         self._publish([name], online.remote, confirm=confirm)
                 return move(self._promoter(dry_run=False, online=online))
             except RaceLost:
                 if not retry or time.monotonic() > deadline:
                     raise
+
+    def _events(self, model: str, stage: str) -> Sequence[Event]:
+        """The moves of a stage that this clone knows."""
+        names = self.names
+        return names.model(model).stages.get(stage, ()) if model in names.models else ()
+
+    def _refuse_unseen(self, model: str, stage: str, known: Sequence[Event]) -> None:
+        """Raise RaceLost where a stage has moves that were not known before they were fetched."""
+        events = self._events(model, stage)
+        if len(events) == len(known):
+            return
+        last = events[-1].promotion
+        holder = self.names.model(model).label(last.version) if last.version else "vacant"
+        raise RaceLost(
+            f"{stage} of {model} has moved since this clone last looked: it is {holder}, "
+            f"{last.reason}",
+            hint=f"`gitml stage log {model}` shows by whom; the same command again takes that back",
+        )
 
     def _unpublished(self, remote: str, model: str, stage: str, which: str = "") -> list[str]:
         """The versions of a model that a move of a stage names and that are not on the remote."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from gitml.errors import GitmlError, NameNotFound, RaceLost
 from gitml.history.revs import ModelState
+from gitml.repo import Repo
 from tests.sync.conftest import Team, bob_once, team
 from tests.workshop import Workshop
 
@@ -139,12 +140,38 @@ def test_roll_back_and_vacancy_are_there_too(team: Team, pair: tuple[Workshop, W
     bob, alice = pair
     bob.repo().promote("clf@v1", "production", "first")
     alice.repo().promote("clf@v2", "production", "second")
+    bob.repo().fetch()
     bob.repo().rollback("clf", "production")
+    alice.repo().fetch()
     alice.repo().clear_stage("clf", "production", "out")
     bob.repo().fetch()
     assert holders(bob) == ["clf@v1", "clf@v2", "clf@v1", None]
     assert bob.refs("refs/gitml/stages") == {}
     assert "refs/tags/clf@production/4" in team.server.refs()
+
+
+@pytest.mark.parametrize(
+    ("take_back", "left"),
+    [
+        (lambda repo: repo.rollback("clf", "production"), "clf@v2"),
+        (lambda repo: repo.clear_stage("clf", "production", "out"), None),
+    ],
+    ids=["rollback", "clear"],
+)
+def test_nobody_takes_back_what_they_have_not_seen(
+    pair: tuple[Workshop, Workshop], take_back: Callable[[Repo], object], left: str | None
+) -> None:
+    bob, alice = pair
+    for version in ("clf@v1", "clf@v2"):
+        bob.repo().promote(version, "production", version)
+    alice.repo().fetch()
+    bob.repo().promote("clf@v1", "production", "better on Mondays")
+    with pytest.raises(RaceLost, match=r"it is clf@v1, better on Mondays") as raised:
+        take_back(alice.repo())
+    assert "`gitml stage log clf`" in (raised.value.hint or "")
+    assert holders(alice) == ["clf@v1", "clf@v2", "clf@v1"]
+    take_back(alice.repo())
+    assert holders(alice)[-1] == left
 
 
 def test_a_deleted_version_is_deleted_for_everybody(
