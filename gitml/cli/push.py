@@ -68,7 +68,11 @@ def push(
     parts = ", ".join(_parts(plan))
     verb = "Would push" if dry_run else "Pushed"
     nothing = f"Nothing to do: {plan.remote} has everything"
+    if not plan.selection:
+        nothing = f"Nothing to do: {repo.git.branch() or 'HEAD'} has no commit yet"
     render.answer(f"{verb} {parts} to {plan.remote}" if parts else nothing)
+    for branch in plan.following:
+        render.tell(f"{branch} follows {plan.remote}/{branch} from now on")
     if plan.at_home:
         stay = render.count(plan.at_home, "run") + (" stays" if plan.at_home == 1 else " stay")
         render.tell(f"{stay} here: `gitml push --runs` publishes every run")

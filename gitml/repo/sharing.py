@@ -141,6 +141,8 @@ class Sharing(Data):
             carrier.moved = moved
         pusher = Pusher(self.git, self.odb, self.index, person, confirm, carrier.carry, tell)
         plan = pusher.push(remote, words, runs=runs, dry_run=dry_run)
+        if dry_run:
+            carrier.foresee(plan)
         plan.lost, plan.sent = carrier.lost, carrier.sent.size
         return plan
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import RaceLost, UsageError
+from gitml.frozen import Frozen
 from gitml.git.refs import Change
 from gitml.history.record import Person
 from gitml.history.revs import Event, Found, read_promotion
@@ -26,6 +27,14 @@ T = TypeVar("T")
 
 _PATIENCE = 30.0
 """Seconds for which a promotion is tried again when others are first."""
+
+
+class Deleted(Frozen):
+    """What was deleted: "version" or "run", its label, and the git remote where it is gone too."""
+
+    kind: str
+    label: str
+    remote: str | None = None
 
 
 class Stages(Sharing):
@@ -143,11 +152,11 @@ class Stages(Sharing):
         """End a fork of a stage: the remote's moves stay; see ``Promoter.repair``."""
         return self._promoter(dry_run=dry_run).repair(model, stage)
 
-    def delete(self, text: str, reason: str, *, dry_run: bool = False) -> tuple[str, str]:
-        """Delete a version or a run; ("version" or "run", its label)."""
+    def delete(self, text: str, reason: str, *, dry_run: bool = False) -> Deleted:
+        """Delete a version or a run; a version that is on the git remote, there too."""
         found = self.resolve(text)
         if found.kind == "run" and found.commit is not None:
-            return "run", self._promoter(dry_run=dry_run).delete_run(found.commit)
+            return Deleted("run", self._promoter(dry_run=dry_run).delete_run(found.commit))
         if found.kind != "version":
             raise UsageError(
                 f"{text} is {with_article(found.kind)}; versions and runs can be deleted",
@@ -155,16 +164,18 @@ class Stages(Sharing):
             )
         assert found.commit is not None  # noqa: S101 - a version has a commit
         commit = found.commit
-        if dry_run:
-            promoter = self._promoter(dry_run=True)
-            return "version", promoter.delete_version(found.name, commit.hex, reason)
         online = self._online(None)
-        is_there = online is not None and self._is_published(online.remote, found)
-        return "version", self._moving(
-            lambda promoter: promoter.delete_version(found.name, commit.hex, reason),
-            lambda: (),
-            online if is_there else None,
-        )
+        if online is not None and not self._is_published(online.remote, found):
+            online = None
+        remote = online.remote if online is not None else None
+
+        def move(promoter: Promoter) -> Deleted:
+            label = promoter.delete_version(found.name, commit.hex, reason)
+            return Deleted("version", label, remote)
+
+        if dry_run:
+            return move(self._promoter(dry_run=True))
+        return self._moving(move, lambda: (), online)
 
     def _promote_pending(self, remote: str) -> list[Move]:
         """Make the promotions that waited for the git remote, oldest first."""

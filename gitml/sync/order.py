@@ -56,12 +56,7 @@ class Carrier:
         if not needs:
             return
         if catalogue is None:
-            some = next(iter(needs.values())).where
-            raise ConfigError(
-                f"there is no remote for bytes, and what is pushed needs some: {some}; "
-                "nothing was pushed",
-                hint="`gitml remote add NAME URL --default` says where bytes go",
-            )
+            raise _no_place(needs)
         uploader = Uploader(self.store, catalogue, self.moved)
         missing = uploader.missing(needs)
         self.lost = self._pass_over_lost(missing, new)
@@ -69,10 +64,29 @@ class Carrier:
         if seen is not None and not self.lost:
             seen.add(fresh)
 
+    def foresee(self, plan: Plan) -> None:
+        """Raise what `carry` would for want of a remote or of bytes; nothing is sent."""
+        tips = plan.selection.tips(self.git)
+        new = new_needs(self.git, tips, [one.target for one in plan.there.values()])
+        catalogue = self.open_catalogue()
+        if new and catalogue is None:
+            raise _no_place(new)
+        if catalogue is not None:
+            uploader = Uploader(self.store, catalogue)
+            uploader.check(uploader.missing(new))
+
     def _pass_over_lost(self, missing: dict[Digest, Need], new: dict[Digest, Need]) -> list[str]:
         """Take out what only its maker can bring: it was pushed before, and is not here either."""
         lost = [d for d in missing if d not in new and not self.store.has(d)]
         return sorted(missing.pop(digest).where for digest in lost)
+
+
+def _no_place(needs: dict[Digest, Need]) -> ConfigError:
+    some = next(iter(needs.values())).where
+    return ConfigError(
+        f"there is no remote for bytes, and what is pushed needs some: {some}; nothing was pushed",
+        hint="`gitml remote add NAME URL --default` says where bytes go",
+    )
 
 
 class _Seen:

@@ -47,7 +47,8 @@ class Plan:
     newest first. ``at_home`` counts the runs that nothing asks for, ``forked`` are moves of a stage
     that the remote has another tag for. ``local`` are the refs of this clone that follow. ``lost``
     is data that others have pushed without its bytes, ``sent`` how many bytes had to go;
-    ``promoted`` are the promotions that had waited for this.
+    ``promoted`` are the promotions that had waited for this, ``following`` the branches that had no
+    upstream and follow the remote's since now.
     """
 
     remote: str
@@ -62,6 +63,7 @@ class Plan:
     lost: list[str] = field(default_factory=list)
     sent: int = 0
     promoted: list[Any] = field(default_factory=list)
+    following: list[str] = field(default_factory=list)
 
     @property
     def branches(self) -> list[str]:
@@ -172,7 +174,17 @@ class Pusher:
         if plan.local:
             refs.update(self.git, plan.local, f"push to {plan.remote}")
             self.index.refresh()
+        self._follow(plan)
         return None
+
+    def _follow(self, plan: Plan) -> None:
+        """Give the branches that have none an upstream, as ``git push -u`` does."""
+        for name in plan.selection.branches:
+            short = name.removeprefix(BRANCH)
+            if self.git.config(f"branch.{short}.merge") is None:
+                self.git.set_config(f"branch.{short}.remote", plan.remote)
+                self.git.set_config(f"branch.{short}.merge", name)
+                plan.following.append(short)
 
     def _send(self, plan: Plan) -> Refusal | None:
         """Push the refs; in parts where they are very many, and the branch and numbers last."""

@@ -40,6 +40,9 @@ class Selection:
     code: set[ObjectId] = field(default_factory=set)
     whole: bool = False
 
+    def __bool__(self) -> bool:
+        return bool(self.branches or self.versions or self.runs or self.saved)
+
     def tips(self, git: Git) -> list[ObjectId]:
         """The commits that were chosen."""
         heads = refs.targets(git, self.branches) if self.branches else {}

@@ -68,6 +68,11 @@ class Uploader:
         held = self.catalogue.holds(needs)
         return {digest: need for digest, need in needs.items() if digest not in held}
 
+    def check(self, needs: Mapping[Digest, Need]) -> None:
+        """Raise MissingBytes unless the store has these objects; nothing is read or sent."""
+        for need in needs.values():
+            self._members(need)
+
     def send(self, needs: Mapping[Digest, Need]) -> Sent:
         """Put objects there, each with all that it is made of, and confirm it.
 

@@ -381,8 +381,8 @@ def test_with_a_git_remote_versions_stay_drafts(chain: Workshop, tmp_path: Path)
     assert repo.version(f"net@{run.model_version.id.short[:8]}").id == run.model_version.id
     with pytest.raises(GitmlError, match="origin cannot be reached; nothing was changed"):
         repo.promote("net@v1", "production", "why")
-    kind, label = repo.delete(run.model_version.label, "no good")
-    assert (kind, label) == ("version", run.model_version.label)
+    deleted = repo.delete(run.model_version.label, "no good")
+    assert (deleted.kind, deleted.label) == ("version", run.model_version.label)
     assert chain.repo().version("net@latest").label == "net@v1"
 
 

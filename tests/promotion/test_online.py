@@ -12,6 +12,7 @@ import pytest
 from gitml.errors import GitmlError, NameNotFound, RaceLost
 from gitml.history.revs import ModelState
 from gitml.repo import Repo
+from gitml.repo.stages import Deleted
 from tests.sync.conftest import Team, bob_once, team
 from tests.workshop import Workshop
 
@@ -178,7 +179,10 @@ def test_a_deleted_version_is_deleted_for_everybody(
     team: Team, pair: tuple[Workshop, Workshop]
 ) -> None:
     bob, alice = pair
-    bob.repo().delete("clf@v2", "wrong")
+    planned = bob.repo().delete("clf@v2", "wrong", dry_run=True)
+    assert planned == Deleted("version", "clf@v2", "origin")
+    assert "refs/tags/clf@deleted/2" not in team.server.refs()
+    assert bob.repo().delete("clf@v2", "wrong") == planned
     assert "refs/tags/clf@deleted/2" in team.server.refs()
     assert alice.repo().fetch().deleted == ["clf@deleted/2"]
     assert alice.repo().model("clf").visible == [state(bob).numbers[1]]

@@ -20,6 +20,7 @@ from gitml.errors import (
 )
 from gitml.fs import ProcessIdentity
 from gitml.repo import Repo
+from gitml.repo.stages import Deleted
 from tests.workshop import Copy, Workshop, group_of, model_for_copies, wait_for
 
 CODE = """\
@@ -360,7 +361,7 @@ def test_deleting_a_run(models: Workshop, repo: Repo) -> None:
     assert "`gitml delete clf@v1 -m WHY`" in (caught.value.hint or "")
     again = models.run("training", {"rate": 1})
     repo = models.repo()
-    assert repo.delete(again.id.short, "tidy") == ("run", again.id.short)
+    assert repo.delete(again.id.short, "tidy") == Deleted("run", again.id.short)
     assert again.id not in [one.id for one in models.repo().runs()]
     with pytest.raises(NameNotFound):
         models.repo().delete(str(again.id), "tidy")
@@ -378,6 +379,7 @@ def test_of_two_racing_processes_exactly_one_wins(models: Workshop) -> None:
         from pathlib import Path
         from gitml.errors import RaceLost
         from gitml.repo import Repo
+from gitml.repo.stages import Deleted
         import gitml.promotion.promote as promotion
 
         who, version = sys.argv[1:]

@@ -366,8 +366,8 @@ def test_story_24_a_holder_cannot_be_deleted_and_numbers_never_return(trained: W
     with pytest.raises(GitmlError, match="clf@v2 holds production") as caught:
         trained.repo().delete("clf@v2", "tidy")
     assert "gitml stage clear clf production" in (caught.value.hint or "")
-    kind, label = trained.repo().delete("clf@v3", "worse")
-    assert (kind, label) == ("version", "clf@v3")
+    deleted = trained.repo().delete("clf@v3", "worse")
+    assert (deleted.kind, deleted.label, deleted.remote) == ("version", "clf@v3", None)
     assert "refs/tags/clf@deleted/3" in trained.refs("refs/tags")
     repo = trained.repo()
     assert [one.label for one in repo.versions("clf")] == ["clf@v1", "clf@v2"]

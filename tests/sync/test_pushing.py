@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
-from gitml.errors import AuthenticationFailed, GitmlError, NameNotFound, RaceLost, UsageError
+from gitml.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    GitmlError,
+    MissingBytes,
+    NameNotFound,
+    RaceLost,
+    UsageError,
+)
 from gitml.sync.pushing import Plan
 from tests.sync.conftest import ATTEMPT, Team
 from tests.workshop import Workshop
@@ -53,6 +63,31 @@ def test_a_dry_run_says_the_same_and_changes_nothing(team: Team) -> None:
     assert plan.versions == ["clf@v1"]
     assert remote_refs(team) == {}
     assert team.bob.refs() == before
+
+
+def test_a_dry_run_refuses_what_a_push_refuses(team: Team) -> None:
+    team.bob.write("data/a.csv", "a,b\n1,2\n")
+    team.bob.repo().add([team.bob.path / "data/a.csv"])
+    settings = team.bob.path / "gitml.toml"
+    settings.write_text(settings.read_text("utf-8").partition("[remotes")[0], "utf-8")
+    team.bob.commit("data")
+    for dry_run in (True, False):
+        with pytest.raises(ConfigError, match="no remote for bytes"):
+            team.bob.repo().push(dry_run=dry_run)
+    team.bob.repo().add_remote("lake", str(team.lake), team.bob.path)
+    shutil.rmtree(team.bob.repo().store.root)
+    team.bob.forget()
+    for dry_run in (True, False):
+        with pytest.raises(MissingBytes, match=r"data/a\.csv"):
+            team.bob.repo().push(dry_run=dry_run)
+    assert remote_refs(team) == {}
+
+
+def test_a_branch_without_an_upstream_gets_one(team: Team) -> None:
+    assert team.bob.repo().push(dry_run=True).following == []
+    assert team.bob.repo().push().following == ["main"]
+    assert team.bob.git("rev-parse", "--abbrev-ref", "main@{upstream}").strip() == "origin/main"
+    assert team.bob.repo().push().following == []
 
 
 def test_experiments_stay_at_home_unless_asked_for(team: Team) -> None:
