@@ -379,7 +379,6 @@ def test_of_two_racing_processes_exactly_one_wins(models: Workshop) -> None:
         from pathlib import Path
         from gitml.errors import RaceLost
         from gitml.repo import Repo
-from gitml.repo.stages import Deleted
         import gitml.promotion.promote as promotion
 
         who, version = sys.argv[1:]
