@@ -20,6 +20,7 @@ from gitml.git import refs, transport
 from gitml.git.odb import Commit, Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
+from gitml.git.settings import set_setting
 from gitml.git.transport import Move, Refusal, RemoteRef, Tell
 from gitml.history.index import Index
 from gitml.history.notes import REF as NOTES
@@ -182,8 +183,8 @@ class Pusher:
         for name in plan.selection.branches:
             short = name.removeprefix(BRANCH)
             if self.git.config(f"branch.{short}.merge") is None:
-                self.git.set_config(f"branch.{short}.remote", plan.remote)
-                self.git.set_config(f"branch.{short}.merge", name)
+                set_setting(self.git, f"branch.{short}.remote", plan.remote)
+                set_setting(self.git, f"branch.{short}.merge", name)
                 plan.following.append(short)
 
     def _send(self, plan: Plan) -> Refusal | None:
