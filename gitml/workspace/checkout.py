@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gitml.entities.ids import Digest
 from gitml.entities.pointer import SUFFIX, Pointer
-from gitml.errors import GitmlError, MissingBytes, NameNotFound, UsageError
+from gitml.errors import CorruptData, GitmlError, MissingBytes, NameNotFound, UsageError
 from gitml.frozen import Frozen, replace
 from gitml.frozen import field as frozen_field
 from gitml.fs import storage_errors, write_durably
@@ -24,12 +24,14 @@ from gitml.workspace import resolving, statcache
 from gitml.workspace.globs import Globs, escaped
 from gitml.workspace.pointerfiles import Tracked
 from gitml.workspace.removal import Remover
+from gitml.workspace.rescue import stored_again
 from gitml.workspace.resolving import Resolution, Side
 from gitml.workspace.statcache import Block, Held, StatCache, View, packed_stat
 from gitml.workspace.survey import Local, compare, files_below, hash_member
 from gitml.workspace.workingtree import WorkingTree
 
 if TYPE_CHECKING:
+    from gitml.store.members import Stats
     from gitml.store.tree import TreeEntry
 
 _NAMED = 5
@@ -571,11 +573,18 @@ def _carry_out(tree: WorkingTree, plans: Sequence[_Plan], views: dict[str, View 
                     remover.remove(path)
                 remover.prune(plan.clear, stop="")
 
+    def restored() -> Stats:
+        return tree.store.restore(tree.root, entries, going=going, make_way=make_way)
+
     try:
-        stats = tree.store.restore(tree.root, entries, going=going, make_way=make_way)
-    except MissingBytes:  # which says it of one
-        _refuse_missing(tree, plans)
-        raise
+        stats = restored()
+    except (CorruptData, MissingBytes) as error:  # nothing has changed yet
+        if stored_again(tree, entries):
+            stats = restored()
+        else:
+            if isinstance(error, MissingBytes):  # which says it of one
+                _refuse_missing(tree, plans)
+            raise
     found = stats.rows()
     for plan in plans:
         plan.rows += [

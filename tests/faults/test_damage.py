@@ -203,6 +203,27 @@ def test_another_copy_heals(workshop: Workshop, damage: Damage) -> None:
 
 
 @every_damage
+def test_an_unmodified_file_under_another_name_heals_the_checkout(
+    workshop: Workshop, damage: Damage
+) -> None:
+    """The version before had these bytes elsewhere, and no other good copy is left."""
+    shutil.move(workshop.path / "data/large.bin", workshop.path / "data/renamed.bin")
+    shutil.move(workshop.path / "data/a.txt", workshop.path / "data/first.txt")
+    workshop.repo().add([workshop.path / "data"])
+    workshop.close()
+    workshop.commit("renamed")
+    workshop.git("switch", "--quiet", "--detach", "HEAD~1")
+    for path in files_of(workshop, "loose"):
+        damage(path, random.Random(damage.__name__))
+    before = World.of(workshop).objects
+    workshop.repo().checkout()
+    workshop.close()
+    assert is_right(workshop)
+    assert before <= World.of(workshop).objects
+    assert workshop.problems() == []
+
+
+@every_damage
 def test_the_file_in_the_work_tree_heals(workshop: Workshop, damage: Damage) -> None:
     """Nothing but the user's own file has the bytes any more: adding it again stores them again."""
     source = random.Random(damage.__name__)

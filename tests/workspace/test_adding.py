@@ -181,6 +181,12 @@ def twins(clone: Clone) -> None:
     clone.write("data/README", "")
 
 
+def composed_twins(clone: Clone) -> None:
+    """One name for people and for macOS, two for Linux."""
+    clone.write("data/caf\u00e9", "")
+    clone.write("data/cafe\u0301", "")
+
+
 def link(clone: Clone) -> None:
     clone.write("there/a", "")
     (clone.path / "data").symlink_to("there")
@@ -210,6 +216,7 @@ def inner_pointer(clone: Clone) -> None:
         (device, "it is a device"),
         (repository, "is a git repository of its own"),
         (twins, "cannot store the folder"),
+        (composed_twins, "cannot store the folder"),
         (link, "is a symbolic link"),
         (escaping_link, "cannot store"),
         (tracked, "is tracked by git already"),
@@ -223,6 +230,19 @@ def test_what_can_be_no_data_is_refused_and_leaves_nothing(clone: Clone, make, w
         clone.add("data")
     assert clone.git("status", "--porcelain") == before
     assert not (clone.path / "data.gitml").exists()
+
+
+def test_a_link_to_what_is_not_there_is_kept_as_it_is(clone: Clone) -> None:
+    clone.write("data/a", "a")
+    for target in ("gone", "sub/gone"):
+        (clone.path / f"data/to {target.replace('/', ' ')}").symlink_to(target)
+    clone.add("data")
+    clone.commit("data")
+    shutil.rmtree(clone.path / "data")
+    clone.checkout()
+    assert os.readlink(clone.path / "data/to gone") == "gone"
+    assert os.readlink(clone.path / "data/to sub gone") == "sub/gone"
+    assert clone.differing() == {}
 
 
 def test_links_out_are_refused_before_anything_is_read_with_what_helps(

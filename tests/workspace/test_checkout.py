@@ -337,6 +337,7 @@ def test_damage_is_found_before_anything_changes(two: Clone, count: int) -> None
     (pack,) = [one for one in packs if b"last" in one.read_bytes()]
     pack.chmod(0o644)
     pack.write_bytes(pack.read_bytes().replace(b"last", b"lust"))
+    shutil.rmtree(two.path / "other")  # else the bytes are taken from there
     (two.path / "data.gitml").write_bytes(pointer)
     with pytest.raises(CorruptData):
         two.checkout("data", force=True)
