@@ -23,6 +23,10 @@ KEYS = (
     "metrics.<name>.direction",
     "policy.<stage>.require",
     "groups.<name>",
+    "signing.tags",
+    "signing.allowed_signers",
+    "signing.revoked_signers",
+    "signing.gpg_keys",
     "remotes.<name>.url",
     "remotes.<name>.default",
     "materializers.pickle",
@@ -34,7 +38,7 @@ KEYS = (
 
 _MAX_BYTES = 1 << 20
 _KNOWN_TABLES = frozenset({"project", "pipelines", "stacks", "metrics", "policy", "remotes"})
-_KNOWN_TABLES |= {"materializers", "hooks", "groups"}
+_KNOWN_TABLES |= {"materializers", "hooks", "groups", "signing"}
 _PROJECT = r"(?m)^\[project\][^\n]*\n"
 _USERINFO = r"(?i)^[a-z][a-z0-9+.-]*://[^/@]*:[^/@]*@"
 _CREDENTIAL = r"(?i)(?:^|_)(?:secret|password|passwd|token|access_key|api_key)(?:_|$)"
@@ -45,6 +49,15 @@ _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 FILE_LIMIT = 10_000_000
 """Bytes from which on a file is too large for git, where ``hooks.limit`` says nothing."""
+
+
+class Signing(Frozen):
+    """Whether numbers and moves are signed, and the files that say whose signatures count."""
+
+    tags: bool = False
+    allowed_signers: str = "allowed_signers"
+    revoked_signers: str = "revoked_signers"
+    gpg_keys: str = "signers.asc"
 
 
 class Config(Frozen):
@@ -64,6 +77,7 @@ class Config(Frozen):
     directions: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    signing: Signing = Signing()
     remotes: Mapping[str, str] = field(default_factory=dict)
     default_remote: str = ""
     pickle: bool = False
@@ -114,6 +128,7 @@ def parse(data: bytes, path: Path) -> Config:
         stacks={name: _texts(one) for name, one in table.tables("stacks")},
         directions={name: _direction(one) for name, one in table.tables("metrics")},
         policies={name: one.content for name, one in table.tables("policy")},
+        signing=_signing(table.table("signing")),
         groups={name: groups.texts(name, ()) for name in groups.content},
         remotes={name: one.text("url") for name, one in table.tables("remotes")},
         default_remote=_default_remote(table),
@@ -289,6 +304,12 @@ class _Table(Frozen):
 
 def _texts(table: _Table) -> dict[str, str]:
     return {key: table.text(key) for key in table.content}
+
+
+def _signing(table: _Table) -> Signing:
+    files = ("allowed_signers", "revoked_signers", "gpg_keys")
+    named = {key: text for key in files if (text := table.text(key))}
+    return Signing(table.flag("tags"), **named)
 
 
 def _direction(table: _Table) -> str:

@@ -24,6 +24,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "card": "gitml.promotion.checks:Card",
         "metric": "gitml.promotion.checks:Metric",
         "passed": "gitml.promotion.checks:Passed",
+        "signed": "gitml.promotion.checks:Signed",
         "via": "gitml.promotion.checks:Via",
     },
     "gitml.materializers": {

@@ -61,6 +61,11 @@ TASKS = {
             "gitml.cli.stage:stage",
             "List stages, carry out wishes, clear a stage, end a fork.",
         ),
+        Entry(
+            "verify",
+            "gitml.cli.verify:verify",
+            "Verify the moves of a stage, or a version's roots.",
+        ),
         Entry("delete", "gitml.cli.delete:delete", "Delete a model version or a run."),
     ),
     "care": (

@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, cast
 
@@ -185,6 +185,30 @@ class Odb:
         return found[2]
 
 
+class CheckedOdb(Odb):
+    """Reads as `Odb` does, and believes no object whose bytes do not hash to its id.
+
+    git takes a packed object for what its pack's index says. Raises CorruptData.
+    """
+
+    def read(self, spec: str | ObjectId) -> tuple[ObjectId, str, bytes] | None:
+        """The object; see `Odb.read`."""
+        found = super().read(spec)
+        if found is not None and _object_id(found[1], found[2]) != found[0]:
+            raise CorruptData(f"the {found[1]} {found[0].short} is not what its id says")
+        return found
+
+    def file(self, commit: ObjectId, path: str) -> bytes | None:
+        """The bytes of a file in a commit's tree, by way of trees that are hashed as well."""
+        oid, kind = self.commit(commit).tree, "tree"
+        for part in path.encode().split(b"/"):
+            entries = {one.name: one for one in self.tree(oid)} if kind == "tree" else {}
+            if part not in entries:
+                return None
+            oid, kind = entries[part].id, "tree" if entries[part].mode == FOLDER else "blob"
+        return self._expect(oid, "blob") if kind == "blob" else None
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process that is talked to through its pipes."""
     for pipe in (process.stdin, process.stdout):
@@ -306,10 +330,23 @@ class Builder:
         lines += [f"author {author}", f"committer {committer}", "", message]
         return self._add("commit", "\n".join(lines).encode("utf-8", "surrogateescape"))
 
-    def tag(self, target: ObjectId, name: str, tagger: str, message: str) -> ObjectId:
-        """The id of an annotated tag of a commit."""
+    def tag(
+        self,
+        target: ObjectId,
+        name: str,
+        tagger: str,
+        message: str,
+        *,
+        seal: Callable[[bytes], bytes] | None = None,
+    ) -> ObjectId:
+        """The id of an annotated tag of a commit; ``seal`` puts a signature to its bytes."""
         lines = [f"object {target}", "type commit", f"tag {name}", f"tagger {tagger}", "", message]
-        return self._add("tag", "\n".join(lines).encode("utf-8", "surrogateescape"))
+        data = "\n".join(lines).encode("utf-8", "surrogateescape")
+        return self._add("tag", seal(data) if seal is not None else data)
+
+    def data(self, oid: ObjectId) -> bytes:
+        """The bytes of an object that waits here and is no delta."""
+        return self._entries[oid].data
 
     def _add(self, kind: str, data: bytes) -> ObjectId:
         oid = _object_id(kind, data)

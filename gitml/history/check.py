@@ -90,13 +90,14 @@ class Checker:
     """One check of a repository. ``problems`` grows while it looks.
 
     ``sample`` is how many stored objects are read in full, chosen at random by ``seed``; None is
-    all of them. ``lost`` are the digests that no good copy is here of, ``places`` the paths at
-    which data with a digest was once read, with the code commit that it was read beside.
+    all of them. Without a store (``bytes_of``) records alone can be checked. ``lost`` are the
+    digests that no good copy is here of, ``places`` the paths at which data with a digest was once
+    read, with the code commit that it was read beside.
     """
 
     git: Git
     odb: Odb
-    store: Store
+    bytes_of: Store | None
     sample: int | None = None
     seed: int = 0
     read: int = 0
@@ -116,6 +117,17 @@ class Checker:
     _makers: dict[Digest, str] = field(default_factory=dict)
     _cut_off: set[str] = field(default_factory=set)
     _deleted: set[ObjectId] = field(default_factory=set)
+
+    @property
+    def store(self) -> Store:
+        """The bytes that are checked."""
+        assert self.bytes_of is not None  # noqa: S101 - who checks bytes hands the store in
+        return self.bytes_of
+
+    def lineage(self, version: ObjectId) -> None:
+        """Look at a version and every record that it was made of, and at no bytes."""
+        self._record(version, "version")
+        self._inputs()
 
     def check(self) -> None:
         """Look at every record, every tag, and every blob that is named or stored."""
@@ -503,4 +515,11 @@ def check_records(
     """A finished check of all records of a repository, and of all bytes or a sample of them."""
     checker = Checker(git, odb, store, sample, seed)
     checker.check()
+    return checker
+
+
+def check_lineage(git: Git, odb: Odb, version: ObjectId) -> Checker:
+    """A finished check of a model version and of all records that it was made of."""
+    checker = Checker(git, odb, None)
+    checker.lineage(version)
     return checker

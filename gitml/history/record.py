@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from gitml.entities import codec
@@ -102,12 +102,22 @@ def version_tag(model: str, number: int) -> str:
 
 
 class Recorder:
-    """Builds records in memory and publishes them. Not for use by several threads at once."""
+    """Builds records in memory and publishes them. Not for use by several threads at once.
 
-    def __init__(self, git: Git, odb: Odb, person: Person) -> None:
+    ``seal`` signs the tags of numbers and moves: it puts a signature to the bytes of a tag.
+    """
+
+    def __init__(
+        self,
+        git: Git,
+        odb: Odb,
+        person: Person,
+        seal: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self.git = git
         self.odb = odb
         self.person = person
+        self.seal = seal
         self.builder = Builder(git)
         self._roots: dict[ObjectId, list[TreeEntry]] = {}
 
@@ -170,9 +180,12 @@ class Recorder:
         return self._commit(record.code, files, [record.run], subject, trailers, at)
 
     def number(self, model: str, number: int, commit: ObjectId, committer: str) -> ObjectId:
-        """The tag object that gives a version its number: a function of commit and number."""
+        """The tag object that gives a version its number: a function of commit and number.
+
+        Unless it is signed: then it is as different as the signatures are.
+        """
         name = f"{model}@v{number}"
-        return self.builder.tag(commit, name, committer, f"{model} v{number}\n")
+        return self.builder.tag(commit, name, committer, f"{model} v{number}\n", seal=self.seal)
 
     def line_tag(
         self, name: str, target: ObjectId, subject: str, document: Mapping[str, object], at: float
@@ -189,7 +202,7 @@ class Recorder:
                 hint="a shorter reason (`-m`) fits",
             )
         message = f"{subject}\n\n{line}\n"
-        return self.builder.tag(target, name, self.person.at(at), message)
+        return self.builder.tag(target, name, self.person.at(at), message, seal=self.seal)
 
     def saved(self, record: Saved, at: float) -> tuple[ObjectId, ObjectId]:
         """Source commit and tag object of a value that was saved by hand."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from gitml.config import Config
 from gitml.entities.ids import ObjectId
+from gitml.git.signing import GOOD, NONE
 from gitml.history.record import seconds_of
 from gitml.promotion.rule import EVERY_MOVE, PULL_REQUEST, Case, Rule
 from gitml.promotion.verdict import Check
@@ -161,6 +163,37 @@ class Card(Rule):
         return self.failed(found, 'Model(description="…")' if missing == ["description"] else way)
 
 
+class Signed(Rule):
+    """The event tag is signed by a key of the project's, perhaps one of somebody of a group."""
+
+    signed: bool
+    by: str | None = None
+    moves = EVERY_MOVE
+    of_tag = True
+
+    def complain(self, config: Config) -> str | None:
+        """A group that there is not, or a rule that asks for nothing."""
+        if not self.signed:
+            return "it asks for nothing"
+        return _no_group(config, self.by)
+
+    def expects(self) -> str:
+        """By whom."""
+        return f"a tag signed by one of {self.by}" if self.by else "a tag signed by a known key"
+
+    def judge(self, case: Case) -> Check:
+        """Look at the signature, and at who is in the group."""
+        if case.evidence.signature is None:
+            return self.unknown("nobody has looked")
+        found = case.evidence.signature()
+        if found.state != GOOD:
+            setting = "`git config user.signingKey` shows which key signs"
+            return self.failed(found.words, setting if found.state != NONE else "")
+        if self.by is not None and not _is_of(found.who, case.config.groups[self.by]):
+            return self.failed(found.words, f"[groups] {self.by} does not list {found.who}")
+        return self.passed(found.words)
+
+
 class Via(Rule):
     """The way by which the promotion has to come: ``via = "pull-request"``."""
 
@@ -184,6 +217,17 @@ class Via(Rule):
             return self.passed(way)
         opens = f"`gitml promote {case.label} {case.stage} --pull-request -m WHY` opens one"
         return self.failed(way or "direct", opens)
+
+
+def _no_group(config: Config, group: str | None) -> str | None:
+    if group is None or group in config.groups:
+        return None
+    known = ", ".join(sorted(config.groups)) or "none"
+    return f"no group is called {group!r}; [groups] has {known}"
+
+
+def _is_of(who: str, group: Sequence[str]) -> bool:
+    return who.casefold() in {one.casefold() for one in group}
 
 
 def _listed(words: tuple[str, ...] | list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gitml.errors import PolicyNotMet
+from gitml.frozen import replace
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.history.revs import ModelState
@@ -10,8 +11,11 @@ from gitml.promotion.rule import Case, Policies
 from gitml.promotion.verdict import Verdict
 
 
-def judge(case: Case) -> Verdict:
+def judge(case: Case, *, before_tag: bool = False) -> Verdict:
     """Whether the version may hold the stage, or of a stage that is cleared, leave it.
+
+    With ``before_tag`` what is asked of the event tag waits for `judge_tag`: the tag holds the
+    verdict, so it is made between the two.
 
     Raises PolicyNotMet, with the fetch that helps, in a shallow clone: what is cut off there may be
     what decides. Raises CorruptData where a record cannot be read.
@@ -23,7 +27,8 @@ def judge(case: Case) -> Verdict:
             hint="`git fetch --unshallow --tags` brings the history that it asks about",
         )
     rules = policy.rules if policy is not None else ()
-    checks = [rule.judge(case) for rule in rules if case.move in rule.moves]
+    asked = (one for one in rules if case.move in one.moves and not (before_tag and one.of_tag))
+    checks = [rule.judge(case) for rule in asked]
     return Verdict(
         case.model,
         case.stage,
@@ -33,6 +38,13 @@ def judge(case: Case) -> Verdict:
         policy.digest if policy is not None else None,
         case.policies.commit,
     )
+
+
+def judge_tag(case: Case, verdict: Verdict) -> Verdict:
+    """The verdict with what is asked of the event tag; ``case`` has its signature."""
+    rules = case.policy.rules if case.policy is not None else ()
+    checks = [one.judge(case) for one in rules if one.of_tag and case.move in one.moves]
+    return replace(verdict, checks=(*verdict.checks, *checks))
 
 
 def refuse_older_policy(

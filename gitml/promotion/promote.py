@@ -15,10 +15,12 @@ from gitml.entities import codec
 from gitml.entities.ids import ObjectId, check_stage_name, check_twins
 from gitml.entities.records import Promotion, Tombstone
 from gitml.errors import GitmlError, NameNotFound, RaceLost, UsageError
+from gitml.frozen import replace
 from gitml.git import locks, refs
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
+from gitml.git.signing import Signer, Signers, Verifier
 from gitml.history.index import Index
 from gitml.history.record import (
     FORKS,
@@ -35,9 +37,11 @@ from gitml.history.record import (
 )
 from gitml.history.revs import ModelState, Names, stage_changes
 from gitml.promotion.chain import check_chain
-from gitml.promotion.judging import judge, refuse_older_policy
+from gitml.promotion.judging import judge, judge_tag, refuse_older_policy
+from gitml.promotion.memory import Memory
 from gitml.promotion.online import Online
 from gitml.promotion.rule import CLEAR, PROMOTE, ROLL_BACK, Case, Evidence, Policies
+from gitml.promotion.signers import signs_tags
 from gitml.promotion.verdict import Verdict
 
 
@@ -69,6 +73,8 @@ class Promoter:
     ``online`` a tag is made on the git remote first, and here only when it is there. ``wished``
     tells the newest wish commit of a model; moves record it, so that a wish is carried out once.
     With ``hold`` they are emergencies, after which no wish moves the stage until it agrees.
+    ``evidence`` is what is known of the promotion beside the repository, ``signers`` gives those
+    whose signatures count, and ``memory`` is what this user saw of the stages before.
     """
 
     git: Git
@@ -81,6 +87,8 @@ class Promoter:
     wished: Callable[[str], ObjectId | None] = _no_wish
     hold: bool = False
     evidence: Evidence = field(default_factory=Evidence)
+    signers: Callable[[], Signers] = Signers
+    memory: Memory = field(default_factory=Memory)
 
     def promote(self, model: str, which: str, stage: str, reason: str) -> Move:
         """Make a version the holder of a stage.
@@ -91,6 +99,7 @@ class Promoter:
         check_stage_name(stage)
         state = self._state(model)
         check_twins([stage], state.stages, "stage")
+        self._trust(state, stage)
         version = Names.now(self.index, self.odb).version(model, which)
         if state.holder(stage) == version:
             tag = f"{model}@{stage}/{state.stages[stage][-1].promotion.n}"
@@ -98,27 +107,25 @@ class Promoter:
             if not self.dry_run:
                 self._finish(model, stage)
             return Move(model, stage, label, label, tag, moved=False)
-        verdict = self._judged(state, stage, version, PROMOTE)
-        return self._move(state, stage, version, reason, verdict)
+        return self._move(state, stage, version, reason, PROMOTE)
 
     def rollback(self, model: str, stage: str, reason: str | None) -> Move:
         """Bring back the holder before; repeated, it goes further back. Raises UsageError."""
         check_stage_name(stage)
         state = self._state(model)
+        self._trust(state, stage)
         version, n = held_before(state, stage)
         why = reason or f"roll-back to {state.label(version)}"
-        verdict = self._judged(state, stage, version, ROLL_BACK)
-        return self._move(state, stage, version, why, verdict, restores=n)
+        return self._move(state, stage, version, why, ROLL_BACK, restores=n)
 
     def clear(self, model: str, stage: str, reason: str) -> Move:
         """Leave a stage without a holder; the vacancy is an event like any other."""
         check_stage_name(stage)
         state = self._state(model)
-        holder = state.holder(stage)
-        if holder is None:
+        self._trust(state, stage)
+        if state.holder(stage) is None:
             raise NameNotFound(f"nothing holds {stage} of {model}", hint="`gitml stage list`")
-        verdict = self._judged(state, stage, holder, CLEAR)
-        return self._move(state, stage, None, reason, verdict)
+        return self._move(state, stage, None, reason, CLEAR)
 
     def delete_version(self, model: str, which: str, reason: str) -> str:
         """Hide a version from all readers for ever; its label.
@@ -179,55 +186,87 @@ class Promoter:
         stage: str,
         version: ObjectId | None,
         reason: str,
-        verdict: Verdict,
+        move: str,
         *,
         restores: int | None = None,
     ) -> Move:
         person = self._who()
         events = state.stages.get(stage, ())
-        last = events[-1] if events else None
-        before = last.promotion.version if last else None
-        n = last.promotion.n + 1 if last else 1
+        before = events[-1].promotion.version if events else None
+        target = version or before
+        if target is None:
+            raise UsageError(f"nothing holds {stage} of {state.name}")
+        case = self._case(state, stage, target, move)
+        verdict = self._judged(case)
         now = time.time()
-        promotion = Promotion(
+        promotion = replace(
+            self._promotion(state, stage, version, reason, verdict, now), restores=restores
+        )
+        name, was = f"{state.name}@{stage}/{promotion.n}", state.label(before) if before else None
+        if not verdict.ok:  # a dry run, in which nobody is asked for the pass phrase of a key
+            label = state.label(version) if version else None
+            return Move(state.name, stage, label, was, name, verdict=verdict)
+        recorder = Recorder(self.git, self.odb, person, self._seal(case))
+        changes, label = self._numbered(recorder, state, version)
+        subject = f"{state.name} {stage} {promotion.n} {label or 'vacant'}"
+        tag = recorder.line_tag(name, target, subject, codec.to_document(promotion), now)
+        verdict = self._judged_tag(case, verdict, recorder.builder.data(tag))
+        changes += self._changes(state, stage, version, name, tag)
+        try:
+            self._publish(recorder, changes, f"promote {label or state.name} to {stage}")
+        except RaceLost as error:
+            raise self._lost(state.name, stage, promotion.n) from error
+        if not self.dry_run:
+            self.memory.note(state.name, stage, promotion.n, tag)
+        return Move(state.name, stage, label, was, name, verdict=verdict)
+
+    def _promotion(
+        self,
+        state: ModelState,
+        stage: str,
+        version: ObjectId | None,
+        reason: str,
+        verdict: Verdict,
+        now: float,
+    ) -> Promotion:
+        """The record of the next move of a stage."""
+        events = state.stages.get(stage, ())
+        last = events[-1] if events else None
+        return Promotion(
             project=self.policies.config.project,
             model=state.name,
             stage=stage,
-            n=n,
+            n=last.promotion.n + 1 if last else 1,
             reason=reason,
             at=timestamp(now),
             version=version,
-            before=before,
+            before=last.promotion.version if last else None,
             previous=last.tag if last else None,
-            restores=restores,
             policy=verdict.policy,
             policy_commit=verdict.policy_commit,
             verdict=verdict.record() if verdict.policy is not None else None,
             wish=self.wished(state.name),
             hold=self.hold or None,
         )
-        name = f"{state.name}@{stage}/{n}"
-        target = version or before
-        if target is None:
-            raise UsageError(f"nothing holds {stage} of {state.name}")
-        recorder = Recorder(self.git, self.odb, person)
-        changes, label = self._numbered(recorder, state, version)
-        subject = f"{state.name} {stage} {n} {label or 'vacant'}"
-        tag = recorder.line_tag(name, target, subject, codec.to_document(promotion), now)
+
+    def _changes(
+        self,
+        state: ModelState,
+        stage: str,
+        version: ObjectId | None,
+        name: str,
+        tag: ObjectId,
+    ) -> list[Change]:
+        """The refs that a move changes, and those that must not appear meanwhile."""
         stage_ref = f"{STAGES}/{state.name}/{stage}"
         below = {ref.name: ref.target for ref in self.index.refs_below(stage_ref)}
         current = below.get(stage_ref)
-        changes.append(Change(f"{TAGS}/{name}", tag, None))
+        changes = [Change(f"{TAGS}/{name}", tag, None)]
         numbers = [n for n, one in state.numbers.items() if one == version]
         changes += [Change(f"{TAGS}/{state.name}@deleted/{n}", None, None) for n in numbers]
         if version is not None or current is not None:
             changes.append(Change(stage_ref, tag if version is not None else None, current))
-        try:
-            self._publish(recorder, changes, f"promote {label or state.name} to {stage}")
-        except RaceLost as error:
-            raise self._lost(state.name, stage, n) from error
-        was = state.label(before) if before else None
-        return Move(state.name, stage, label, was, name, verdict=verdict)
+        return changes
 
     def _numbered(
         self, recorder: Recorder, state: ModelState, version: ObjectId | None
@@ -256,8 +295,9 @@ class Promoter:
         """
         check_stage_name(stage)
         state = self._state(model)
+        self._trust(state, stage)
         version = Names.now(self.index, self.odb).version(model, which)
-        verdict = self._judged(state, stage, version, PROMOTE)
+        verdict = self._judged(self._case(state, stage, version, PROMOTE))
         events = state.stages.get(stage, ())
         last = events[-1].promotion if events else None
         now, n = time.time(), last.n + 1 if last else 1
@@ -310,6 +350,7 @@ class Promoter:
         if not self.dry_run:
             refs.update(self.git, changes, f"end the fork of {model} {stage}")
             self.index.refresh()
+            self.memory.accept(model, stage)
             follow = stage_changes(Names.now(self.index, self.odb))
             refs.update(self.git, follow, f"stage {stage} of {model}")
             self.index.refresh()
@@ -343,30 +384,41 @@ class Promoter:
     def _state(self, model: str) -> ModelState:
         return Names.now(self.index, self.odb).model(model)
 
-    def _judged(self, state: ModelState, stage: str, version: ObjectId, move: str) -> Verdict:
-        """The verdict on a move; raises PolicyNotMet for one that forbids it, unless it is dry.
-
-        Raises NotTrusted where the moves so far cannot be what happened.
-        """
+    def _trust(self, state: ModelState, stage: str) -> None:
+        """Raise NotTrusted where the moves of a stage so far cannot be what happened."""
         check_chain(self.index, state, stage, self.policies.config.project)
-        refuse_older_policy(self.git, self.odb, self.policies, state, stage)
+        self.memory.check(state, stage)
+
+    def _case(self, state: ModelState, stage: str, version: ObjectId, move: str) -> Case:
         names = Names.now(self.index, self.odb)
-        case = Case(
-            self.git,
-            self.odb,
-            self.index,
-            names,
-            self.policies,
-            state.name,
-            stage,
-            version,
-            move,
-            self.evidence,
+        return Case(
+            *(self.git, self.odb, self.index, names, self.policies),
+            *(state.name, stage, version, move, self.evidence),
         )
-        verdict = judge(case)
+
+    def _judged(self, case: Case) -> Verdict:
+        """The verdict on a move; raises PolicyNotMet for one that forbids it, unless it is dry."""
+        refuse_older_policy(self.git, self.odb, self.policies, case.state, case.stage)
+        verdict = judge(case, before_tag=True)
         if not verdict.ok and not self.dry_run:
             raise verdict.refusal()
         return verdict
+
+    def _judged_tag(self, case: Case, verdict: Verdict, tag: bytes) -> Verdict:
+        """The verdict with what is asked of the event tag, which is not stored yet."""
+        with Verifier(self.git, self.signers()) as verifier:
+            evidence = replace(self.evidence, signature=lambda: verifier.verify(tag))
+            whole = judge_tag(replace(case, evidence=evidence), verdict)
+        if not whole.ok and not self.dry_run:
+            raise whole.refusal()
+        return whole
+
+    def _seal(self, case: Case) -> Callable[[bytes], bytes] | None:
+        """What signs the tags of a move; None where nobody asks for signatures."""
+        asked = case.policy is not None and any(one.of_tag for one in case.policy.rules)
+        if asked or signs_tags(self.git, case.config):
+            return Signer(self.git).sign
+        return None
 
     def _who(self) -> Person:
         if self.person is None:

@@ -20,6 +20,7 @@ from gitml.errors import ConfigError, CorruptData, NameNotFound
 from gitml.frozen import Frozen, field, fields
 from gitml.git.odb import Odb
 from gitml.git.process import Git
+from gitml.git.signing import Signature
 from gitml.history.index import Index, VersionEntry
 from gitml.history.notes import Notes
 from gitml.history.revs import ModelState, Names
@@ -45,6 +46,8 @@ class Rule(Frozen):
     moves = NEWCOMERS
     """The moves that it is asked at. A roll-back brings back what was judged when it came, so only
     what keeps it safe now is asked again; to clear a stage is judged by how it is done."""
+    of_tag = False
+    """Whether it is about the event tag, and can be asked only when that is made."""
 
     def expects(self) -> str:
         """What the rule asks for, in a few words."""
@@ -142,11 +145,12 @@ class Evidence(Frozen):
     """What the repository alone does not say; None where the caller has not looked.
 
     ``via`` is how the promotion comes about ("pull-request", or empty for a direct one).
-    ``approvals`` gives those that a forge knows of.
+    ``approvals`` gives those that a forge knows of, ``signature`` how the event tag is signed.
     """
 
     via: str | None = ""
     approvals: Callable[[], Sequence[Approval]] | None = None
+    signature: Callable[[], Signature] | None = None
 
 
 class Case(Frozen):

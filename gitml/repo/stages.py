@@ -16,10 +16,13 @@ from gitml.repo.records import with_article
 from gitml.repo.sharing import Sharing
 
 if TYPE_CHECKING:
+    from gitml.git.signing import Signers
     from gitml.git.transport import Tell
+    from gitml.promotion.memory import Memory
     from gitml.promotion.online import Online
     from gitml.promotion.promote import Move, Promoter
     from gitml.promotion.rule import Policies
+    from gitml.promotion.verify import Verified
     from gitml.sync.pushing import Plan as PushPlan
     from gitml.sync.upload import Moved
 
@@ -200,7 +203,72 @@ class Stages(Sharing):
         return Promoter(
             *(self.git, self.odb, self.index, self._policies, self._person, dry_run, online),
             wished=partial(self._wish_commit, online),
+            signers=partial(self._signers, online),
+            memory=self._memory(online.remote if online is not None else None),
         )
+
+    def _signers(self, online: Online | None) -> Signers:
+        from gitml.promotion.signers import signers_at
+
+        tip = self._tip(online) if online is not None else self._main_tip()
+        return signers_at(self.odb, tip)
+
+    def _memory(self, remote: str | None) -> Memory:
+        """What this user saw of the stages, as the remote has them or as they are in this clone."""
+        from pathlib import Path
+        from urllib.parse import urlsplit
+
+        from gitml.git import transport
+        from gitml.promotion.memory import Memory
+
+        home = self._environment.get("HOME")
+        base = self._environment.get("XDG_STATE_HOME") or (home and f"{home}/.local/state")
+        if not base:
+            return Memory()
+        if remote is None and self.git.has_remote():
+            remote = transport.choose(self.git, None)
+        place = transport.url_of(self.git, remote) if remote else str(self.git.common)
+        parts = urlsplit(place)
+        if parts.netloc:  # whoever asks, and with what password, it is the same place
+            place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        place = place.rstrip("/").removesuffix(".git")
+        return Memory.of(Path(base), self.config.project, place)
+
+    def _main_tip(self) -> ObjectId | None:
+        """The tip of the main branch as this clone knows it: the remote's, where there is one."""
+        from gitml.git import transport
+
+        if self.git.has_remote():
+            remote = transport.choose(self.git, None)
+            for branch in ("HEAD", "main", "master"):
+                found = self.odb.resolve(f"refs/remotes/{remote}/{branch}")
+                if found is not None:
+                    return found
+        return self.odb.resolve("HEAD")
+
+    def verify(self, text: str, *, accept: bool = False) -> Verified:
+        """Verify a stage (``clf@production``) or a version; see `Verification`.
+
+        With ``accept`` what this user saw of the stage before does not count any more.
+        """
+        from gitml.promotion.policy import policies_at
+        from gitml.promotion.rule import Policies
+        from gitml.promotion.signers import signers_at
+        from gitml.promotion.verify import Verification
+
+        model, _, which = text.removeprefix("model/").partition("@")
+        if accept:
+            self._memory(None).accept(model, which)
+        tip, memory = self._main_tip(), self._memory(None)
+        policies = policies_at(self.git, self.odb, tip) if tip is not None else None
+        verification = Verification(
+            *(self.git, self.odb, self.index, policies or Policies(self.config, {})),
+            *(signers_at(self.odb, tip), memory),
+        )
+        state = self.names.model(model)
+        if which in state.stages or which in state.broken or which in state.forked:
+            return verification.stage(model, which)
+        return verification.version(model, self.names.version(model, which))
 
     def _wish_commit(self, online: Online | None, model: str) -> ObjectId | None:
         """The commit of the default branch that last changed the wishes for a model."""
@@ -274,13 +342,16 @@ class Stages(Sharing):
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
+                memory = self._memory(online.remote if online is not None else None)
                 if online is not None:
                     online.look()
                     if seen:
                         self._refuse_unseen(*seen, known)
                     for name in names():
                         self._publish([name], online.remote, confirm=confirm)
-                return move(self._promoter(dry_run=False, online=online))
+                promoter = self._promoter(dry_run=False, online=online)
+                promoter.memory = memory
+                return move(promoter)
             except RaceLost:
                 if not retry or time.monotonic() > deadline:
                     raise

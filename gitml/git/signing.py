@@ -1,0 +1,251 @@
+"""Signatures of tags, made and verified by git itself with its ssh and gpg.
+
+It happens in a scratch repository over the same objects: nothing is in the user's before it is
+known to be good, and none of its hooks and settings ask questions. Whose key counts is decided by
+files of the project (``Signers``), never by the keys that lie on this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from gitml.entities.ids import ObjectId
+from gitml.errors import GitmlError, UsageError
+from gitml.frozen import Frozen
+from gitml.git.odb import parse_tag
+from gitml.git.process import Git, GitFailed
+
+GOOD, NONE, BAD = "good", "none", "bad"
+STRANGER, EXPIRED, REVOKED = "stranger", "expired", "revoked"
+_SETTINGS = (
+    *("user.signingkey", "gpg.format", "gpg.program", "gpg.openpgp.program", "gpg.ssh.program"),
+    *("gpg.ssh.defaultkeycommand", "gpg.x509.program"),
+)
+_MARKS = (b"-----BEGIN SSH SIGNATURE-----", b"-----BEGIN PGP SIGNATURE-----")
+_SSH_GOOD = r'Good "git" signature for (.+) with (\S+) key (\S+)'
+_SSH_KEY = r'Good "git" signature with (\S+) key (\S+)'
+_KEY_TYPE = r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[A-Za-z0-9@.-]+"
+
+
+class Signature(Frozen):
+    """How a tag is signed.
+
+    ``state`` is "good"; "none"; "stranger" (a key that the project does not list); "expired" (not
+    valid at the time that the tag names); "revoked"; or "bad" (the tag was altered). ``who`` is the
+    address that the project gives the key, ``key`` its fingerprint.
+    """
+
+    state: str
+    who: str = ""
+    key: str = ""
+
+    @property
+    def words(self) -> str:
+        """The same for people."""
+        by = f"key {self.key}" if self.key else "the key"
+        return {
+            GOOD: f"signed by {self.who}",
+            NONE: "not signed",
+            STRANGER: f"signed by a key that is nobody's here ({self.key or 'unknown'})",
+            EXPIRED: f"{by} was not valid at that time",
+            REVOKED: f"{by} is revoked",
+            BAD: "the signature is not that of this tag",
+        }[self.state]
+
+
+class Signers(Frozen):
+    """Whose signatures count: ``allowed`` and ``revoked`` as ssh-keygen has them, ``gpg`` keys.
+
+    ``gpg`` are armoured public keys; each is that of the address in its first user id.
+    """
+
+    allowed: bytes = b""
+    revoked: bytes = b""
+    gpg: bytes = b""
+
+    def __bool__(self) -> bool:
+        return bool(self.allowed or self.gpg)
+
+
+class Signer(Frozen):
+    """Signs tags with this user's key, as git's own settings say."""
+
+    git: Git
+
+    def sign(self, data: bytes) -> bytes:
+        """The tag object with a signature; raises UsageError where git cannot sign."""
+        tag = parse_tag(ObjectId("0" * 40), data)
+        name, _, rest = tag.tagger.partition(" <")
+        mail, _, date = rest.partition("> ")
+        identity = {"NAME": name, "EMAIL": mail, "DATE": f"@{date}"}
+        with _scratch(self.git) as scratch:
+            asked = ("tag", "--sign", "--cleanup=verbatim", "-F", "-", tag.name, str(tag.target))
+            try:
+                scratch.run(
+                    *self._settings(),
+                    *asked,
+                    stdin=tag.message.encode("utf-8", "surrogateescape"),
+                    env={f"GIT_COMMITTER_{key}": value for key, value in identity.items()},
+                )
+            except GitFailed as error:
+                raise self._cannot() from error
+            signed = scratch.run("cat-file", "tag", f"refs/tags/{tag.name}")
+        if not any(b"\n" + mark in signed[len(data) - 1 :] for mark in _MARKS):
+            raise self._cannot()  # git 2.39 makes a tag without one where ssh-keygen fails
+        return signed
+
+    def _settings(self) -> list[str]:
+        """The user's settings for signing: the scratch repository does not have those of theirs."""
+        found = []
+        for key in _SETTINGS:
+            value = self.git.config(key)
+            if value is not None:
+                if key == "user.signingkey" and (self.git._cwd() / value).is_file():
+                    value = str(self.git._cwd() / value)
+                found += ["-c", f"{key}={value}"]
+        return found
+
+    def _cannot(self) -> UsageError:
+        if self.git.config("user.signingkey") is None:
+            hint = "`git config gpg.format ssh && git config user.signingKey ~/.ssh/id_ed25519.pub`"
+            return UsageError("the tag is to be signed, and git knows no key of yours", hint=hint)
+        return UsageError(
+            "git cannot sign the tag with your key",
+            hint="`git config user.signingKey` shows which key it is",
+        )
+
+
+class Verifier:
+    """Verifies tags against the signers of a project. Use it as a context manager."""
+
+    def __init__(self, git: Git, signers: Signers) -> None:
+        self._git = git
+        self._signers = signers
+        self._stack = contextlib.ExitStack()
+        self._scratch: Git | None = None
+        self._with_gpg = False
+
+    def __enter__(self) -> Verifier:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def verify(self, data: bytes) -> Signature:
+        """How a tag object with these bytes is signed; raises GitmlError where gpg is missing."""
+        found = max((data.rfind(b"\n" + mark), mark) for mark in _MARKS)
+        if found[0] < 0:
+            return Signature(NONE)
+        scratch = self._opened()
+        oid = scratch.run("hash-object", "-t", "tag", "-w", "--stdin", stdin=data).decode().strip()
+        if found[1] == _MARKS[0]:
+            return self._ssh(scratch, oid)
+        return self._gpg(scratch, oid)
+
+    def _opened(self) -> Git:
+        """The scratch repository, with the files of the signers beside it."""
+        if self._scratch is None:
+            self._scratch = self._stack.enter_context(_scratch(self._git))
+            (self._scratch.directory / "allowed").write_bytes(self._signers.allowed)
+            (self._scratch.directory / "revoked").write_bytes(self._signers.revoked)
+        return self._scratch
+
+    def _ssh(self, scratch: Git, oid: str) -> Signature:
+        found = self._by_ssh(scratch, oid)
+        if found.state == GOOD and self._signers.revoked.strip():
+            # Asked second: with a list of revoked keys at hand git no longer says whose it was.
+            revoked = f"gpg.ssh.revocationFile={scratch.directory / 'revoked'}"
+            if self._by_ssh(scratch, oid, "-c", revoked).state != GOOD:
+                return Signature(REVOKED, found.who, found.key)
+        return found
+
+    def _by_ssh(self, scratch: Git, oid: str, *more: str) -> Signature:
+        settings = ["-c", f"gpg.ssh.allowedSignersFile={scratch.directory / 'allowed'}", *more]
+        done = scratch.process(
+            *settings, "-c", "gpg.ssh.program=ssh-keygen", "verify-tag", "--raw", oid
+        )
+        words = done.stderr.decode(errors="replace")
+        good = re.search(_SSH_GOOD, words)
+        if done.returncode == 0 and good:
+            return Signature(GOOD, good[1], good[3])
+        known = re.search(_SSH_KEY, words)
+        if known is None:
+            return Signature(BAD)
+        # It is of this tag, and no line allows the key at the time that the tag names.
+        listed = _fingerprints(self._signers.allowed)
+        state = EXPIRED if known[2] in listed else STRANGER
+        return Signature(state, listed.get(known[2], ""), known[2])
+
+    def _gpg(self, scratch: Git, oid: str) -> Signature:
+        program = self._git.config("gpg.program") or "gpg"
+        if shutil.which(program) is None:
+            raise GitmlError(
+                "a tag is signed with gpg, which is not here", hint="`apt-get install gnupg`"
+            )
+        home = scratch.directory / "gnupg"
+        if not self._with_gpg:
+            home.mkdir(mode=0o700)
+            command = [program, "--homedir", str(home), "--batch", "--quiet", "--import"]
+            subprocess.run(command, input=self._signers.gpg, capture_output=True, check=False)
+            self._with_gpg = True
+        settings = ["-c", f"gpg.program={program}", "-c", "gpg.minTrustLevel=undefined"]
+        env = {"GNUPGHOME": str(home)}
+        done = scratch.process(*settings, "verify-tag", "--raw", oid, env=env)
+        return _of_status(done.stderr.decode(errors="replace"), done.returncode)
+
+
+def _of_status(words: str, code: int) -> Signature:
+    """What gpg's status lines say (its doc/DETAILS)."""
+    lines = [line.removeprefix("[GNUPG:] ").split(" ", 2) for line in words.splitlines()]
+    said = {line[0]: line[1:] for line in lines if line[0].isupper()}
+    key = (said.get("VALIDSIG") or said.get("ERRSIG") or [""])[0]
+    for word, state in (
+        ("REVKEYSIG", REVOKED),
+        ("EXPKEYSIG", EXPIRED),
+        ("EXPSIG", EXPIRED),
+        ("BADSIG", BAD),
+        ("ERRSIG", STRANGER),
+        ("GOODSIG", GOOD if code == 0 else BAD),
+    ):
+        if word in said:
+            who = re.search(r"<([^<>]+)>\Z", " ".join(said[word][1:]))
+            return Signature(state, who[1] if who else "", key)
+    return Signature(BAD, "", key)
+
+
+def _fingerprints(lines: bytes) -> dict[str, str]:
+    """The fingerprint of each ssh key in a file of keys, and what stands before it."""
+    import base64
+    import hashlib
+
+    found = {}
+    for line in lines.decode("utf-8", "replace").splitlines():
+        key = re.search(rf"(?:^|\s)({_KEY_TYPE})\s+([A-Za-z0-9+/=]+)", line)
+        if key and not line.startswith("#"):
+            with contextlib.suppress(ValueError):
+                digest = hashlib.sha256(base64.b64decode(key[2])).digest()
+                text = base64.b64encode(digest).decode().rstrip("=")
+                found[f"SHA256:{text}"] = line[: key.start()].split(" ")[0].partition(",")[0]
+    return found
+
+
+@contextlib.contextmanager
+def _scratch(git: Git) -> Iterator[Git]:
+    """A repository that sees the objects of another, and goes away."""
+    with tempfile.TemporaryDirectory(prefix="gitml-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        for part in ("objects/info", "refs"):
+            (folder / part).mkdir(parents=True)
+        (folder / "HEAD").write_text("ref: refs/heads/none\n")
+        settings = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\thooksPath = /dev/null\n"
+        (folder / "config").write_text(settings)
+        alternates = os.fsencode(git.common / "objects") + b"\n"
+        (folder / "objects/info/alternates").write_bytes(alternates)
+        yield Git(folder, folder, None, False)
