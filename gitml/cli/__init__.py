@@ -62,6 +62,11 @@ TASKS = {
             "List stages, carry out wishes, clear a stage, end a fork.",
         ),
         Entry(
+            "report",
+            "gitml.cli.report:report",
+            "Comment on a pull request: what becomes of its wishes.",
+        ),
+        Entry(
             "verify",
             "gitml.cli.verify:verify",
             "Verify the moves of a stage, or a version's roots.",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gitml.promotion.promote import Move
     from gitml.promotion.verdict import Verdict
     from gitml.repo import Repo
+    from gitml.repo.review import Requested
 
 
 @click.command()
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 @reason_option
 @click.option("--retry", is_flag=True, help="Promote all the same when somebody else was first.")
 @click.option("--local", is_flag=True, help="Keep it here; the next `gitml push` promotes.")
+@click.option(
+    "--pull-request",
+    is_flag=True,
+    help="Ask for it by a pull request with the wish, and move nothing.",
+)
 @click.option("--yes", is_flag=True, help="Publish code that is on no branch without asking.")
 @remote_option
 @dry_run_option
@@ -47,6 +53,7 @@ def promote(
     reason: str | None,
     retry: bool,
     local: bool,
+    pull_request: bool,
     yes: bool,
     remote: str | None,
     dry_run: bool,
@@ -61,11 +68,12 @@ def promote(
     version that is not there yet is pushed before.
 
     A policy of the stage has to be met (exit code 3). A dry run shows what each of its checks
-    found.
+    found. Where a policy asks for a pull request, `--pull-request` opens one.
 
     \b
     gitml promote clf@v2 production -m 'better on the tail'
     gitml promote clf@v3 production --dry-run
+    gitml promote clf@v3 production --pull-request -m 'ready'
     """
     if as_markdown and not dry_run:
         raise UsageError(
@@ -73,6 +81,23 @@ def promote(
             hint=f"`gitml promote {version} {stage} --dry-run --md`",
         )
     why = reason if dry_run else reason_given(reason, f"gitml promote {version} {stage}")
+    if pull_request:
+        if retry or local:
+            given = "--retry" if retry else "--local"
+            raise UsageError(
+                f"{given} is about a promotion, and a pull request makes none",
+                hint=f"`gitml promote {version} {stage} --pull-request -m WHY`",
+            )
+        requested = repo.request(
+            version,
+            stage,
+            why or "",
+            remote=remote,
+            confirm=asking(yes, f"gitml promote {version} {stage} --pull-request"),
+            dry_run=dry_run,
+        )
+        tell_requested(requested, dry_run=dry_run, as_markdown=as_markdown, as_json=as_json)
+        return
     move = repo.promote(
         version,
         stage,
@@ -130,23 +155,45 @@ def _tell(move: Move, *, dry_run: bool) -> None:
 @click.argument("model")
 @click.argument("stage")
 @click.option("-m", "--message", "reason", metavar="WHY", help="Say why.")
+@click.option(
+    "--emergency",
+    is_flag=True,
+    help="Move at once where a pull request is asked for, and hold wishes back.",
+)
 @remote_option
 @dry_run_option
 @with_repo
 def rollback(
-    repo: Repo, model: str, stage: str, reason: str | None, remote: str | None, dry_run: bool
+    repo: Repo,
+    model: str,
+    stage: str,
+    reason: str | None,
+    emergency: bool,
+    remote: str | None,
+    dry_run: bool,
 ) -> None:
     """Give a stage back to its last holder.
 
     It is a promotion like any other, so the history keeps both moves. Done again, it goes one
-    holder further back.
+    holder further back. Where the policy asks for a pull request it opens one, or with
+    `--emergency` moves at once: then `gitml stage apply` leaves the stage as it is until a wish
+    says what holds it.
 
     \b
-    gitml rollback clf production
     gitml rollback clf production -m 'too slow'
+    gitml rollback clf production --emergency -m 'errors in the shop'
     """
-    move = repo.rollback(model, stage, reason, remote=remote, dry_run=dry_run)
+    if emergency and not dry_run:
+        reason = reason_given(reason, f"gitml rollback {model} {stage} --emergency")
+    if not emergency and repo.needs_request(stage):
+        requested = repo.request_back(model, stage, reason, remote=remote, dry_run=dry_run)
+        tell_requested(requested, dry_run=dry_run)
+        return
+    move = repo.rollback(model, stage, reason, remote=remote, emergency=emergency, dry_run=dry_run)
     render.answer(moved_line("Would roll back" if dry_run else "Rolled back", move))
+    if emergency and not dry_run:
+        file = f"promotions/{model}.toml"
+        render.tell(f"Wishes for {stage} are held back until {file} says what holds it")
 
 
 def verdict_lines(verdict: Verdict) -> Iterator[str]:
@@ -161,6 +208,49 @@ def verdict_lines(verdict: Verdict) -> Iterator[str]:
     if helpful:
         yield ""
         yield from (f"{one.name}: {one.detail}" for one in helpful)
+
+
+def tell_requested(
+    requested: Requested, *, dry_run: bool, as_markdown: bool = False, as_json: bool = False
+) -> None:
+    """Say what became of a request for a stage."""
+    planned = requested.planned
+    if as_json:
+        render.answer_json("request", _requested_document(requested, dry_run=dry_run))
+        return
+    if as_markdown:
+        render.answer(*requested.text.splitlines())
+        return
+    wish = f"{paint('version', str(planned.label))} to {paint('stage', planned.stage)}"
+    if not requested.made:
+        render.answer(f"Nothing to do: {requested.base} wishes for {wish} already")
+        render.tell("Next: `gitml stage apply` carries it out")
+        return
+    if dry_run:
+        render.answer(f"Would ask for {wish}  {paint('dim', requested.branch)}")
+    elif requested.number is not None:
+        number = f"#{requested.number}"
+        render.answer(f"Asked for {wish} in pull request {number}  {requested.url}")
+    elif requested.asked:
+        render.answer(f"Asked for {wish} by pushing {requested.branch}  {requested.url}")
+    else:
+        render.answer(f"Pushed {paint('dim', requested.branch)} for {wish}")
+        page = requested.url or f"a pull request of it into {requested.base}"
+        render.tell(f"Next: open {page}")
+    if planned.verdict is not None and not planned.verdict.ok:
+        render.tell(f"Not ready to be merged: {planned.why}")
+
+
+def _requested_document(requested: Requested, *, dry_run: bool) -> dict[str, Any]:
+    """A request as JSON."""
+    return {
+        "wish": requested.planned.document(),
+        "branch": requested.branch,
+        "base": requested.base,
+        "number": requested.number,
+        "url": requested.url,
+        "made": requested.made and not dry_run,
+    }
 
 
 def moved_line(verb: str, move: Move) -> str:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from gitml.repo import Repo
 
 
+_NO_WISHES = "There are no wishes: `promotions/MODEL.toml` has them"
+
+
 @click.group(cls=Noun)
 def stage() -> None:
     """List stages and their history, carry out wishes, clear a stage, end a fork.
@@ -122,7 +125,7 @@ def plan_stages(repo: Repo, remote: str | None, as_json: bool) -> None:
         render.answer_rows(
             [_planned_row(one) for one in planned],
             ["model", "stage", "wish", "holder", "state", "why"],
-            nothing="There are no wishes: `promotions/MODEL.toml` has them",
+            nothing=_NO_WISHES,
         )
     _raise_first(planned)
 
@@ -154,7 +157,9 @@ def apply_stages(repo: Repo, remote: str | None, dry_run: bool) -> None:
             render.answer(f"Left {stage} as it is: {planned.why}")
 
     planned = repo.apply_stages(remote=remote, dry_run=dry_run, tell=tell)
-    if all(one.what == "done" for one in planned):
+    if not planned:
+        render.answer(_NO_WISHES)
+    elif all(one.what == "done" for one in planned):
         render.answer("Nothing to do: every wish is carried out")
     _raise_first(planned)
 

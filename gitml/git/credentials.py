@@ -1,6 +1,9 @@
-"""What git's credential helpers know: a user name and a password for a host."""
+"""What this user's programs know: git's credential helpers, and those of forges."""
 
 from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
 
 from gitml.git.process import Git
 
@@ -19,3 +22,15 @@ def stored_credentials(git: Git, protocol: str, host: str) -> tuple[str, str] | 
     answer = dict(line.partition("=")[::2] for line in lines)
     user, password = answer.get("username"), answer.get("password")
     return (user, password) if done.returncode == 0 and user and password else None
+
+
+def program_answer(arguments: Sequence[str]) -> str | None:
+    """The line that a program prints; None where it is not installed, fails or takes long."""
+    try:
+        done = subprocess.run(
+            arguments, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.decode(errors="replace").splitlines()
+    return lines[0] if done.returncode == 0 and len(lines) == 1 else None

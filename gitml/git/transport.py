@@ -34,6 +34,7 @@ _UNKNOWN_TO_THEM = (
     r"access denied|invalid credentials|returned error: 40[13]|host key verification failed"
 )
 _NO_ATOMIC = "does not support --atomic"
+_NO_OPTIONS = "does not support push options"
 _SUBJECT = r"(?:fatal|error|remote): *"
 
 
@@ -61,6 +62,7 @@ class Refusal(Frozen):
     words: str
     refs: Mapping[str, str]
     no_atomic: bool = False
+    no_options: bool = False
 
 
 def choose(git: Git, name: str | None = None) -> str:
@@ -159,15 +161,18 @@ def push(
     moves: Iterable[Move],
     *,
     atomic: bool = True,
+    options: Sequence[str] = (),
     tell: Tell | None = None,
 ) -> Refusal | None:
     """Push refs, all or none where the server can; None when all of them went through.
 
     Nothing is overwritten: a ref that must not be there yet, and is, is refused, and so is a branch
-    that would lose commits. Raises AuthenticationFailed, GitmlError where nobody answered.
+    that would lose commits. ``options`` are for the server (``git push -o``). Raises
+    AuthenticationFailed, GitmlError where nobody answered.
     """
     arguments = ["push", "--porcelain", "--no-follow-tags", "--recurse-submodules=no"]
     arguments += ["--atomic"] if atomic else []
+    arguments += [f"--push-option={one}" for one in options]
     listed = list(moves)
     specs = [f"{one.new}:{one.name}" for one in listed]
     heads = [one for one in listed if one.name.startswith(_HEADS)]
@@ -183,9 +188,10 @@ def push(
         if flag == "!":
             names, _, why = rest.partition("\t")
             refused[names.rpartition(":")[2]] = why
-    if not refused and _NO_ATOMIC not in done.words:
+    no_atomic, no_options = (one in done.words for one in (_NO_ATOMIC, _NO_OPTIONS))
+    if not refused and not no_atomic and not no_options:
         raise _unreachable(remote, done.words)
-    return Refusal(_reason(done.words), refused, _NO_ATOMIC in done.words)
+    return Refusal(_reason(done.words), refused, no_atomic, no_options)
 
 
 class _Done(Frozen):

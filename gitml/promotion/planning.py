@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gitml.entities.ids import ObjectId
-from gitml.errors import ConfigError, GitmlError, NameNotFound, PolicyNotMet
+from gitml.errors import ConfigError, GitmlError, NameNotFound, PolicyNotMet, UsageError
 from gitml.frozen import Frozen, field, replace
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.history.index import Index
 from gitml.history.revs import ModelState, Names
 from gitml.promotion.judging import judge
-from gitml.promotion.rule import PULL_REQUEST, Approval, Case, Evidence, Policies
+from gitml.promotion.promote import held_before
+from gitml.promotion.rule import PROMOTE as PROMOTE_MOVE
+from gitml.promotion.rule import PULL_REQUEST, ROLL_BACK, Approval, Case, Evidence, Policies
 from gitml.promotion.verdict import Verdict
 from gitml.promotion.wishes import Wishes, path_of
 
@@ -32,9 +34,10 @@ class PlannedMove(Frozen):
     """A wish, and what becomes of it.
 
     ``wish`` is the version as it is written, ``version`` what it means and ``label`` its name;
-    ``holder`` is who holds the stage now. ``commit`` is the wish commit: the one on the branch that
-    last changed the file. ``why`` is a phrase. ``error`` says of a wrong wish what is wrong with
-    it, ``verdict`` what the policy says of one that would move something.
+    ``holder`` is who holds the stage now; ``goes_back`` tells that the wish is for the one before,
+    so that it is judged and recorded as a roll-back. ``commit`` is the wish commit: the one on the
+    branch that last changed the file. ``why`` is a phrase. ``error`` says of a wrong wish what is
+    wrong with it, ``verdict`` what the policy says of one that would move something.
     """
 
     model: str
@@ -46,6 +49,7 @@ class PlannedMove(Frozen):
     version: ObjectId | None = None
     label: str | None = None
     holder: str | None = None
+    goes_back: bool = False
     verdict: Verdict | None = None
     error: GitmlError | None = field(default=None, compare=False)
 
@@ -118,6 +122,24 @@ class Planner(Frozen):
         models = sorted({*self.wishes.models, *proposed})
         return [one for model in models for one in self.of_model(model)]
 
+    def proposed(self) -> list[PlannedMove]:
+        """What becomes of the wishes that the proposal changes."""
+        if self.proposal is None:
+            return []
+        found = []
+        for model in self.proposal.head.models:
+            try:
+                changed = self.proposal.of(model)
+            except ConfigError as error:
+                found.append(PlannedMove(model, "", "", WRONG, error.message, error=error))
+                continue
+            found += [self.propose(model, stage, which) for stage, which in sorted(changed.items())]
+        return found
+
+    def propose(self, model: str, stage: str, which: str) -> PlannedMove:
+        """What would become of a wish if it were made now."""
+        return self._of_stage(model, stage, which, is_new=True)
+
     def of_model(self, model: str) -> Iterator[PlannedMove]:
         """What becomes of the wishes for one model."""
         try:
@@ -149,6 +171,7 @@ class Planner(Frozen):
             version=version,
             label=state.label(version),
             holder=state.label(holder) if holder else None,
+            goes_back=_goes_back(state, stage, version),
         )
         if holder == version:
             return replace(found, what=DONE, why="it is so already")
@@ -156,13 +179,16 @@ class Planner(Frozen):
             kept = None if is_new else self._kept(state, stage, which)
             if kept is not None:
                 return replace(found, what=kept[0], why=kept[1])
-            verdict = judge(self._case(names, found))
+            verdict = judge(self._case(names, found), before_tag=True)
         except PolicyNotMet:
             raise
         except GitmlError as error:
             return self._wrong(found, error)
         missed = ", ".join(one.name for one in verdict.missed)
-        why = f"the policy is not met: {missed}" if missed else f"holder now: {found.holder or '-'}"
+        if missed:
+            why = f"the policy is not met: {missed}"
+        else:
+            why = f"{found.holder} holds it now" if found.holder else "nothing holds it now"
         return replace(found, what=PROMOTE if verdict.ok else REFUSED, why=why, verdict=verdict)
 
     def _kept(self, state: ModelState, stage: str, which: str) -> tuple[str, str] | None:
@@ -195,6 +221,7 @@ class Planner(Frozen):
         return Case(
             *(self.git, self.odb, self.index, names, self.policies),
             *(move.model, move.stage, move.version),
+            move=ROLL_BACK if move.goes_back else PROMOTE_MOVE,
             evidence=self.evidence(move),
         )
 
@@ -213,3 +240,11 @@ class Planner(Frozen):
                 f'{where} says {move.stage} = "{move.wish}", but {error.message}', hint=error.hint
             )
         return replace(move, what=WRONG, why=error.message, error=error)
+
+
+def _goes_back(state: ModelState, stage: str, version: ObjectId) -> bool:
+    """Whether a version is the one that a roll-back of the stage would bring back."""
+    try:
+        return held_before(state, stage)[0] == version
+    except (NameNotFound, UsageError):
+        return False

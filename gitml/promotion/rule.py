@@ -27,6 +27,8 @@ from gitml.history.revs import ModelState, Names
 from gitml.promotion.verdict import FAILED, PASSED, UNKNOWN, Check
 
 PULL_REQUEST = "pull-request"
+EMERGENCY = "emergency"
+"""Ways by which a move comes about; an emergency may bring a former holder back, and no more."""
 PROMOTE, ROLL_BACK, CLEAR = "promote", "rollback", "clear"
 NEWCOMERS: tuple[str, ...] = (PROMOTE,)
 HOLDERS: tuple[str, ...] = (PROMOTE, ROLL_BACK)

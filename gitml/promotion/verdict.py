@@ -98,15 +98,21 @@ class Verdict(Frozen):
         """The verdict as a table for a pull request or a page; all text escaped."""
         passed = sum(one.ok for one in self.checks)
         outcome = "meets" if self.ok else "does not meet"
+        version, stage = plain_markdown(self.version), plain_markdown(self.stage)
         lines = [
-            f"**{_plain(self.version)}** {outcome} the policy for **{_plain(self.stage)}** "
+            f"**{version}** {outcome} the policy for **{stage}** "
             f"({passed} of {len(self.checks)} checks)"
         ]
         if self.checks:
             lines += ["", "| | check | asked for | found |", "|---|---|---|---|"]
         for one in self.checks:
-            found = "<br>".join(_plain(text) for text in (one.found, one.detail) if text)
-            cells = [_MARKS[one.state], _plain(one.name), _plain(one.expected), found]
+            found = "<br>".join(plain_markdown(text) for text in (one.found, one.detail) if text)
+            cells = [
+                _MARKS[one.state],
+                plain_markdown(one.name),
+                plain_markdown(one.expected),
+                found,
+            ]
             lines.append(f"| {' | '.join(cells)} |")
         return "\n".join([*lines, ""])
 
@@ -131,7 +137,7 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def _plain(text: str) -> str:
+def plain_markdown(text: str) -> str:
     """Text that Markdown and HTML show as it is, on one line."""
     shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in " ".join(text.split()))
     return shown.translate(_MARKUP)

@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
-from gitml.entities.ids import ObjectId
-from gitml.errors import GitmlError
+from gitml.entities.ids import ObjectId, check_stage_name
+from gitml.errors import AuthenticationFailed, GitmlError, UsageError
+from gitml.frozen import Frozen, replace
 from gitml.repo.stages import Stages
 
 if TYPE_CHECKING:
+    from gitml.forges.base import Forge
+    from gitml.forges.opening import Surroundings
+    from gitml.git.transport import Move as RefMove
     from gitml.promotion.online import Online
-    from gitml.promotion.planning import PlannedMove, Planner
+    from gitml.promotion.planning import Approvals, PlannedMove, Planner
     from gitml.promotion.promote import Move, Promoter
+    from gitml.promotion.rule import Approval
+    from gitml.repo.reporting import Reported
+    from gitml.sync.pushing import Plan as PushPlan
+
+
+class Requested(Frozen):
+    """A request for a stage: the wish, the branch with it and where it goes, and its text.
+
+    ``number`` is that of the open request. Without one a person goes on at ``url``, unless the
+    forge was ``asked`` by the push. Nothing was ``made`` where the wish stands
+    on the default branch already.
+    """
+
+    planned: PlannedMove
+    branch: str
+    base: str
+    text: str
+    number: int | None = None
+    url: str | None = None
+    asked: bool = False
+    made: bool = True
+
+
+class Report(Frozen):
+    """The wishes that a branch changes, the text about them, the page of the comment with it."""
+
+    planned: tuple[PlannedMove, ...]
+    text: str
+    url: str | None = None
 
 
 class Review(Stages):
@@ -54,6 +89,281 @@ class Review(Stages):
             done.append(found)
         return done
 
+    def request(
+        self,
+        version: str,
+        stage: str,
+        reason: str,
+        *,
+        remote: str | None = None,
+        confirm: Callable[[PushPlan], None] = lambda plan: None,
+        dry_run: bool = False,
+    ) -> Requested:
+        """Ask for a stage by a pull request: a branch with the line, and the request for it.
+
+        A version that is not on the git remote is pushed first, which gives a draft its number.
+        Where nothing is known of the forge, or no token is found, the branch is pushed and the page
+        is named on which a person goes on. Doing it again renews branch and request. Raises what a
+        push and the forge's interface raise; the branch stays then, and the same again goes on.
+        """
+        from gitml.repo.reporting import request_text
+
+        online = self._required_online(remote)
+        online.look()
+        model, at, which = version.removeprefix("model/").partition("@")
+        if not at:
+            raise UsageError(
+                f"{version} names no version", hint=f"`gitml promote {model}@latest {stage}`"
+            )
+        check_stage_name(stage)
+        found = self.names.version(model, which)
+        if not dry_run:
+            for name in self._unpublished(online.remote, model, stage, which):
+                self._publish([name], online.remote, confirm=confirm)
+        state = self.names.model(model)
+        label = state.label(found)
+        number = label.rpartition("@")[2]
+        if found not in state.lowest:
+            raise UsageError(f"{label} is a draft", hint="`gitml push` gives it a number")
+        planned = self._planner(online).propose(model, stage, number)
+        if planned.error is not None:
+            raise planned.error
+        back = "Roll back" if planned.goes_back else "Promote"
+        title = (
+            f"{back} {stage} of {model} to {number}"
+            if planned.goes_back
+            else (f"{back} {label} to {stage}")
+        )
+        body = request_text(self._reported(planned), reason)
+        return self._propose(online, planned, title, reason, body, dry_run=dry_run)
+
+    def _propose(
+        self,
+        online: Online,
+        planned: PlannedMove,
+        title: str,
+        reason: str,
+        body: str,
+        *,
+        dry_run: bool,
+    ) -> Requested:
+        """Push the branch of a wish, and open or renew its request."""
+        from gitml.forges.base import Draft
+        from gitml.git import transport
+        from gitml.promotion.proposing import Proposer, branch_of
+
+        git, remote, tip = self.git, online.remote, self._tip(online)
+        base = transport.head_of(git, remote)
+        assert tip is not None  # noqa: S101 - there were wishes to compare with
+        draft = Draft(branch_of(planned.model, planned.stage), base or "main", title, body)
+        ref = f"refs/heads/{draft.branch}"
+        known = transport.list_remote(git, remote).get(ref)
+        there = known.target if known else None
+        if there is not None and there not in self.odb:
+            transport.fetch(git, remote, [there])
+        person = self._person
+        if person is None:
+            raise UsageError(
+                "a request names who made it, and git does not know you",
+                hint="`git config user.name 'Your Name' && git config user.email you@example.org`",
+            )
+        proposer = Proposer(git, self.odb, person)
+        wish = (planned.model, planned.stage, planned.wish)
+        commit = proposer.commit(wish, tip, there, f"{title}\n\n{reason}\n")
+        if commit is None or dry_run:
+            return Requested(planned, draft.branch, draft.base, body, made=commit is not None)
+        forge = self._forge(remote)
+        options = []
+        if forge is not None and forge.api.token is None:
+            options = forge.push_options(draft)
+        if commit != there:
+            self._push_branch(remote, transport.Move(ref, commit, there), options)
+        if forge is None or forge.api.token is None:
+            url = forge.new_url(forge.site, draft) if forge is not None else None
+            asked = bool(options) and commit != there
+            return Requested(planned, draft.branch, draft.base, body, url=url, asked=asked)
+        request = forge.open(draft)
+        return Requested(planned, draft.branch, draft.base, body, request.number, request.url)
+
+    def _push_branch(self, remote: str, move: RefMove, options: list[str]) -> None:
+        from gitml.git import transport
+
+        refusal = transport.push(self.git, remote, [move], options=options)
+        if refusal is not None and refusal.no_options:
+            refusal = transport.push(self.git, remote, [move])
+        if refusal is not None:
+            branch = move.name.removeprefix("refs/heads/")
+            error = GitmlError(
+                f"{remote} refuses the branch {branch}; no request was opened",
+                hint="somebody else may have pushed it just now: the same command again",
+            )
+            error.__cause__ = GitmlError(refusal.refs.get(move.name, refusal.words).strip("() "))
+            raise error
+
+    def rollback(
+        self,
+        model: str,
+        stage: str,
+        reason: str | None = None,
+        *,
+        remote: str | None = None,
+        emergency: bool = False,
+        dry_run: bool = False,
+    ) -> Move:
+        """Bring the holder before back; see ``Promoter.rollback``.
+
+        An ``emergency`` needs no pull request where the policy asks for one. After it no wish moves
+        the stage until one says what holds it.
+        """
+        if not emergency:
+            return super().rollback(model, stage, reason, remote=remote, dry_run=dry_run)
+        from gitml.promotion.rule import EMERGENCY, Evidence
+
+        def move(promoter: Promoter) -> Move:
+            promoter.hold, promoter.evidence = True, Evidence(via=EMERGENCY)
+            return promoter.rollback(model, stage, reason)
+
+        if dry_run:
+            return move(self._promoter(dry_run=True))
+        online = self._online(remote)
+        names = partial(self._unpublished, online.remote, model, stage) if online else tuple
+        return self._moving(move, names, online, retry=True)
+
+    def needs_request(self, stage: str) -> bool:
+        """Whether the policy of a stage asks for a pull request."""
+        from gitml.promotion.checks import Via
+
+        policy = self._policies.stages.get(stage)
+        return policy is not None and policy.asks(Via) and self.git.has_remote()
+
+    def request_back(
+        self,
+        model: str,
+        stage: str,
+        reason: str | None,
+        *,
+        remote: str | None = None,
+        dry_run: bool = False,
+    ) -> Requested:
+        """Ask by a pull request for the holder before; raises as `request`, UsageError."""
+        from gitml.promotion.promote import held_before
+
+        online = self._required_online(remote)
+        online.look()
+        state = self.names.model(model)
+        label = state.label(held_before(state, stage)[0])
+        why = reason or f"roll-back to {label}"
+        return self.request(label, stage, why, remote=remote, dry_run=dry_run)
+
+    def report(
+        self, number: int | None = None, *, remote: str | None = None, dry_run: bool = False
+    ) -> Report:
+        """Write what becomes of the wishes that HEAD changes as the one comment on its request.
+
+        The request is the one with this number, the one that a workflow runs for, or the open one
+        of the current branch. With ``dry_run``, or where nothing is proposed, nothing is written.
+        Raises what the forge's interface raises, UsageError where no request is found.
+        """
+        from gitml.repo.reporting import MARK, report_text
+
+        online = self._required_online(remote)
+        online.look()
+        forge = self._forge(online.remote)
+        number = number or workflow_request(self._environment)
+        if number is None and forge is not None and not dry_run:
+            number = self._own_request(forge, online.remote)
+        planner = self._planner(online, proposed=True)
+        if forge is not None and forge.api.token is not None and number is not None:
+            planner = replace(planner, approvals=partial(_approvals_of, forge, number))
+        planned = planner.proposed()
+        text = report_text([self._reported(one) for one in planned])
+        if dry_run or not planned:
+            return Report(tuple(planned), text)
+        if forge is None or forge.api.token is None:
+            raise self._no_token(forge, online.remote)
+        if number is None:
+            raise UsageError(
+                "no open request of this branch is known",
+                hint="`gitml report NUMBER` names it, `gitml report --dry-run` prints the text",
+            )
+        return Report(tuple(planned), text, forge.comment(number, MARK, text))
+
+    def _own_request(self, forge: Forge, remote: str) -> int | None:
+        from gitml.git import transport
+
+        branch, base = self.git.branch(), transport.head_of(self.git, remote)
+        if branch is None or base is None or forge.api.token is None:
+            return None
+        found = forge.find(branch, base)
+        return found.number if found is not None else None
+
+    def _reported(self, planned: PlannedMove) -> Reported:
+        """A wish with its comparison to the holder, and its lineage."""
+        from gitml.repo.reporting import Reported
+
+        if planned.label is None or planned.what in ("done", "kept", "held"):
+            return Reported(planned)
+        labels = [planned.holder, planned.label] if planned.holder else [planned.label]
+        lineage = replace(self.lineage(planned.label), label=planned.label)
+        return Reported(planned, self.compare(labels), lineage)
+
+    def _forge(self, remote: str) -> Forge | None:
+        """The forge that a git remote is on; None where it is on none that we know."""
+        from gitml.forges.opening import open_forge, site_of
+        from gitml.git import transport
+
+        around = self._surroundings
+        site = site_of(transport.url_of(self.git, remote), around)
+        return open_forge(site, around) if site is not None else None
+
+    @property
+    def _surroundings(self) -> Surroundings:
+        from gitml.forges.opening import Surroundings
+        from gitml.git.credentials import program_answer, stored_credentials
+
+        return Surroundings(
+            self._environment,
+            self.git.settings,
+            program_answer,
+            partial(stored_credentials, self.git),
+        )
+
+    def _approvals(self, online: Online | None) -> Approvals | None:
+        """Who approved the request behind a commit; None where no forge can be asked."""
+        if online is None:
+            return None
+        forge = self._forge(online.remote)
+        if forge is None or forge.api.token is None:
+            return None
+
+        def approvals(commit: ObjectId) -> list[Approval]:
+            number = forge.request_of(str(commit))
+            return _approvals_of(forge, number, commit) if number is not None else []
+
+        return approvals
+
+    def _no_token(self, forge: Forge | None, remote: str) -> GitmlError:
+        from gitml.forges.opening import KINDS, variables_of
+
+        if forge is None:
+            kinds = ", ".join(sorted(KINDS))
+            return UsageError(
+                f"nothing is known of a forge at {remote}",
+                hint=f"`git config gitml.HOST.forge KIND` says which it is: {kinds}",
+            )
+        names = " or ".join(variables_of(forge.site))
+        return AuthenticationFailed(
+            f"there is no token for {forge.site.web}", hint=f"`export {names}` has it"
+        )
+
+    def _required_online(self, remote: str | None) -> Online:
+        online = self._online(remote)
+        if online is None:
+            raise UsageError(
+                "a request needs a git remote", hint="`git remote add origin URL` names one"
+            )
+        return online
+
     def _carry_out(
         self, planned: PlannedMove, online: Online | None
     ) -> tuple[PlannedMove, Move | None]:
@@ -66,6 +376,8 @@ class Review(Stages):
                 return now or planned, None
             reason = self._reason_of(now)
             promoter.policies, promoter.evidence = planner.policies, planner.evidence(now)
+            if now.goes_back:
+                return now, promoter.rollback(now.model, now.stage, reason)
             return now, promoter.promote(now.model, now.version.hex, now.stage, reason)
 
         return self._moving(move, lambda: (), online, retry=True)
@@ -96,9 +408,27 @@ class Review(Stages):
             if left is not None and left != head:
                 proposal = Proposal(*(Wishes(self.git, self.odb, one) for one in (head, left)))
         wishes = Wishes(self.git, self.odb, tip)
-        return Planner(self.git, self.odb, self.index, wishes, policies, proposal=proposal)
+        return Planner(
+            *(self.git, self.odb, self.index, wishes, policies),
+            approvals=self._approvals(online),
+            proposal=proposal,
+        )
 
     def _where_left(self, tip: ObjectId, head: ObjectId) -> ObjectId | None:
         """The commit at which two branches part, None where they have none."""
         answer = self.git.process("merge-base", str(tip), str(head)).stdout.decode().split()
         return ObjectId(answer[0]) if answer else None
+
+
+def _approvals_of(forge: Forge, number: int, commit: ObjectId) -> list[Approval]:
+    from gitml.promotion.rule import Approval
+
+    return [Approval(login, f"on {forge.kind}") for login in forge.approvals(number)]
+
+
+def workflow_request(environment: Mapping[str, str]) -> int | None:
+    """The number of the request that a workflow runs for, as the forges tell it."""
+    merged = environment.get("CI_MERGE_REQUEST_IID", "")
+    found = re.fullmatch(r"refs/pull/([0-9]{1,9})/\w+", environment.get("GITHUB_REF", ""))
+    number = found[1] if found else merged
+    return int(number) if re.fullmatch("[0-9]{1,9}", number) else None
