@@ -105,8 +105,6 @@ class Cutter(threading.Thread):
 
     def run(self) -> None:
         before: dict[str, str] = {}
-        while _is_awaited(self._session):
-            time.sleep(0.001)
         while now := dict(_standing(self._session)):
             if any(switches and before.get(pid) == switches for pid, switches in now.items()):
                 self._disk.cut(self._flags)
@@ -115,13 +113,6 @@ class Cutter(threading.Thread):
                 return
             before = now
             time.sleep(0.02)
-
-
-def _is_awaited(session: int) -> bool:
-    """Whether a process has not made its session yet: it has only just been forked."""
-    with contextlib.suppress(ProcessLookupError):
-        return os.getsid(session) != session
-    return False
 
 
 def _standing(session: int) -> Iterator[tuple[str, str]]:

@@ -119,9 +119,14 @@ def _serve() -> None:
     sys.dont_write_bytecode = True
     for line in sys.stdin:
         request = json.loads(line)
+        reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _become(request)
+            os.close(reading)
+            _become(request, writing)
+        os.close(writing)
+        os.read(reading, 1)
+        os.close(reading)
         print(pid, flush=True)
         status = os.waitpid(pid, 0)[1]
         if os.WIFSIGNALED(status):  # a git that outlives its parent would only tidy up
@@ -151,8 +156,11 @@ def _await_group(group: int) -> None:
                 time.sleep(0.001)
 
 
-def _become(request: Mapping[str, Any]) -> NoReturn:
-    """Be the command."""
+def _become(request: Mapping[str, Any], ready: int) -> NoReturn:
+    """Be the command.
+
+    Its pid is told when ``ready`` is closed: from then on every call that is counted is its own.
+    """
     code = 70
     try:
         os.setsid()
@@ -165,8 +173,11 @@ def _become(request: Mapping[str, Any]) -> NoReturn:
             resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest"],) * 2)
         if request["short"]:
             _take_half()
+        status = _allow_tracer()
+        os.close(ready)
         if request["traced"]:
-            _await_tracer()
+            _await_tracer(status)
+        os.close(status)
         _trace_workers()
         code = _execute(request["command"])
     finally:
@@ -199,10 +210,15 @@ def _take_half() -> None:
     os.write = half
 
 
-def _await_tracer() -> None:
-    """Wait until a tracer has hold of this process."""
+def _allow_tracer() -> int:
+    """Let any process trace this one; a descriptor of the file that says whether one does."""
     ctypes.CDLL(None).prctl(_ALLOW_TRACER, ctypes.c_ulong(-1), 0, 0, 0)
-    while "TracerPid:\t0\n" in Path("/proc/self/status").read_text():
+    return os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _await_tracer(status: int) -> None:
+    """Wait until a tracer has hold of this process; by no call that it would count."""
+    while b"TracerPid:\t0\n" in os.pread(status, 1 << 16, 0):
         time.sleep(0.0005)
     time.sleep(0.002)
 
@@ -220,8 +236,10 @@ def _trace_workers() -> None:
         inject = ["-e", f"inject={os.environ['FAULT_INJECTED']}"] if wanted == name else []
         log = f"{os.environ['FAULT_FOLDER']}/{name}"
         argv = [*OPTIONS, *inject, "-o", log, "-p", str(os.getpid())]
+        status = _allow_tracer()
         subprocess.Popen(argv, stdin=subprocess.DEVNULL)
-        _await_tracer()
+        _await_tracer(status)
+        os.close(status)
 
     os.register_at_fork(before=lambda: forked.append(next(numbers)), after_in_child=begin)
 
