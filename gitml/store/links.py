@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 
 LinkMode = Literal["auto", "hardlink", "copy"]
 
-CLONE_FROM = 64 * 1024
-"""Smaller files, in bytes, are copied also where they could be cloned: a pack takes less room."""
+LINK_FROM = 64 * 1024
+"""Smaller files, in bytes, are copied into packs also where they could be linked or cloned.
+
+An inode of its own has to be made durable for each; a pack of thousands of them is written twenty
+times as quickly, and takes less room than their last blocks.
+"""
 
 _SECOND = 10**9
 _WRITE_BITS = 0o222
@@ -84,10 +88,10 @@ class Links:
 
     def takes(self, size: int) -> bool:
         """Whether `take_in` may take a file of this size, in bytes."""
-        if self.makes_hard_links:
-            return size > 0
-        if size < CLONE_FROM or self._mode != "auto":
+        if size < LINK_FROM or self._mode == "copy":
             return False
+        if self.makes_hard_links:
+            return True
         with suppress(StorageError):
             self._layout.prepare()
         return self._can_clone()

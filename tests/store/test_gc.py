@@ -26,6 +26,8 @@ from gitml.store.store import LARGE, Store, Tree, TreeEntry
 DAY = 24 * 3600.0
 ABSENT = Digest("0" * 64)
 
+pytestmark = pytest.mark.usefixtures("small_files_are_linked")
+
 
 def gc(store: Store, *live: Digest, after: float = 0.0, **options: object) -> Collection:
     """A collection by somebody who comes ``after`` so many seconds from now."""

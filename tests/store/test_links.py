@@ -20,6 +20,8 @@ from gitml.store.links import is_sealed, link_mode, seal_of
 from gitml.store.store import LARGE, Store, Tree, TreeEntry
 
 NOISE = os.urandom(LARGE)
+LINK_FROM = links.LINK_FROM
+pytestmark = pytest.mark.usefixtures("small_files_are_linked")
 
 
 def linked(path: Path) -> Store:
@@ -80,6 +82,24 @@ def test_a_hard_linked_file_is_the_stores(tmp_path: Path, data: bytes) -> None:
     assert os.listdir(store.root / "tmp") == []
     assert put(store, path) == digest
     assert Store(store.root).read(digest) == data
+
+
+def test_small_files_are_packed_also_by_who_wants_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "LINK_FROM", LINK_FROM)
+    store = linked(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/small").write_bytes(NOISE[: LINK_FROM - 1])
+    (tmp_path / "in/large").write_bytes(NOISE[:LINK_FROM])
+    with store.writer() as writer:
+        members = writer.put_members(tmp_path / "in", list_directory(tmp_path / "in").names)
+        tree = writer.put_tree(members.tree())
+    store.copy_to(tree, tmp_path / "out")
+    for name, names in (("small", 1), ("large", 3)):
+        assert (tmp_path / "in" / name).stat().st_nlink == names
+        assert (tmp_path / "out" / name).stat().st_nlink == names
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "in" / name).read_bytes()
 
 
 def test_members_have_the_stats_that_commit_left(tmp_path: Path) -> None:
@@ -282,7 +302,10 @@ def used(folder: Path) -> int:
     return (counts.f_blocks - counts.f_bfree) * counts.f_frsize
 
 
-def test_where_files_can_be_cloned_they_are(cloning_folder: Path) -> None:
+def test_where_files_can_be_cloned_they_are(
+    cloning_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "LINK_FROM", LINK_FROM)
     base = cloning_folder / "auto"
     path = base / "file"
     base.mkdir()

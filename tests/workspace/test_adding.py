@@ -521,7 +521,7 @@ def test_what_became_a_link_by_being_added_is_not_read_again(
     clone.write("data/a/two", "two" * 50_000)
     clone.write("data/single", "single")
     clone.add("data/a", "data/single")
-    clone.write("data/a/three", "three")
+    clone.write("data/a/three", "three" * 20_000)
     later()
     clone.add("data/a")
     assert (clone.path / "data/a/three").stat().st_nlink == 2
