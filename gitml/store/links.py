@@ -12,6 +12,7 @@ used, and set aside when a good copy is there: it may be the only copy of somebo
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from collections.abc import Callable
@@ -108,9 +109,9 @@ class Links:
             return self._take_link(source, is_held)
         return self._take_clone(source, is_held)
 
-    def gives(self) -> bool:
-        """Whether `give_out` may have anything to give."""
-        return self.makes_hard_links or self._can_clone()
+    def gives_from(self) -> float:
+        """The size in bytes from which on `give_out` may have something to give; else infinity."""
+        return LINK_FROM if self.makes_hard_links or self._can_clone() else math.inf
 
     def give_out(
         self, digest: Digest, size: int, folder: int, name: bytes, *, executable: bool

@@ -84,7 +84,7 @@ class Restoration:
         stays named.
         """
         self._blobs = blobs
-        self._has_links = self._links.gives()
+        self._linked_from = self._links.gives_from()
         with _opened(self._root, create=False) as below:
             gone = {os.fsencode(path) for path in going}
             self._places = _Places(below, self._folders, self._names, gone)
@@ -132,7 +132,7 @@ class Restoration:
             if not is_staged:
                 name = self._names.of(row)
             try:
-                if self._has_links and size and self._give_out(entry, folder, name):
+                if size >= self._linked_from and self._give_out(entry, folder, name):
                     return pack_stat(os.stat(name, dir_fd=folder)) if is_staged else _WRITTEN
                 data = self._blobs.read(digest)
                 if data is None or len(data) != size:
@@ -142,7 +142,7 @@ class Restoration:
                 try:
                     if os.write(descriptor, data) != size:
                         raise OSError(errno.ENOSPC, "a short write")
-                    if self._has_links:
+                    if size >= self._linked_from:
                         self._links.replaced(Digest(digest.hex()))
                     return pack_stat(os.fstat(descriptor)) if is_staged else _WRITTEN
                 finally:
@@ -205,7 +205,7 @@ class Restoration:
             return
         with storage_errors(shown):
             raw = (entry.raw_path, entry.mode, entry.size, entry.digest.raw)
-            if self._has_links and entry.size and self._give_out(raw, folder, name):
+            if entry.size >= self._linked_from and self._give_out(raw, folder, name):
                 return
             mode = 0o777 if entry.mode == EXECUTABLE else 0o666
             descriptor = os.open(name, _NEW_FILE, mode, dir_fd=folder)

@@ -17,7 +17,7 @@ from pathlib import Path
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, StorageError, UsageError
 from gitml.fs import are_plain_paths, judge_relative_paths, storage_errors, sync_directory
-from gitml.store import arrow, maintenance, repair
+from gitml.store import arrow, links, maintenance, repair
 from gitml.store import codec as codecs
 from gitml.store import tree as trees
 from gitml.store.bulk import Packing
@@ -214,11 +214,13 @@ class Writer(Reader):
             except CorruptData as error:
                 raise UsageError(f"cannot store the folder {root}") from error
         members = Members(names)
-        if len(names) > SLICE and not self._store.links.makes_hard_links:
-            Packing(self._store, self._packs, self._lease, root, names, members).run(LARGE)
+        hard_links = self._store.links.makes_hard_links
+        if len(names) > SLICE:
+            packing = Packing(self._store, self._packs, self._lease, root, names, members)
+            packing.run(links.LINK_FROM if hard_links else LARGE)
         for row in members.missing():
             members.put(row, *self._put_member(root, *names[row]))
-        if self._store.links.makes_hard_links:
+        if hard_links:
             self._members.append((root, members))
         return members
 
@@ -268,7 +270,7 @@ class Writer(Reader):
                 self._store.forget_listing()
             for folder in relied_on:
                 sync_directory(folder)
-            for root, members in self._members:
+            for root, members in self._members if self._linked else ():
                 members.replace_stats(partial(self._stat_of_link, root))
         finally:
             self.abort()
