@@ -109,9 +109,9 @@ class Holdings(Reader):
             self._refresh()
         for pack in self._in_place():
             row = pack.find_chunk(digest)
-            if row is not None and parts.is_proven(pack, digest, row, self._in_place):
-                with suppress(CorruptData, OSError):  # gone since it was listed
-                    return parts.files_of_chunk(digest, [pack, *self._in_place()])
+            files = parts.proof(pack, digest, row, self._in_place) if row is not None else None
+            if files is not None:
+                return files
         return None
 
     def _is_sealed(self, copy: Copy) -> bool:

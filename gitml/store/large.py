@@ -1,12 +1,16 @@
 """Large content as chunks: cut, hashed and encoded by several threads in constant memory.
 
-One thread reads, cuts and hashes the whole, which must go in order; the others hash and encode
-the chunks, which is most of the work. All of it happens outside the interpreter's lock.
+One thread reads, cuts and hashes the whole, which must go in order; one names the chunks and looks
+which are held; more of them encode those that are not, which is most of the work of new content.
+Nearly all of it happens outside the interpreter's lock. The looks need it often, so one thread has
+them all: two that wait for each other take longer.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import NamedTuple
 
 from gitml.entities.ids import Digest
@@ -16,7 +20,7 @@ from gitml.store.digest import hash_bytes, new_hasher
 from gitml.store.pack import PreparedChunk
 from gitml.store.parts import Part
 from gitml.store.tensors import Region, regions_of
-from gitml.store.threads import in_order, workers
+from gitml.store.threads import processors, workers
 
 ReadAt = Callable[[int, int], bytes]
 
@@ -37,6 +41,15 @@ class _Run(NamedTuple):
     data: memoryview
     ends: list[int]
     width: int
+
+
+class _Named(NamedTuple):
+    """A chunk of a run: its digest, where it begins and ends there, whether it is held."""
+
+    digest: bytes
+    start: int
+    end: int
+    is_held: bool
 
 
 def is_worth_cutting(read_at: ReadAt, size: int) -> bool:
@@ -60,26 +73,34 @@ def put_chunks(
     """Cut ``size`` bytes into chunks and ``add`` those that are not held yet.
 
     ``read_at(offset, length)`` gives the bytes, and raises if they are fewer. ``is_held`` is asked
-    by several threads at once, ``add`` called by this one, with a chunk twice if it occurs twice.
-    What any of them raises passes through.
+    by another thread, ``add`` called by this one, with a chunk twice if it occurs twice. What any
+    of the callables raises passes through.
     """
     codecs.prepare(size)
     hasher = new_hasher()
     parts: list[Part] = []
+    with workers() as encoders, workers(1) as namer:
+        naming: deque[tuple[_Run, Future[list[_Named]]]] = deque()
+        encoding: deque[tuple[list[_Named], Future[list[PreparedChunk]] | None]] = deque()
 
-    def hashed() -> Iterator[_Run]:
-        for run in _runs(read_at, size):
-            hasher.update(run.data)
-            yield run
-
-    with workers() as pool:
-        for chunks in in_order(pool, lambda run: _encoded(run, is_held), hashed()):
-            for chunk in chunks:
-                if isinstance(chunk, PreparedChunk):
+        def settle(unnamed: int, unadded: int) -> None:
+            """Have what is not held encoded and added, in order, until so few runs are in hand."""
+            while len(naming) > unnamed:
+                run, future = naming.popleft()
+                named = future.result()
+                is_new = not all(one.is_held for one in named)
+                encoding.append((named, encoders.submit(_encoded, run, named) if is_new else None))
+            while len(encoding) > unadded:
+                named, encoded = encoding.popleft()
+                for chunk in encoded.result() if encoded is not None else ():
                     add(chunk)
-                    parts.append((chunk.digest, chunk.plain))
-                else:
-                    parts.append(chunk)
+                parts.extend((one.digest, one.end - one.start) for one in named)
+
+        for run in _runs(read_at, size):
+            naming.append((run, namer.submit(_named, run, is_held)))
+            hasher.update(run.data)
+            settle(1, processors())
+        settle(0, 0)
     return Chunked(Digest(hasher.hexdigest()), parts)
 
 
@@ -107,17 +128,23 @@ def _width_of(region: Region, start: int, size: int, read_at: ReadAt) -> int:
     )
 
 
-def _encoded(run: _Run, is_held: Callable[[bytes], bool]) -> list[Part | PreparedChunk]:
-    """For each chunk of a run: its name and length if it is held, else what is to be added."""
-    done: list[Part | PreparedChunk] = []
+def _named(run: _Run, is_held: Callable[[bytes], bool]) -> list[_Named]:
+    """The chunks of a run with their names."""
+    named = []
     start = 0
     for end in run.ends:
-        data = run.data[start:end]
-        digest = hash_bytes(data).raw
-        if is_held(digest):
-            done.append((digest, end - start))
-        else:
-            codec, stored = codecs.encode(data, run.width)
-            done.append(PreparedChunk.of(digest, end - start, codec, stored))
+        digest = hash_bytes(run.data[start:end]).raw
+        named.append(_Named(digest, start, end, is_held(digest)))
         start = end
+    return named
+
+
+def _encoded(run: _Run, named: list[_Named]) -> list[PreparedChunk]:
+    """The chunks of a run that are not held, as they are to be added."""
+    done = []
+    for one in named:
+        if not one.is_held:
+            codec, stored = codecs.encode(run.data[one.start : one.end], run.width)
+            length = one.end - one.start
+            done.append(PreparedChunk.of(one.digest, length, codec, stored))
     return done

@@ -47,6 +47,9 @@ NO_BASE = bytes(32)
 _BUFFER = 1024 * 1024
 _SHORT = 64 * 1024
 _SEARCH_COST = 20
+"""Rows that are put into a table in the time of one search."""
+_MOST_PLACES = 200_000
+"""Rows of an index of which a table may stay in memory: about 30 MB."""
 _MUCH = 16 * _BUFFER
 _FULL_BYTES = 8 * 1024**3
 _FULL_OBJECTS = 200_000
@@ -172,6 +175,8 @@ class Index:
         if hash_bytes(memoryview(data)).hex != path.stem.rpartition("+")[2]:  # of a condemned one
             raise CorruptData(f"{path} is not what its name says")
         self._data = data
+        self._asked = 0
+        self._places: dict[bytes, int] = {}
         try:
             magic, version, _, self.pack_length, objects, chunks = _INDEX_HEADER.unpack_from(data)
             start = _INDEX_HEADER.size
@@ -207,8 +212,21 @@ class Index:
             os.close(descriptor)
 
     def find_chunk(self, digest: bytes) -> ChunkRow | None:
-        """The row of the chunk, or None."""
-        at = self._find(digest, self._chunk_fan, self._chunks_at, 32 + _CHUNK_ROW.size)
+        """The row of the chunk, or None.
+
+        Who asks often is answered out of a table of all places, made when searching has taken as
+        long as making it does.
+        """
+        if self._places:
+            at = self._places.get(digest, 0)
+        else:
+            width = 32 + _CHUNK_ROW.size
+            at = self._find(digest, self._chunk_fan, self._chunks_at, width)
+            self._asked += 1
+            rows = self._chunk_fan[-1]
+            if self._asked * _SEARCH_COST > rows and rows < _MOST_PLACES:
+                begin, data = self._chunks_at, self._data
+                self._places = {data[at : at + 32]: at for at in range(begin, len(data), width)}
         return ChunkRow(*_CHUNK_ROW.unpack_from(self._data, at + 32)) if at else None
 
     def find_object(self, digest: bytes) -> ObjectRow | None:

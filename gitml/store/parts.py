@@ -90,26 +90,34 @@ def names(pack: Pack, digest: bytes, row: ObjectRow) -> list[bytes]:
     return [part for part, _ in pack.parts(digest, row)]
 
 
-def is_proven(
+def proof(
     pack: Pack, digest: bytes, row: ChunkRow, others: Callable[[], Iterable[Pack]]
-) -> bool:
-    """Whether a pack's copy of a chunk is good.
+) -> set[Path] | None:
+    """The packs that a pack's copy of a chunk is read from, if it is good; else None.
 
     Where the pack is this user's own, the check of the entry is proof enough, for nobody else can
     have written it; and of its base, if it has one. Otherwise its plain bytes are hashed.
     """
     with suppress(CorruptData, OSError):
-        with pack.opened() as descriptor:
+        descriptor = os.open(pack.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
             if os.fstat(descriptor).st_uid != os.geteuid():
-                return _is_good(pack, digest, row, others)
+                is_good = _is_good(pack, digest, row, others)
+                return files_of_chunk(digest, [pack, *others()]) if is_good else None
             chunk = pack.read_chunk(descriptor, digest, _bounded(row, row.plain))
-        if row.codec != codecs.DELTA or not chunk.is_whole():
-            return chunk.is_whole()
+        finally:
+            os.close(descriptor)
+        if not chunk.is_whole():
+            return None
+        if row.codec != codecs.DELTA:
+            return {pack.path}
         for other in [pack, *others()]:
             held = other.find_chunk(chunk.base)
-            if held and held.codec != codecs.DELTA and is_proven(other, chunk.base, held, others):
-                return True
-    return False
+            if held and held.codec != codecs.DELTA:
+                below = proof(other, chunk.base, held, others)
+                if below is not None:
+                    return {pack.path, *below}
+    return None
 
 
 def _is_good(

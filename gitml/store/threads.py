@@ -25,9 +25,9 @@ def processors() -> int:
 
 
 @contextmanager
-def workers() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as `processors`, until the end of the block; what waits then is dropped."""
-    with ThreadPoolExecutor(processors()) as pool:
+def workers(count: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    """So many threads, or `processors`, until the end of the block; what waits then is dropped."""
+    with ThreadPoolExecutor(count or processors()) as pool:
         try:
             yield pool
         finally:

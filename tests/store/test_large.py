@@ -216,9 +216,9 @@ def test_the_check_of_a_difference_needs_its_base(store: Store) -> None:
     put_delta(store)
     (pack,) = store.packs()
     (delta,) = [one for one in pack.tables.chunks() if one[1].codec == codec.DELTA]
-    assert parts.is_proven(pack, *delta, store.packs)
+    assert parts.proof(pack, *delta, store.packs)
     break_chunk(store, 0)
-    assert not parts.is_proven(pack, *delta, store.packs)
+    assert parts.proof(pack, *delta, store.packs) is None
 
 
 def test_a_codec_of_a_later_version_says_so(store: Store) -> None:
