@@ -91,6 +91,7 @@ TASKS = {
             "Check this clone and this machine, and say what helps.",
         ),
         Entry("reindex", "gitml.cli.fsck:reindex", "Make the index again from git alone."),
+        Entry("ci", "gitml.cli.ci:ci", "Write the workflow that carries out what was merged."),
         Entry("hooks", "gitml.cli.hooks:hooks", "Install git's hooks, and run one by hand."),
     ),
 }

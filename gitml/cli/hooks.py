@@ -20,6 +20,7 @@ from gitml.errors import GitmlError, MissingBytes
 
 if TYPE_CHECKING:
     from gitml.git.process import Git
+    from gitml.hooks.checks import Occasion
     from gitml.hooks.follow import Followed
     from gitml.hooks.install import Change, Hooks
     from gitml.hooks.staged import Finding
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 50
 _HOOKS = (
-    *("gitml-pointers", "gitml-secrets", "gitml-records", "gitml-checkout"),
+    *("gitml-pointers", "gitml-secrets", "gitml-records", "gitml-promotion", "gitml-push"),
+    "gitml-checkout",
     *("pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite"),
 )
 
@@ -37,8 +39,9 @@ _HOOKS = (
 def hooks() -> None:
     """Install git's hooks, and run one by hand.
 
-    Before a commit they look at pointers, at secrets and at files that are too large for git; after
-    a checkout or a merge they let data follow its pointers.
+    Before a commit they look at pointers, at secrets, at wishes and at files that are too large for
+    git; before a push they send the bytes; after a checkout or a merge they let data follow its
+    pointers. On a server they refuse what would change or forge a record.
 
     \b
     gitml hooks install
@@ -47,23 +50,33 @@ def hooks() -> None:
 
 
 @hooks.command()
+@click.option(
+    "--server",
+    is_flag=True,
+    help="Guard a repository that others push to, by its pre-receive hook.",
+)
 @dry_run_option
 @with_repo
-def install(repo: Repo, dry_run: bool) -> None:
+def install(repo: Repo, server: bool, dry_run: bool) -> None:
     """Put gitml's hooks in place, behind those that are there.
 
     A hook that is there already runs first, and can refuse as it could before. Doing it again
     renews the scripts, which name the Python that gitml runs in. For the pre-commit framework, see
     docs/hooks.md.
 
+    With `--server`, run where the bare repository lies, it is the hook that refuses pushes which
+    would change or forge a record, or promote against a policy.
+
     \b
     gitml hooks install --dry-run
-    gitml hooks install
+    gitml -C /srv/git/shop.git hooks install --server
     """
-    changes = repo.install_hooks(dry_run=dry_run)
+    changes = repo.install_hooks(server=server, dry_run=dry_run)
     now = repo.hooks()
     folder = render.path(now.folder)
-    if not changes:
+    if not changes and server:
+        render.answer(f"Nothing to do: the hook in {folder} is in place")
+    elif not changes:
         render.answer(f"Nothing to do: the hooks in {folder} are in place")
     else:
         render.answer(*_table(changes))
@@ -190,10 +203,15 @@ def _findings(git: Git, hook: str, arguments: Sequence[str], limit: str | None) 
     from gitml.config import parse_size
     from gitml.hooks import checks
 
-    if hook == "pre-push" or (hook == "gitml-records" and "PRE_COMMIT_REMOTE_BRANCH" in os.environ):
+    by_pre_commit = "PRE_COMMIT_REMOTE_BRANCH" in os.environ
+    if hook in ("pre-push", checks.PUSH) or (hook == checks.RECORDS and by_pre_commit):
         remote = os.environ.get("PRE_COMMIT_REMOTE_NAME") or (arguments[0] if arguments else "")
-        lines = sys.stdin.read().splitlines() if hook == "pre-push" else ()
-        return checks.before_push(git, remote, checks.Occasion((), os.environ, lines))
+        lines = () if by_pre_commit else sys.stdin.read().splitlines()
+        occasion = checks.Occasion((), os.environ, lines)
+        found = [] if hook == checks.PUSH else checks.before_push(git, remote, occasion)
+        if not found and hook != checks.RECORDS:
+            _send_first(git, remote, occasion)
+        return found
 
     def data() -> WorkingTree:
         from gitml.repo import Repo
@@ -201,11 +219,24 @@ def _findings(git: Git, hook: str, arguments: Sequence[str], limit: str | None) 
         return Repo(git).workspace
 
     is_all = hook == "pre-commit"
-    wanted = (checks.POINTERS, checks.SECRETS, checks.RECORDS) if is_all else (hook,)
+    every = (checks.POINTERS, checks.SECRETS, checks.RECORDS, checks.PROMOTION)
+    wanted = every if is_all else (hook,)
     names = () if is_all else [_from_root(git, one) for one in arguments]
     size = parse_size(limit, "--limit") if limit is not None else None
     occasion = checks.Occasion(names, os.environ)
     return checks.before_commit(git, wanted, occasion, data, size)
+
+
+def _send_first(git: Git, remote: str, occasion: Occasion) -> None:
+    """Bring the bytes of what is pushed to the remote for bytes: nobody sees a name before them."""
+    from gitml.hooks.checks import pushed_commits
+    from gitml.repo import Repo
+
+    with closing(Repo(git, environment=os.environ)) as repo:
+        tips, known = pushed_commits(git, repo.odb, occasion)
+        sent = repo.send_bytes(remote, tips, known)
+    if sent is not None and sent.size:
+        render.tell(f"Sent {render.size(sent.size)} of data before the push")
 
 
 def _follow(hook: str, arguments: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gitml.errors import GitmlError, NoRepository
-from gitml.frozen import Frozen
+from gitml.frozen import Frozen, replace
 from gitml.fs import storage_errors
 
 _INHERITED_GIT_VARIABLES = frozenset(
@@ -35,6 +35,9 @@ _INHERITED_GIT_VARIABLES = frozenset(
 """What a hook hands down and would bend our commands; ``git -c`` settings are left in place."""
 
 
+_QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH")
+
+
 class GitFailed(GitmlError):
     """A git command ended with a code that its caller did not expect; holds git's own words."""
 
@@ -53,12 +56,15 @@ class Git(Frozen):
     ``directory`` is this work tree's git directory, ``common`` the one shared by all work trees
     (objects, refs and gitml's store live there), ``root`` the top of the work tree, absent where
     the repository is bare. Found by ``discover``, so git's own check of ownership has passed.
+    ``quarantine`` are the variables with which the objects of a push that is not let in yet are
+    seen.
     """
 
     directory: Path
     common: Path
     root: Path | None
     shallow: bool
+    quarantine: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def discover(cls, start: Path) -> Git:
@@ -77,6 +83,15 @@ class Git(Frozen):
                 if found.directory.samefile(env["GIT_DIR"]):
                     return found
         return cls._look(start, env)
+
+    @classmethod
+    def receiving(cls, folder: Path, environment: Mapping[str, str]) -> Git:
+        """The repository in which git runs ``pre-receive``, with the objects that were pushed.
+
+        git refuses to move refs there. Raises as `discover`.
+        """
+        seen = [(name, environment[name]) for name in _QUARANTINE if name in environment]
+        return replace(cls.discover(folder), quarantine=tuple(seen))
 
     @classmethod
     def _look(cls, start: Path, env: Mapping[str, str]) -> Git:
@@ -231,6 +246,7 @@ def _environment(extra: Mapping[str, str], git: Git | None) -> dict[str, str]:
     env = dict(os.environ)
     if git is not None:
         env = _without_inherited(env)
+        env.update(git.quarantine)
         env["GIT_DIR"] = str(git.directory)
         if git.root is not None:
             env["GIT_WORK_TREE"] = str(git.root)

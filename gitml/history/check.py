@@ -129,6 +129,11 @@ class Checker:
         self._record(version, "version")
         self._inputs()
 
+    def records(self, commits: Iterable[ObjectId]) -> None:
+        """Look at these records alone, not at what they were made of."""
+        for one in commits:
+            self._guarded(one.short, partial(self._one, one, "", []))
+
     def check(self) -> None:
         """Look at every record, every tag, and every blob that is named or stored."""
         listed = list_refs(self.git, PATTERNS)
@@ -523,3 +528,10 @@ def check_lineage(git: Git, odb: Odb, version: ObjectId) -> Checker:
     checker = Checker(git, odb, None)
     checker.lineage(version)
     return checker
+
+
+def check_new_records(git: Git, odb: Odb, commits: Iterable[ObjectId]) -> list[Problem]:
+    """What is wrong with records that are about to be taken in, apart from what they came from."""
+    checker = Checker(git, odb, None)
+    checker.records(commits)
+    return checker.problems

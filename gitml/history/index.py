@@ -56,6 +56,7 @@ _VERSION_TAG = r"refs/tags/[^/@]+@v[1-9][0-9]{0,8}\Z"
 _TAG_PATTERNS = (f"{TAGS}/*@*", f"{TAGS}/*@*/*")
 _TRACKED = tuple(f"{TRACKING}/*/{one.removeprefix('refs/')}" for one in _TAG_PATTERNS)
 PATTERNS = (RUNS, VERSIONS, SOURCES, STAGES, *_TAG_PATTERNS, *_TRACKED)
+_MODELS = (VERSIONS, STAGES, *_TAG_PATTERNS)
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE refs (name TEXT PRIMARY KEY, target TEXT, id TEXT) WITHOUT ROWID;
@@ -125,13 +126,16 @@ class Index:
     Listings and look-ups hold what a ref names directly. By the id of its commit every record in
     git is found: a clone has the runs and steps behind its versions, and no refs for them.
     ``mark`` stands for the refs as they were at the last look: equal marks mean that none moved.
+    ``of_runs`` False leaves out runs and what git remotes have: versions, stages and tags alone, in
+    a file of their own, so that nobody waits for the refs of ten thousand runs to be listed.
     """
 
-    def __init__(self, git: Git, odb: Odb) -> None:
+    def __init__(self, git: Git, odb: Odb, *, of_runs: bool = True) -> None:
         self._git = git
         self._odb = odb
         self._reader = _Reader(odb)
-        self._path = git.common / "gitml" / "index.sqlite"
+        self._path = git.common / "gitml" / ("index.sqlite" if of_runs else "models.sqlite")
+        self._patterns = PATTERNS if of_runs else _MODELS
         self._open: sqlite3.Connection | None = None
         self._private = False
         self._steps: dict[str, StepEntry] = {}
@@ -468,7 +472,7 @@ class Index:
 
     def _listing(self) -> tuple[bytes, bytes]:
         """The listing of the refs, and a mark of all that decides what can be read behind them."""
-        listing = mark = refs.read_listing(self._git, PATTERNS)
+        listing = mark = refs.read_listing(self._git, self._patterns)
         with contextlib.suppress(OSError):  # `git fetch --unshallow` moves no ref
             mark += (self._git.common / "shallow").read_bytes()
         if len(mark) <= _LONGEST_MARK:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitml import config
+from gitml.entities.ids import ObjectId
 from gitml.errors import NoRepository
 from gitml.frozen import Frozen
 from gitml.git.odb import Odb
@@ -18,9 +19,9 @@ from gitml.hooks.staged import LINK, SUBMODULE, Finding, Staged
 if TYPE_CHECKING:
     from gitml.workspace.workingtree import WorkingTree
 
-POINTERS, SECRETS, RECORDS, CHECKOUT = (
-    *("gitml-pointers", "gitml-secrets"),
-    *("gitml-records", "gitml-checkout"),
+POINTERS, SECRETS, RECORDS, PROMOTION, PUSH, CHECKOUT = (
+    *("gitml-pointers", "gitml-secrets", "gitml-records"),
+    *("gitml-promotion", "gitml-push", "gitml-checkout"),
 )
 
 
@@ -68,6 +69,10 @@ def before_commit(
             found += pointers.check(staged, data, most if limit is None else limit)
         if SECRETS in wanted:
             found += _secrets(staged)
+        if PROMOTION in wanted and any(one.startswith("promotions/") for one in staged.touched):
+            from gitml.hooks import promotions
+
+            found += promotions.check(staged, odb, settings)
     return found
 
 
@@ -76,12 +81,35 @@ def before_push(git: Git, remote: str, occasion: Occasion) -> list[Finding]:
 
     pre-commit hands over one ref, in variables, instead of the lines.
     """
-    lines = list(occasion.lines)
+    with closing(Odb(git)) as odb:
+        return list(records.check_push(git, odb, remote, pushed_lines(occasion)))
+
+
+def pushed_lines(occasion: Occasion) -> list[str]:
+    """What is pushed, as git hands it to pre-push: local ref and id, remote ref and id, a line."""
     if target := occasion.variable("PRE_COMMIT_REMOTE_BRANCH"):
         tip, there = (occasion.variable(f"PRE_COMMIT_{name}_REF") for name in ("TO", "FROM"))
-        lines = [f"HEAD {tip or 'HEAD'} {target} {there or '0' * 40}"]
-    with closing(Odb(git)) as odb:
-        return list(records.check_push(git, odb, remote, lines))
+        return [f"HEAD {tip or 'HEAD'} {target} {there or '0' * 40}"]
+    return list(occasion.lines)
+
+
+def pushed_commits(git: Git, odb: Odb, occasion: Occasion) -> tuple[list[ObjectId], list[ObjectId]]:
+    """The commits that a push brings, and those that the other side has, as far as is known here.
+
+    pre-commit shows only the first of the refs that are pushed, so the versions count with it.
+    """
+    tips, known = [], []
+    for line in pushed_lines(occasion):
+        fields = line.rsplit(maxsplit=3)
+        if len(fields) == 4:
+            tips.append(odb.resolve(fields[1]))
+            known.append(odb.resolve(fields[3]) if fields[3].strip("0") else None)
+    if occasion.variable("PRE_COMMIT_REMOTE_BRANCH"):
+        from gitml.git.refs import list_refs
+
+        tips += [one.commit for one in list_refs(git, ["refs/tags/*@v*"])]
+    found = [one for one in tips if one is not None]
+    return found, [one for one in known if one is not None]
 
 
 def _secrets(staged: Staged) -> Iterator[Finding]:

@@ -25,6 +25,9 @@ from gitml.git.process import Git
 EVENTS = ("pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite")
 """The hooks of git's that gitml takes part in."""
 
+SERVER_EVENTS = ("pre-receive",)
+"""The hooks of a repository that others push to."""
+
 State = Literal["installed", "outdated", "by hand", "through pre-commit", "absent"]
 
 _MARK = "# gitml hook 1:"
@@ -39,8 +42,8 @@ _PRE_COMMIT = re.compile(
     rb"|79f09a650522a87b0da915d0d983b2de|e358c9dae00eac5d06b38dfdb1e33a8c"
 )
 _IDS = {
-    "pre-commit": ("gitml-pointers", "gitml-secrets", "gitml-records"),
-    "pre-push": ("gitml-records",),
+    "pre-commit": ("gitml-pointers", "gitml-secrets", "gitml-records", "gitml-promotion"),
+    "pre-push": ("gitml-records", "gitml-push"),
     **dict.fromkeys(("post-checkout", "post-merge", "post-rewrite"), ("gitml-checkout",)),
 }
 
@@ -71,6 +74,34 @@ main()' hooks run {hook} -- "$@"
 }}
 
 {body}"""
+_SERVER_SCRIPT = """\
+#!/bin/sh
+{mark} `gitml hooks install --server` renews it, `gitml hooks uninstall` takes it away.
+# A hook that was here before stands beside it as {hook}{before} and runs first.
+python={python}
+source={source}
+before="${{0%/*}}/{hook}{before}"
+input=$(cat; echo x)
+input=${{input%x}}
+if [ -x "$before" ]; then
+    printf %s "$input" 2>/dev/null | "$before" "$@" || exit
+fi
+if [ ! -x "$python" ]; then
+    echo "gitml is no longer at $python: nothing is let in." >&2
+    echo "On the server, 'gitml hooks install --server' renews this." >&2
+    exit 1
+fi
+printf %s "$input" | "$python" -IS -c '
+import os, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+from gitml.hooks.receive import refusals
+lines = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+refused = refusals(lines, os.environ, pathlib.Path.cwd())
+for one in refused:
+    sys.stderr.write(f"gitml: {{one}}\\n".encode("ascii", "backslashreplace").decode())
+sys.exit(1 if refused else 0)
+' "$source"
+"""
 _CHECK = """\
 if [ -x "$before" ]; then
     "$before" "$@" || exit
@@ -145,7 +176,7 @@ class Change(Frozen):
     before: Path | None
 
 
-def look(git: Git, python: str) -> Hooks:
+def look(git: Git, python: str, events: Sequence[str] = EVENTS) -> Hooks:
     """How the hooks of this clone stand; ``python`` is the interpreter that would be recorded."""
     answer = git.run("rev-parse", "--path-format=absolute", "--git-path", "hooks")
     folder = Path(os.fsdecode(answer).removesuffix("\n"))
@@ -153,18 +184,20 @@ def look(git: Git, python: str) -> Hooks:
     scope, _, setting = os.fsdecode(scoped).removesuffix("\n").partition("\t")
     config = _ids_in_config(git)
     shared = _why_shared(git, folder, scope)
-    hooks = [_hook(folder, event, python, config) for event in EVENTS]
+    hooks = [_hook(folder, event, python, config) for event in events]
     return Hooks(folder, setting or None, shared, hooks, config)
 
 
-def install(git: Git, python: str, *, dry_run: bool = False) -> list[Change]:
+def install(
+    git: Git, python: str, events: Sequence[str] = EVENTS, *, dry_run: bool = False
+) -> list[Change]:
     """Put the scripts in place; what changed, nothing where all is as it should be.
 
     Raises ConfigError where ``core.hooksPath`` leads to a folder that is not this clone's own, and
     UsageError where two hooks would have to run first. Nothing is written then. A kill between two
     scripts leaves each hook either as it was or in place; running it again does the rest.
     """
-    found = look(git, python)
+    found = look(git, python, events)
     if found.shared is not None:
         raise ConfigError(f"{found.shared}: nothing was written", hint=_by_hand(found.folder))
     changes = [change for one in found.hooks if (change := _change_for(one)) is not None]
@@ -198,10 +231,20 @@ def uninstall(git: Git, python: str, *, dry_run: bool = False) -> list[Change]:
 
 def script(event: str, python: str) -> str:
     """The text of the hook for an event that is run by this interpreter."""
+    if event in SERVER_EVENTS:
+        source = shlex.quote(str(Path(__file__).resolve().parents[2]))
+        return server_script(event, shlex.quote(python), source)
     bodies = (_CHECK, _CHECK_WITH_INPUT, _FOLLOW, _FOLLOW_WITH_INPUT)
     body = bodies[2 * event.startswith("post-") + (event in _WITH_INPUT)]
     return _SCRIPT.format(
         mark=_MARK, hook=event, before=_BEFORE, python=shlex.quote(python), gone=_GONE, body=body
+    )
+
+
+def server_script(event: str, python: str, source: str) -> str:
+    """The text of a server's hook: ``python`` and ``source`` (where gitml is) as shell words."""
+    return _SERVER_SCRIPT.format(
+        mark=_MARK, hook=event, before=_BEFORE, python=python, source=source
     )
 
 
@@ -219,7 +262,7 @@ def _hook(folder: Path, event: str, python: str, config: Sequence[str]) -> Hook:
         state = "installed" if fresh else "outdated"
         kept = folder / f"{event}{_BEFORE}"
         before = kept if os.path.lexists(kept) else None
-    elif through and set(_IDS[event]) <= set(config):
+    elif through and set(_IDS.get(event, ("",))) <= set(config):
         state, before = "through pre-commit", None
     elif re.search(rb"gitml +hooks +run +" + event.encode(), content):
         state, before = "by hand", None
@@ -258,7 +301,8 @@ def _put(change: Change, python: str) -> None:
 
 def _places(folder: Path) -> list[Path]:
     """Every path at which a script of ours can be."""
-    return [folder / f"{event}{suffix}" for event in EVENTS for suffix in ("", ".legacy")]
+    every = (*EVENTS, *SERVER_EVENTS)
+    return [folder / f"{event}{suffix}" for event in every for suffix in ("", ".legacy")]
 
 
 def _is_ours(content: bytes) -> bool:

@@ -57,7 +57,7 @@ def parse(data: bytes, path: str) -> dict[str, str]:
         raise _unreadable(text, path, str(error)) from None
     wishes = {}
     for stage, which in document.items():
-        where = f"{path}:{_line_of(text, stage)}"
+        where = f"{path}:{line_of(text, stage)}"
         try:
             check_stage_name(stage)
         except InvalidName as error:
@@ -78,7 +78,7 @@ def with_wish(data: bytes | None, path: str, stage: str, which: str) -> bytes:
     text = head if data is None else _text(data, path)
     wanted = {**parse(text.encode(), path), stage: which}
     line = f'{_key(stage)} = "{which}"'
-    at = _line_of(text, stage)
+    at = line_of(text, stage)
     lines = text.splitlines(keepends=True)
     if at:
         ending = re.search(r"[ \t]*(#[^\r\n]*)?(\r?\n)?\Z", lines[at - 1])
@@ -199,7 +199,7 @@ def _unreadable(text: str, path: str, why: str) -> ConfigError:
     return ConfigError(f"{path}:{at}: {_FORM}, and this is none")
 
 
-def _line_of(text: str, stage: str) -> int:
+def line_of(text: str, stage: str) -> int:
     """The line, from 1, in which a stage has its wish; 0 where it has none."""
     pattern = rf"\s*(?:{re.escape(stage)}|\"{re.escape(stage)}\"|'{re.escape(stage)}')\s*="
     lines = enumerate(text.splitlines(), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from gitml.entities.ids import Digest
@@ -99,14 +99,30 @@ class Care(Data):
         """How git's hooks of this clone stand."""
         from gitml.hooks import install
 
-        return install.look(self.git, sys.executable)
+        events = install.EVENTS if self.git.root is not None else install.SERVER_EVENTS
+        return install.look(self.git, sys.executable, events)
 
-    def install_hooks(self, *, dry_run: bool = False) -> list[HookChange]:
-        """Put gitml's hooks in place, behind those that are there; see ``hooks.install``."""
+    def install_hooks(self, *, server: bool = False, dry_run: bool = False) -> list[HookChange]:
+        """Put gitml's hooks in place, behind those that are there; see ``hooks.install``.
+
+        ``server`` means the hook of a repository that others push to; the index is made then, so
+        that the first push need not wait for it. Raises UsageError for the hooks of people in a
+        repository without a work tree.
+        """
+        from gitml.history.index import Index
         from gitml.hooks import install
 
-        changes = install.install(self.git, sys.executable, dry_run=dry_run)
-        if not dry_run:
+        if not server and self.git.root is None:
+            raise UsageError(
+                f"{self.git.directory} has no work tree, so nobody commits in it",
+                hint="`gitml hooks install --server` guards what is pushed to it",
+            )
+        events = install.SERVER_EVENTS if server else install.EVENTS
+        changes = install.install(self.git, sys.executable, events, dry_run=dry_run)
+        if server and not dry_run:
+            with closing(Index(self.git, self.odb, of_runs=False)) as index:
+                index.refresh()
+        elif not dry_run:
             self.install_drivers()
         return changes
 

@@ -15,6 +15,7 @@ from gitml.repo.stages import Stages
 if TYPE_CHECKING:
     from gitml.forges.base import Forge
     from gitml.forges.opening import Surroundings
+    from gitml.forges.workflows import Workflow
     from gitml.git.transport import Move as RefMove
     from gitml.promotion.online import Online
     from gitml.promotion.planning import Approvals, PlannedMove, Planner
@@ -254,6 +255,42 @@ class Review(Stages):
         label = state.label(held_before(state, stage)[0])
         why = reason or f"roll-back to {label}"
         return self.request(label, stage, why, remote=remote, dry_run=dry_run)
+
+    def write_workflow(self, kind: str, *, dry_run: bool = False) -> tuple[str, Workflow, bool]:
+        """Write the workflow file for a kind of forge; its path, what it is, whether it is new.
+
+        A file that is there is left alone. Raises UsageError where something else is at its place.
+        """
+        from gitml.forges.workflows import workflow
+        from gitml.fs import make_directories, write_durably
+
+        found = workflow(kind, self._default_branch())
+        path = self.root / found.path
+        if path.exists() and path.read_bytes() != found.text.encode() and found.elsewhere:
+            path = self.root / found.elsewhere
+        inside = str(path.relative_to(self.root))
+        if path.exists():
+            if path.read_bytes() == found.text.encode():
+                return inside, found, False
+            raise UsageError(
+                f"{inside} is there already, and it is another",
+                hint=f"`git mv {inside} {inside}.old` makes room",
+            )
+        if not dry_run:
+            make_directories(path.parent)
+            write_durably(path, found.text.encode())
+        return inside, found, True
+
+    def _default_branch(self) -> str:
+        from gitml.git import transport
+
+        if self.git.has_remote():
+            remote = transport.choose(self.git)
+            head = self.git.process("symbolic-ref", "--quiet", f"refs/remotes/{remote}/HEAD")
+            name = head.stdout.decode().strip().removeprefix(f"refs/remotes/{remote}/")
+            if name:
+                return name
+        return self.git.branch() or "main"
 
     def report(
         self, number: int | None = None, *, remote: str | None = None, dry_run: bool = False

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gitml.store.gc import Collection
     from gitml.sync.fetching import Fetched
     from gitml.sync.pushing import Plan as PushPlan
-    from gitml.sync.upload import Moved
+    from gitml.sync.upload import Moved, Sent
     from gitml.workspace.checkout import Move as DataMove
 
 
@@ -145,6 +145,29 @@ class Sharing(Data):
             carrier.foresee(plan)
         plan.lost, plan.sent = carrier.lost, carrier.sent.size
         return plan
+
+    def send_bytes(
+        self, remote: str, tips: Sequence[ObjectId], known: Sequence[ObjectId]
+    ) -> Sent | None:
+        """Bring the bytes that commits name to the remote for bytes; None where none are named.
+
+        Named is what ``tips`` have and neither ``known`` nor the branches of the git remote as they
+        were seen last. Raises ConfigError, MissingBytes and what the upload raises.
+        """
+        from gitml.git import refs
+        from gitml.sync.needs import new_needs
+        from gitml.sync.order import no_place
+        from gitml.sync.upload import Uploader
+
+        seen = refs.list_refs(self.git, [f"refs/remotes/{remote}"]) if remote else []
+        needs = new_needs(self.git, tips, [*known, *(one.commit for one in seen)])
+        if not needs:
+            return None
+        catalogue = self._catalogue
+        if catalogue is None:
+            raise no_place(needs)
+        uploader = Uploader(self.store, catalogue)
+        return uploader.send(uploader.missing(needs))
 
     def pull(
         self,

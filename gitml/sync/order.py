@@ -56,7 +56,7 @@ class Carrier:
         if not needs:
             return
         if catalogue is None:
-            raise _no_place(needs)
+            raise no_place(needs)
         uploader = Uploader(self.store, catalogue, self.moved)
         missing = uploader.missing(needs)
         self.lost = self._pass_over_lost(missing, new)
@@ -70,7 +70,7 @@ class Carrier:
         new = new_needs(self.git, tips, [one.target for one in plan.there.values()])
         catalogue = self.open_catalogue()
         if new and catalogue is None:
-            raise _no_place(new)
+            raise no_place(new)
         if catalogue is not None:
             uploader = Uploader(self.store, catalogue)
             uploader.check(uploader.missing(new))
@@ -81,7 +81,8 @@ class Carrier:
         return sorted(missing.pop(digest).where for digest in lost)
 
 
-def _no_place(needs: dict[Digest, Need]) -> ConfigError:
+def no_place(needs: dict[Digest, Need]) -> ConfigError:
+    """The error for bytes that have to go somewhere, and nobody said where."""
     some = next(iter(needs.values())).where
     return ConfigError(
         f"there is no remote for bytes, and what is pushed needs some: {some}; nothing was pushed",

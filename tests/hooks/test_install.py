@@ -387,7 +387,7 @@ def test_where_pre_commit_runs_our_hooks_they_are_not_run_twice(
     git_repository.write(
         ".pre-commit-config.yaml",
         "repos:\n- repo: x\n  hooks:\n  - id: gitml-pointers\n  - id: 'gitml-secrets'\n"
-        "  - {id: gitml-records}\n",
+        "  - {id: gitml-records}\n  - id: gitml-promotion\n",
     )
     assert states(git_repository)["pre-commit"] == "through pre-commit"
     assert [event for event, _ in put(git_repository)] == list(EVENTS[1:])

@@ -24,7 +24,10 @@ pytest.importorskip("pre_commit")
 pytest.importorskip("setuptools", minversion="77")
 
 ROOT = Path(__file__).parents[2]
-HOOKS = ("gitml-pointers", "gitml-secrets", "gitml-records", "gitml-checkout")
+HOOKS = (
+    *("gitml-pointers", "gitml-secrets", "gitml-records", "gitml-promotion"),
+    *("gitml-push", "gitml-checkout"),
+)
 TOKEN = "gl" + "pat-" + "Xy7Qw2Lr9Tz4Kd8Vb3Ns"
 STAGES = (
     "default_install_hook_types: [pre-commit, pre-push, post-checkout, post-merge, post-rewrite]\n"
@@ -194,6 +197,30 @@ def test_a_record_is_not_pushed_as_code(team: Project, tmp_path: Path) -> None:
     status, said = run(team, "git", "push", "origin", "main")
     assert status == 1
     assert "would publish the record" in said
+
+
+def test_a_wish_is_judged_and_bytes_go_first(team: Project, tmp_path: Path) -> None:
+    team.write("promotions/clf.toml", 'production = "v1"\nproduction = "v2"\n')
+    team.git("add", ".")
+    code, said = run(team, "git", "commit", "--quiet", "--message", "two wishes")
+    assert code == 1
+    assert "promotions/clf.toml:2: production has two wishes" in said
+    team.git("rm", "--quiet", "--cached", "promotions/clf.toml")
+    (team.path / "promotions/clf.toml").unlink()
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    with (team.path / "gitml.toml").open("a") as file:
+        file.write(f'\n[remotes.lake]\nurl = "{lake}"\n')
+    with closing(Repo.discover(team.path)) as repo:
+        team.write("raw.csv", "id\n" * 1000)
+        repo.add([team.path / "raw.csv"])
+    team.commit("data")
+    team.git("init", "--quiet", "--bare", str(tmp_path / "hub"))
+    team.git("remote", "add", "origin", str(tmp_path / "hub"))
+    code, said = run(team, "git", "push", "origin", "main")
+    assert code == 0, said
+    assert "of data before the push" in said
+    assert [one for one in lake.rglob("*") if one.is_file()]
 
 
 def test_both_installers_go_together_in_any_order(team: Project) -> None:

@@ -1,0 +1,413 @@
+"""What a server with the hook takes, and what it refuses, pushed by plain git."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitml.entities import codec
+from gitml.entities.ids import ObjectId
+from gitml.entities.records import Promotion, Tombstone
+from gitml.frozen import replace
+from gitml.git.odb import Odb
+from gitml.git.process import Git
+from gitml.history.record import Person, Recorder, timestamp
+from gitml.history.revs import read_promotion
+from gitml.hooks.install import SERVER_EVENTS, install, script, server_script
+from tests.promotion.conftest import PATH, Reviewed, reviewed, reviewed_once
+from tests.workshop import Workshop
+
+__all__ = ["reviewed", "reviewed_once"]
+
+ROOT = Path(__file__).parents[2]
+ADA = Person("Ada Example", "ada@example.org")
+
+
+@pytest.fixture
+def guarded(reviewed: Reviewed) -> Iterator[Reviewed]:
+    """The team, with the hook on its server and v1 in production."""
+    install(Git.discover(reviewed.server.path), sys.executable, SERVER_EVENTS)
+    reviewed.bob.repo().promote("clf@v1", "production", "first")
+    yield reviewed
+
+
+def push(one: Workshop, *specs: str) -> str | None:
+    """Push by plain git, with force; what the hook said, None where all went in."""
+    done = subprocess.run(
+        ["git", "push", "--force", "--atomic", "origin", *specs],
+        cwd=one.path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return None
+    lines = [line for line in done.stderr.splitlines() if "gitml: " in line]
+    assert lines, done.stderr
+    return "\n".join(lines)
+
+
+def commit_of(one: Workshop, revision: str) -> ObjectId:
+    return ObjectId(one.git("rev-parse", f"{revision}^{{commit}}"))
+
+
+def move(one: Workshop, name: str = "clf@production/2", **changes: Any) -> tuple[str, Promotion]:
+    """A promotion of v2 that follows the first move, or differs from that as it is told."""
+    git = Git.discover(one.path)
+    odb = Odb(git)
+    first = ObjectId(one.git("rev-parse", "clf@production/1"))
+    before = read_promotion(odb.tag(first), "clf", "production", 1)
+    made = Promotion(
+        project=before.project,
+        model="clf",
+        stage="production",
+        n=2,
+        reason="mine",
+        at=timestamp(time.time()),
+        version=commit_of(one, "clf@v2"),
+        before=before.version,
+        previous=first,
+    )
+    target = changes.pop("target", None)
+    made = replace(made, **changes)
+    recorder = Recorder(git, odb, ADA)
+    tag = recorder.line_tag(
+        name,
+        target or made.version or before.version or first,
+        "clf",
+        codec.to_document(made),
+        time.time(),
+    )
+    recorder.builder.write_loose()
+    odb.close()
+    return str(tag), made
+
+
+def test_what_gitml_pushes_goes_in(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    bob.run("training", {"rate": 0.25})
+    bob.repo().push(runs=True)
+    bob.repo().promote("clf@v3", "production", "next")
+    bob.repo().rollback("clf", "production")
+    bob.repo().set_metadata("clf@v3", {"note": 1})
+    bob.repo().delete("clf@v2", "wrong")
+    bob.repo().clear_stage("clf", "production", "over")
+    bob.repo().push()
+    assert guarded.holders() == ["clf@v1", "clf@v3", "clf@v1", None]
+    alice = guarded.alice.repo()
+    alice.fetch()
+    assert alice.model("clf").deleted == {2}
+
+
+def test_a_plain_move_goes_in_and_is_what_gitml_would_make(guarded: Reviewed) -> None:
+    tag, _ = move(guarded.bob)
+    assert push(guarded.bob, f"{tag}:refs/tags/clf@production/2") is None
+    assert guarded.holders() == ["clf@v1", "clf@v2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"n": 3, "name": "clf@production/3"}, "the next move of production is clf@production/2"),
+        ({"previous": None}, "the chain is broken"),
+        ({"previous": ObjectId("1" * 40)}, "the chain is broken"),
+        ({"before": None}, "another holder before"),
+        ({"project": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}, "another project, 01ARZ3NDEKTSV4RRFFQ69G5FAV"),
+        ({"at": "2020-01-01T00:00:00.000000Z"}, "older than the move before"),
+        ({"name": "clf@production/1"}, "the tag was made as clf@production/1"),
+        ({"name": "clf@staging/2"}, "the tag was made as clf@staging/2"),
+        ({"model": "reg"}, "holds the record of"),
+        ({"stage": "staging"}, "holds the record of"),
+        ({"n": 7}, "holds the record of"),
+        ({"hold": True}, "an emergency may bring a former holder back"),
+        ({"hold": True, "restores": 1}, "clf@production/1 did not make that version the holder"),
+        ({"restores": 9}, "clf@production/9, which it restores, is not there"),
+        ({"policy": "sha256:00"}, "judged by another policy"),
+    ],
+)
+def test_a_move_that_does_not_follow_is_refused(
+    guarded: Reviewed, changes: dict[str, Any], said: str
+) -> None:
+    n = changes.get("n", 2) if "name" in changes and "n" in changes else 2
+    tag, _ = move(guarded.bob, **changes)
+    words = push(guarded.bob, f"{tag}:refs/tags/clf@production/{n}")
+    assert words is not None
+    assert said in words
+    assert guarded.holders() == ["clf@v1"]
+
+
+def test_a_move_to_what_is_no_version_is_refused(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    cases = {
+        "is no version of clf": commit_of(bob, "HEAD"),
+        "has no number here: push the version first": None,
+        "it tags another commit": commit_of(bob, "clf@v1"),
+    }
+    draft = bob.run("training", {"rate": 0.15}).model_version
+    assert draft is not None
+    cases["has no number here: push the version first"] = draft.id
+    for said, commit in cases.items():
+        given = {"target": commit} if "tags another" in said else {"version": commit}
+        tag, _ = move(bob, **given)
+        words = push(bob, f"{tag}:refs/tags/clf@production/2")
+        assert words is not None
+        assert said in words
+    lightweight = push(bob, "clf@v2^{commit}:refs/tags/clf@production/2")
+    assert "it is no annotated tag" in str(lightweight)
+
+
+def test_a_deleted_version_is_not_promoted_and_its_number_not_given_again(
+    guarded: Reviewed,
+) -> None:
+    bob = guarded.bob
+    bob.repo().delete("clf@v2", "wrong")
+    tag, _ = move(bob)
+    assert "clf@v2 is deleted" in str(push(bob, f"{tag}:refs/tags/clf@production/2"))
+    bob.git("-c", "tag.gpgSign=false", "tag", "-a", "-m", "x", "-f", "clf@v2", "clf@v1^{commit}")
+    guarded.server.git("update-ref", "-d", "refs/tags/clf@v2")
+    words = push(bob, "refs/tags/clf@v2")
+    assert "its number is not given again" in str(words)
+
+
+@pytest.mark.parametrize("name", ["clf@v1", "clf@production/1"])
+def test_what_was_made_is_neither_moved_nor_removed(guarded: Reviewed, name: str) -> None:
+    other = guarded.bob.git("rev-parse", "clf@v2")
+    for spec in (f":refs/tags/{name}", f"{other}:refs/tags/{name}", f"HEAD:refs/tags/{name}"):
+        words = push(guarded.bob, spec)
+        assert "made once, and neither moved nor removed" in str(words)
+    assert guarded.server.git("rev-parse", name) == guarded.bob.git("rev-parse", name)
+
+
+def test_numbers_are_tags_of_versions(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    bob.git("tag", "-a", "-m", "x", "clf@v7", "HEAD")
+    assert "is no version of clf" in str(push(bob, "refs/tags/clf@v7"))
+    bob.git("tag", "-a", "-m", "x", "reg@v1", "clf@v1^{commit}")
+    assert "is a version of clf, not of reg" in str(push(bob, "refs/tags/reg@v1"))
+    renamed = bob.git("rev-parse", "clf@v2")
+    assert "the tag was made as clf@v2" in str(push(bob, f"{renamed}:refs/tags/clf@v9"))
+
+
+def test_a_tombstone_tells_the_truth(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    git = Git.discover(bob.path)
+    odb = Odb(git)
+    project = bob.repo().config.project
+    cases = [
+        (1, commit_of(bob, "clf@v1"), "clf@v1 holds production"),
+        (2, commit_of(bob, "clf@v1"), "clf@v2 is not the version that it names"),
+        (5, commit_of(bob, "clf@v2"), "clf@v5 is not the version that it names"),
+    ]
+    for number, version, said in cases:
+        stone = Tombstone(project, "clf", number, version, "x", timestamp(time.time()))
+        recorder = Recorder(git, odb, ADA)
+        name = f"clf@deleted/{number}"
+        tag = recorder.line_tag(name, version, "x", codec.to_document(stone), time.time())
+        recorder.builder.write_loose()
+        assert said in str(push(bob, f"{tag}:refs/tags/{name}"))
+    odb.close()
+
+
+def test_several_moves_in_one_push_are_judged_in_their_order(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    second, made = move(bob)
+    third, _ = move(
+        bob,
+        "clf@production/10",
+        n=10,
+        previous=ObjectId(second),
+        before=made.version,
+        version=commit_of(bob, "clf@v1"),
+    )
+    specs = [f"{third}:refs/tags/clf@production/10", f"{second}:refs/tags/clf@production/2"]
+    assert "the next move of production is clf@production/3" in str(push(bob, *specs))
+    third, _ = move(
+        bob,
+        "clf@production/3",
+        n=3,
+        previous=ObjectId(second),
+        before=made.version,
+        version=commit_of(bob, "clf@v1"),
+    )
+    specs = [f"{third}:refs/tags/clf@production/3", f"{second}:refs/tags/clf@production/2"]
+    assert push(bob, *specs) is None
+    assert guarded.holders() == ["clf@v1", "clf@v2", "clf@v1"]
+
+
+def test_the_ref_of_a_stage_follows_its_tags(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    ref = "refs/gitml/stages/clf/production"
+    newest = bob.git("rev-parse", "clf@production/1")
+    assert "the newest move of production is" in str(push(bob, f"clf@v2:{ref}"))
+    assert push(bob, f"{newest}:{ref}") is None
+    assert "the newest move of production is" in str(push(bob, f":{ref}"))
+    tag, _ = move(bob)
+    assert push(bob, f"{tag}:refs/tags/clf@production/2", f"{tag}:{ref}") is None
+
+
+def test_records_are_what_they_say(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    version = commit_of(bob, "clf@v2")
+    tree = bob.git("rev-parse", f"{version}^{{tree}}")
+    message = bob.git("log", "-1", "--format=%B", str(version))
+    parents = bob.git("log", "-1", "--format=%P", str(version)).split()
+    hidden = bob.git("commit-tree", tree, "-p", parents[0], "-m", message)  # the run is left out
+    name = f"refs/gitml/versions/clf/{hidden[:12]}"
+    assert "is not what it says: the record says" in str(push(bob, f"{hidden}:{name}"))
+    wrong = f"refs/gitml/versions/clf/{'0' * 12}"
+    assert "what it keeps belongs at" in str(push(bob, f"{version}:{wrong}"))
+    other = f"refs/gitml/versions/reg/{version.short}"
+    assert "is a version of clf, not of reg" in str(push(bob, f"{version}:{other}"))
+    bob.git("tag", "-a", "-m", "x", "clf@v8", hidden)
+    assert "is not what it says" in str(push(bob, "refs/tags/clf@v8"))
+
+
+def test_metadata_that_others_added_stays(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    bob.repo().set_metadata("clf@v1", {"a": 1})
+    bob.repo().push()
+    bob.git("update-ref", "-d", "refs/notes/gitml")
+    bob.repo().set_metadata("clf@v1", {"b": 1})
+    words = push(bob, "refs/notes/gitml")
+    assert "what others have added stays" in str(words)
+
+
+def test_settings_and_wishes_of_the_default_branch_can_be_read(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    bob.write(PATH, "production = v1\n")
+    bob.commit("a wish that is none")
+    assert "promotions/clf.toml:1: a wish is a line" in str(push(bob, "HEAD:refs/heads/main"))
+    assert push(bob, "HEAD:refs/heads/elsewhere") is None
+    bob.git("rm", "--quiet", PATH)
+    with (bob.path / "gitml.toml").open("a") as file:
+        file.write('\n[policy.production]\nrequire = [{ metrik = "accuracy" }]\n')
+    bob.commit("a policy that is none")
+    words = push(bob, "HEAD:refs/heads/main")
+    assert "policy.production.require[1]: no check is called `metrik`" in str(words)
+
+
+def test_what_is_not_gitmls_is_not_judged(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    for name in ("v1.0", "pkg@1.2.3", "pkg@v1", "app@v2", "clf@latest-build", "x@y/z"):
+        bob.git("tag", "-a", "-m", "x", name, "HEAD")
+        assert push(bob, f"refs/tags/{name}") is None
+        assert push(bob, f":refs/tags/{name}") is None
+
+
+def test_the_policy_is_judged_again(guarded: Reviewed) -> None:
+    guarded.policy('[{ metric = "accuracy", min = 0.85 }]')
+    bob = guarded.bob
+    digest = bob.repo()._policies.stages["production"].digest
+    unjudged, _ = move(bob)
+    assert "another policy" in str(push(bob, f"{unjudged}:refs/tags/clf@production/2"))
+    worse, _ = move(bob, policy=digest, version=commit_of(bob, "clf@v1"))
+    words = str(push(bob, f"{worse}:refs/tags/clf@production/2"))
+    assert "clf@v1 does not meet the policy for production: metric accuracy: 0.8" in words
+    good, _ = move(bob, policy=digest)
+    assert push(bob, f"{good}:refs/tags/clf@production/2") is None
+    assert guarded.holders() == ["clf@v1", "clf@v2"]
+
+
+def test_the_policy_that_counts_is_the_servers_not_the_pushed_one(guarded: Reviewed) -> None:
+    guarded.policy('[{ metric = "accuracy", min = 0.99 }]')
+    bob = guarded.bob
+    text = (bob.path / "gitml.toml").read_text().replace("min = 0.99", "min = 0.1")
+    bob.write("gitml.toml", text)
+    bob.commit("a milder policy")
+    digest = bob.repo()._policies.stages["production"].digest
+    tag, _ = move(bob, policy=digest)
+    specs = ["HEAD:refs/heads/main", f"{tag}:refs/tags/clf@production/2"]
+    assert "judged by another policy" in str(push(bob, *specs))
+
+
+def test_by_pull_request_means_that_the_wish_stands_on_the_branch(guarded: Reviewed) -> None:
+    guarded.policy('[{ via = "pull-request" }]')
+    bob = guarded.bob
+    digest = bob.repo()._policies.stages["production"].digest
+    direct, _ = move(bob, policy=digest)
+    words = str(push(bob, f"{direct}:refs/tags/clf@production/2"))
+    assert "via pull-request: direct" in words
+    wish = ObjectId(guarded.merge('production = "v2"\n'))
+    other, _ = move(bob, policy=digest, wish=commit_of(bob, "HEAD~1"))
+    assert "via pull-request" in str(push(bob, f"{other}:refs/tags/clf@production/2"))
+    wrong, _ = move(bob, policy=digest, wish=wish, version=commit_of(bob, "clf@v1"))
+    assert "via pull-request" in str(push(bob, f"{wrong}:refs/tags/clf@production/2"))
+    guarded.alice.repo().apply_stages()
+    bob.repo().rollback("clf", "production", "oh", emergency=True)
+    assert guarded.holders() == ["clf@v1", "clf@v2", "clf@v1"]
+    # What was carried out once is no wish any more: a replay of it is direct.
+    git = Git.discover(bob.path)
+    last = ObjectId(bob.git("rev-parse", "clf@production/3"))
+    odb = Odb(git)
+    third = read_promotion(odb.tag(last), "clf", "production", 3)
+    odb.close()
+    replayed, _ = move(
+        bob,
+        "clf@production/4",
+        n=4,
+        policy=digest,
+        previous=last,
+        before=third.version,
+        wish=wish,
+    )
+    assert "via pull-request: direct" in str(push(bob, f"{replayed}:refs/tags/clf@production/4"))
+
+
+def test_the_hook_needs_python_and_git_alone(guarded: Reviewed, tmp_path: Path) -> None:
+    """Copied out of a checkout, with a Python that has no other packages."""
+    place = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "gitml", place / "gitml", ignore=ignored)
+    shutil.copytree(ROOT / "hooks", place / "hooks")
+    hook = guarded.server.path / "hooks" / "pre-receive"
+    hook.unlink()
+    hook.symlink_to(place / "hooks" / "pre-receive")
+    guarded.policy('[{ metric = "accuracy", min = 0.85 }, { signed = true }]')
+    digest = guarded.bob.repo()._policies.stages["production"].digest
+    tag, _ = move(guarded.bob, policy=digest)
+    words = push(guarded.bob, f"{tag}:refs/tags/clf@production/2")
+    assert "signed: not signed" in str(words)
+    assert "-IS" in hook.read_text()
+
+
+def test_the_file_in_the_repository_is_what_gets_installed() -> None:
+    text = (ROOT / "hooks" / "pre-receive").read_text()
+    python, source = "$(command -v python3)", '$(dirname "$(dirname "$(readlink -f "$0")")")'
+    assert text == server_script("pre-receive", python, source)
+    installed = script("pre-receive", "/opt/python").splitlines()
+    different = [
+        one for one, other in zip(installed, text.splitlines(), strict=True) if one != other
+    ]
+    assert different == ["python=/opt/python", f"source={ROOT}"]
+
+
+def test_a_hook_that_was_there_runs_first_and_a_lost_python_lets_nothing_in(
+    reviewed: Reviewed,
+) -> None:
+    server = reviewed.server
+    hook = server.path / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\ncat > seen\nread x\nexit 0\n")
+    hook.chmod(0o755)
+    git = Git.discover(server.path)
+    assert [one.doing for one in install(git, sys.executable, SERVER_EVENTS)] == ["install"]
+    assert install(git, sys.executable, SERVER_EVENTS) == []
+    reviewed.bob.repo().promote("clf@v1", "production", "first")
+    assert "refs/tags/clf@production/1" in (server.path / "seen").read_text()
+    install(git, "/nowhere/python", SERVER_EVENTS)
+    done = subprocess.run(
+        ["git", "push", "origin", "HEAD:refs/heads/x"],
+        cwd=reviewed.bob.path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode
+    assert "gitml is no longer at /nowhere/python: nothing is let in." in done.stderr
