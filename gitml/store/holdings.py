@@ -22,6 +22,8 @@ from gitml.store.pack import NO_INDEX, TREE, ObjectRow, Pack
 from gitml.store.reader import Copy, Reader, StoredObject, Supply, fault_of
 
 _RACY_SECONDS = 2
+_FEW = 64
+"""Objects that are looked for by themselves; for more the folders are listed once."""
 Others = Callable[[], Iterable[Pack]]
 
 
@@ -154,6 +156,19 @@ class Holdings(Reader):
             if one.name == digest.hex:
                 with suppress(OSError):
                     yield self.loose_copy(digest, one.path)
+
+    def _absent(self, digests: Iterable[Digest]) -> list[Digest]:
+        left = list(digests)
+        for pack in self._everywhere():
+            left = [one for one in left if pack.find_object(one.raw) is None]
+        if len(left) > _FEW:
+            files = {digest for digest, _ in self.layout.loose_files()}
+            names = {one.name for one in self.layout.condemned_files()}
+            here = [one for one in left if one in files or one.hex in names]
+        else:
+            here = left
+        found = {one for one in here if next(self._copies(one), None) is not None}
+        return [one for one in left if one not in found]
 
     def _everywhere(self) -> Iterator[Pack]:
         """Every pack that may hold a chunk, those first that are in their places."""

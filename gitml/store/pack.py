@@ -175,8 +175,6 @@ class Index:
         if hash_bytes(memoryview(data)).hex != path.stem.rpartition("+")[2]:  # of a condemned one
             raise CorruptData(f"{path} is not what its name says")
         self._data = data
-        self._asked = 0
-        self._places: dict[bytes, int] = {}
         try:
             magic, version, _, self.pack_length, objects, chunks = _INDEX_HEADER.unpack_from(data)
             start = _INDEX_HEADER.size
@@ -194,6 +192,9 @@ class Index:
             or (self._object_fan[-1], self._chunk_fan[-1]) != (objects, chunks)
         ):
             raise CorruptData(f"{path} is not an index of version {VERSION}")
+        widths = (32 + _OBJECT_ROW.size, 32 + _CHUNK_ROW.size)
+        self._object_places = _Places(data, self._object_fan, self._objects_at, widths[0])
+        self._chunk_places = _Places(data, self._chunk_fan, self._chunks_at, widths[1])
 
     @classmethod
     def of(cls, data: bytes) -> Index:
@@ -212,26 +213,13 @@ class Index:
             os.close(descriptor)
 
     def find_chunk(self, digest: bytes) -> ChunkRow | None:
-        """The row of the chunk, or None.
-
-        Who asks often is answered out of a table of all places, made when searching has taken as
-        long as making it does.
-        """
-        if self._places:
-            at = self._places.get(digest, 0)
-        else:
-            width = 32 + _CHUNK_ROW.size
-            at = self._find(digest, self._chunk_fan, self._chunks_at, width)
-            self._asked += 1
-            rows = self._chunk_fan[-1]
-            if self._asked * _SEARCH_COST > rows and rows < _MOST_PLACES:
-                begin, data = self._chunks_at, self._data
-                self._places = {data[at : at + 32]: at for at in range(begin, len(data), width)}
+        """The row of the chunk, or None."""
+        at = self._chunk_places.find(digest)
         return ChunkRow(*_CHUNK_ROW.unpack_from(self._data, at + 32)) if at else None
 
     def find_object(self, digest: bytes) -> ObjectRow | None:
         """The row of the object, or None."""
-        at = self._find(digest, self._object_fan, self._objects_at, 32 + _OBJECT_ROW.size)
+        at = self._object_places.find(digest)
         return ObjectRow(*_OBJECT_ROW.unpack_from(self._data, at + 32)) if at else None
 
     def chunk_finder(self, expected: int) -> Callable[[bytes], ChunkRow | None]:
@@ -259,10 +247,35 @@ class Index:
             row = _CHUNK_ROW.unpack_from(self._data, at + 32)
             yield self._data[at : at + 32], ChunkRow(*row)
 
-    def _find(self, digest: bytes, fan: tuple[int, ...], start: int, width: int) -> int:
+
+class _Places:
+    """Where the rows of one kind begin in an index.
+
+    Who asks often is answered out of a table, made when searching has taken as long as making it.
+    """
+
+    def __init__(
+        self, data: bytes | mmap.mmap, fan: tuple[int, ...], start: int, width: int
+    ) -> None:
+        self._data, self._fan, self._start, self._width = data, fan, start, width
+        self._asked = 0
+        self._table: dict[bytes, int] | None = None
+
+    def find(self, digest: bytes) -> int:
         """The offset of the row that begins with ``digest``, or 0."""
-        data = self._data
-        low, high = fan[digest[0]], fan[digest[0] + 1]
+        if self._table is not None:
+            return self._table.get(digest, 0)
+        self._asked += 1
+        rows = self._fan[-1]
+        if self._asked * _SEARCH_COST > rows and rows < _MOST_PLACES:
+            data, width = self._data, self._width
+            end = self._start + rows * width
+            self._table = {data[at : at + 32]: at for at in range(self._start, end, width)}
+        return self._search(digest)
+
+    def _search(self, digest: bytes) -> int:
+        data, start, width = self._data, self._start, self._width
+        low, high = self._fan[digest[0]], self._fan[digest[0] + 1]
         row = bisect_left(
             range(high),
             digest,
@@ -286,6 +299,7 @@ class Pack:
         self.path = path
         self._tables: Tables | Index | None = tables
         self._length: int | None = None
+        self._has_bases: bool | None = None
         self.index_fault: str | None = None
 
     @property
@@ -388,8 +402,10 @@ class Pack:
         return entry.end if entry is not None else None
 
     def has_bases(self) -> bool:
-        """Whether any chunk is stored against another one."""
-        return any(row.codec == codecs.DELTA for _, row in self.tables.chunks())
+        """Whether any chunk is stored against another one; an index is read for it once."""
+        if self._has_bases is None or isinstance(self.tables, Tables):
+            self._has_bases = any(row.codec == codecs.DELTA for _, row in self.tables.chunks())
+        return self._has_bases
 
     def holds_whole(self, digest: bytes) -> bool:
         """Whether the entry of a chunk is here and as it was written."""

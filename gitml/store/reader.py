@@ -123,9 +123,8 @@ class Reader:
         """
         supply = self._supply()
         if supply is not None:
-            self._refresh()  # once for all of them: `has` would look again at each
-            listed = dict.fromkeys(digests)
-            missing = [one for one in listed if next(self._copies(one), None) is None]
+            self._refresh()
+            missing = self._absent(dict.fromkeys(digests))
             if missing:
                 supply.bring(missing)
                 self._refresh()
@@ -165,6 +164,10 @@ class Reader:
         restoration = Restoration(root, entries, self._fill_file, self._read_link, links)
         with SmallBlobs(self._packs_now(), len(entries)) as blobs:
             return restoration.run(blobs, going, make_way)
+
+    def _absent(self, digests: Iterable[Digest]) -> list[Digest]:
+        """Those of which there is no copy anywhere here: `_copies` for tens of thousands."""
+        raise NotImplementedError
 
     def _copies(self, digest: Digest) -> Iterator[Copy]:
         """Every copy that is known of, the likeliest first."""

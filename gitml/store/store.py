@@ -303,6 +303,12 @@ class Writer(Reader):
             yield self._store.loose_copy(digest, self._loose[digest])
         yield from self._store._copies(digest)
 
+    def _absent(self, digests: Iterable[Digest]) -> list[Digest]:
+        left = [one for one in digests if one not in self._loose]
+        for pack in self._packs.all():
+            left = [one for one in left if pack.find_object(one.raw) is None]
+        return self._store._absent(left)
+
     def _packs_now(self) -> list[Pack]:
         self.flush()
         return [*self._packs.all(), *self._store.packs()]
