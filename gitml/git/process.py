@@ -90,8 +90,10 @@ class Git(Frozen):
 
         git refuses to move refs there. Raises as `discover`.
         """
-        seen = [(name, environment[name]) for name in _QUARANTINE if name in environment]
-        return replace(cls.discover(folder), quarantine=tuple(seen))
+        seen = tuple((name, environment[name]) for name in _QUARANTINE if name in environment)
+        if (folder / "HEAD").is_file() and (folder / "objects").is_dir():  # git has found it
+            return cls(folder, folder, None, (folder / "shallow").exists(), seen)
+        return replace(cls.discover(folder), quarantine=seen)
 
     @classmethod
     def _look(cls, start: Path, env: Mapping[str, str]) -> Git:

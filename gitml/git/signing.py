@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,6 +183,8 @@ class Verifier:
 
     def _gpg(self, scratch: Git, oid: str) -> Signature:
         program = self._git.config("gpg.program") or "gpg"
+        import shutil
+
         if shutil.which(program) is None:
             raise GitmlError(
                 "a tag is signed with gpg, which is not here", hint="`apt-get install gnupg`"
@@ -239,6 +239,8 @@ def _fingerprints(lines: bytes) -> dict[str, str]:
 @contextlib.contextmanager
 def _scratch(git: Git) -> Iterator[Git]:
     """A repository that sees the objects of another, and goes away."""
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="gitml-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         for part in ("objects/info", "refs"):

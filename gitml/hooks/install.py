@@ -81,18 +81,16 @@ _SERVER_SCRIPT = """\
 python={python}
 source={source}
 before="${{0%/*}}/{hook}{before}"
-input=$(cat; echo x)
-input=${{input%x}}
-if [ -x "$before" ]; then
-    printf %s "$input" 2>/dev/null | "$before" "$@" || exit
-fi
 if [ ! -x "$python" ]; then
     echo "gitml is no longer at $python: nothing is let in." >&2
     echo "On the server, 'gitml hooks install --server' renews this." >&2
     exit 1
 fi
-printf %s "$input" | "$python" -IS -c '
-import os, pathlib, sys
+
+judge() {{
+    "$python" -IS -c '
+import gc, os, pathlib, sys
+gc.disable()
 sys.path.insert(0, sys.argv[1])
 from gitml.hooks.receive import refusals
 lines = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
@@ -101,6 +99,16 @@ for one in refused:
     sys.stderr.write(f"gitml: {{one}}\\n".encode("ascii", "backslashreplace").decode())
 sys.exit(1 if refused else 0)
 ' "$source"
+}}
+
+if [ ! -x "$before" ]; then
+    judge
+    exit
+fi
+input=$(cat; echo x)
+input=${{input%x}}
+printf %s "$input" 2>/dev/null | "$before" "$@" || exit
+printf %s "$input" | judge
 """
 _CHECK = """\
 if [ -x "$before" ]; then

@@ -14,7 +14,7 @@ from gitml.history.index import Index
 from gitml.history.revs import Names
 from gitml.promotion.checks import Via
 from gitml.promotion.judging import judge
-from gitml.promotion.policy import policies_at
+from gitml.promotion.policy import read_policies
 from gitml.promotion.rule import (
     CLEAR,
     EMERGENCY,
@@ -23,7 +23,6 @@ from gitml.promotion.rule import (
     ROLL_BACK,
     Case,
     Evidence,
-    Policies,
 )
 from gitml.promotion.signers import signers_at
 from gitml.promotion.verdict import UNKNOWN, Check, Verdict
@@ -31,15 +30,17 @@ from gitml.promotion.wishes import Wishes
 
 
 class Judging:
-    """Judges moves by the policies of a commit, the tip of the default branch on the server."""
+    """Judges moves by the policies of a commit, the tip of the default branch on the server.
 
-    def __init__(self, git: Git, odb: Odb, tip: ObjectId) -> None:
+    ``config`` are its settings.
+    """
+
+    def __init__(self, git: Git, odb: Odb, index: Index, tip: ObjectId, config: Config) -> None:
         self.git = git
         self.odb = odb
         self.tip = tip
-        self.index = Index(git, odb, of_runs=False)
-        found = policies_at(git, odb, tip)
-        self.policies = found or Policies(Config(path=git.common, project=""), {})
+        self.index = index
+        self.policies = read_policies(config)
 
     def refuse(self, tag: ObjectId, move: Promotion, target: ObjectId) -> None:
         """Raise PolicyNotMet unless the move that a tag records meets the policy in force.

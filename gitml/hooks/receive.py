@@ -30,6 +30,7 @@ from gitml.history.record import RUNS, STAGES, TAGS, VERSIONS
 from gitml.history.revs import read_promotion, read_tombstone
 
 if TYPE_CHECKING:
+    from gitml.history.index import Index
     from gitml.hooks.judging import Judging
 
 _NUMBER = "[1-9][0-9]{0,8}"
@@ -92,8 +93,8 @@ class Receiver:
 
     def close(self) -> None:
         """Let go of what was opened."""
-        if "_judging" in self.__dict__:
-            self._judging.index.close()
+        if "_index" in self.__dict__:
+            self._index.close()
 
     def _judge(self, update: Update) -> None:
         if update.name.startswith(f"{TAGS}/"):
@@ -209,8 +210,15 @@ class Receiver:
     def _judging(self) -> Judging:
         from gitml.hooks.judging import Judging
 
-        assert self._tip is not None  # noqa: S101 - it has the project's id
-        return Judging(self.git, self.odb, self._tip)
+        settings = self._settings_here
+        assert self._tip is not None and settings is not None  # noqa: S101 - project's id
+        return Judging(self.git, self.odb, self._index, self._tip, settings)
+
+    @cached_property
+    def _index(self) -> Index:
+        from gitml.history.index import Index
+
+        return Index(self.git, self.odb, of_runs=False)
 
     def _record(self, update: Update) -> None:
         """The ref that keeps a run or a version: it has the name that follows from its commit."""
@@ -299,10 +307,12 @@ class Receiver:
         """The tags of a model by what stands behind the ``@``: those here, and those taken."""
         if model not in self._models:
             prefix = f"{TAGS}/{model}@"
-            there = refs.targets(self.git, [f"{prefix}*", f"{prefix}*/*"])
-            self._models[model] = {
-                name.removeprefix(prefix): ObjectId(oid) for name, oid in there.items()
-            }
+            if self._has_policies:  # then the index is opened in any case
+                there = {one.name: one.target for one in self._index.refs_below(prefix)}
+            else:
+                listed = refs.targets(self.git, [f"{prefix}*", f"{prefix}*/*"])
+                there = {name: ObjectId(oid) for name, oid in listed.items()}
+            self._models[model] = {name.removeprefix(prefix): oid for name, oid in there.items()}
         prefix = f"{TAGS}/{model}@"
         taken = {
             name.removeprefix(prefix): oid
