@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from gitml.errors import ConfigError, GitmlError, NameNotFound, PolicyNotMet
+from gitml.git.refs import Change
+from gitml.promotion.online import Online
 from gitml.promotion.planning import PlannedMove
 from tests.promotion.conftest import PATH, Reviewed
 
@@ -126,3 +130,26 @@ def test_without_a_remote_the_wishes_of_head_count(reviewed: Reviewed) -> None:
     models.commit("wish")
     assert states(models.repo().apply_stages()) == {"production": "promote"}
     assert states(models.repo().plan_stages()) == {"production": "done"}
+
+
+def test_an_apply_that_broke_off_half_way_is_finished_by_the_same_again(
+    reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reviewed.merge('canary = "v1"\nproduction = "v2"\nstaging = "v2"\n')
+    real, made = Online.create, []
+
+    def create(self: Online, changes: Sequence[Change]) -> list[Change]:
+        if made:
+            raise GitmlError("the connection broke off")
+        made.append(changes)
+        return real(self, changes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Online, "create", create)
+        with pytest.raises(GitmlError, match="broke off"):
+            reviewed.alice.repo().apply_stages()
+    assert reviewed.holders("canary") == ["clf@v1"]
+    assert reviewed.holders() == []
+    found = states(reviewed.bob.repo().apply_stages())
+    assert found == {"canary": "done", "production": "promote", "staging": "promote"}
+    assert reviewed.holders() == ["clf@v2"]
