@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitml.entities.ids import Digest, ObjectId
-from gitml.entities.records import Failure, Log, Output, RunStep
-from gitml.errors import NameNotFound
+from gitml.entities.records import Failure, Log, Output, Revocation, RunStep
+from gitml.errors import MissingBytes, NameNotFound
 from gitml.frozen import Frozen, field
 from gitml.git.odb import Odb
 from gitml.history.index import Index, RunEntry, StepEntry, VersionEntry
@@ -17,6 +17,7 @@ from gitml.history.notes import Notes
 from gitml.history.revs import ModelState, Names
 
 if TYPE_CHECKING:
+    from gitml.history.revocations import Revocations
     from gitml.materializers import Rules
     from gitml.store.store import Store
 
@@ -41,6 +42,8 @@ class Parts:
         self._find_rules = find_rules
         self._names: Names | None = None
         self._names_of = b""
+        self._revocations: Revocations | None = None
+        self._revocations_of = b""
 
     @cached_property
     def store(self) -> Store:
@@ -58,6 +61,21 @@ class Parts:
             self._names = Names.now(self.index, self.odb)
             self._names_of = self.index.mark
         return self._names
+
+    def revoked(self, commit: ObjectId) -> tuple[Revocation, ...]:
+        """The revocations that a record descends from; none where a shallow clone cuts it off."""
+        if self._revocations_of != self.index.mark:
+            self._revocations_of, self._revocations = self.index.mark, None
+            if any("@revoked/" in ref.name for ref in self.names().refs):
+                from gitml.history.revocations import Revocations
+
+                self._revocations = Revocations(self.index, self.odb)
+        if self._revocations is None:
+            return ()
+        try:
+            return self._revocations.on(commit)
+        except MissingBytes:
+            return ()
 
 
 class StoredOutput(Frozen):
@@ -170,6 +188,11 @@ class RecordHandle(Frozen):
     def id(self) -> ObjectId:
         """The commit of the record; ``id.short`` is how a run is written."""
         return self.entry.id
+
+    @property
+    def revoked(self) -> tuple[Revocation, ...]:
+        """The revocations that it descends from: nothing may stand on it."""
+        return self.parts.revoked(self.id)
 
     @property
     def parameters(self) -> Mapping[str, Any]:

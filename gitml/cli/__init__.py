@@ -69,7 +69,10 @@ TASKS = {
         Entry(
             "verify",
             "gitml.cli.verify:verify",
-            "Verify the moves of a stage, or a version's roots.",
+            "Verify a stage's moves, or a version's roots.",
+        ),
+        Entry(
+            "revoke", "gitml.cli.revoke:revoke", "Say that nothing may stand on something any more."
         ),
         Entry("delete", "gitml.cli.delete:delete", "Delete a model version or a run."),
     ),

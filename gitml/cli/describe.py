@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gitml.cli import render
@@ -10,13 +10,18 @@ from gitml.cli.render import paint
 from gitml.history.record import seconds_of
 
 if TYPE_CHECKING:
-    from gitml.entities.records import Code, Output
+    from gitml.entities.records import Code, Output, Revocation
     from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
     from gitml.history.revs import Event, ModelState
     from gitml.repo import Repo
 
 _TAIL = 20
 """Lines of a failed step's output that are shown with its run."""
+
+
+def _revoked(revoked: Sequence[Revocation]) -> str:
+    """What was revoked that a record stands on, and why."""
+    return "; ".join(f"{one.name}: {one.reason}" for one in revoked)
 
 
 def run_glyph(run: RunHandle) -> str:
@@ -27,9 +32,13 @@ def run_glyph(run: RunHandle) -> str:
 
 
 def stages(version: VersionHandle) -> str:
-    """The stages that a version holds, in brackets; empty where it holds none."""
+    """The stages that a version holds, in brackets, and whether it is revoked; perhaps nothing."""
+    revoked = paint("failed", "[revoked]") if version.revoked else ""
     if version.stages:
-        return paint("stage", f"[{', '.join(version.stages)}]")
+        held = paint("stage", f"[{', '.join(version.stages)}]")
+        return f"{held} {revoked}".rstrip()
+    if revoked:
+        return revoked
     if version.id not in version.state.visible:
         return paint("dim", "[deleted]")
     return paint("dim", "[archived]") if version.archived else ""
@@ -70,6 +79,7 @@ def describe_run(repo: Repo, run: RunHandle) -> Iterator[str]:
     version = run.model_version
     yield from render.pairs(
         [
+            ("revoked", paint("failed", _revoked(run.revoked))),
             ("made" if run.made_version else "same as", version_mark(version) if version else ""),
             ("when", f"{took}, by {run.entry.author}"),
             ("code", code_words(repo, record.code)),
@@ -131,6 +141,7 @@ def describe_step(repo: Repo, step: StepHandle) -> Iterator[str]:
     reused = f"adopted from {repo.short(record.reused)}" if record.reused else ""
     yield from render.pairs(
         [
+            ("revoked", paint("failed", _revoked(repo.parts.revoked(step.found.id)))),
             ("when", f"{render.ago(step.found.at)}, took {render.duration(record.duration)}"),
             ("reused", reused),
             ("function", record.source),
@@ -167,6 +178,7 @@ def describe_version(repo: Repo, version: VersionHandle) -> Iterator[str]:
     users = [f"{one.pipeline} {repo.short(one.id)}" for one in repo.consumers(version)]
     yield from render.pairs(
         [
+            ("revoked", paint("failed", _revoked(version.revoked))),
             ("about", record.description or ""),
             ("commit", paint("dim", repo.short(version.id))),
             ("made by", f"run {paint('run', repo.short(record.run))} of {made}"),

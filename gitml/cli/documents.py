@@ -51,6 +51,7 @@ def run_summary(run: RunHandle) -> Document:
         "started": record.started,
         "duration": record.duration,
         "by": run.entry.author,
+        "revoked": [one.name for one in run.revoked],
         "code": _fields(record.code),
         "stack": record.stack,
         "parameters": dict(run.parameters),
@@ -104,6 +105,7 @@ def version_reference(version: VersionHandle) -> Document:
         "commit": str(version.id),
         "stages": version.stages,
         "archived": version.archived,
+        "revoked": [one.name for one in version.revoked],
     }
 
 

@@ -50,6 +50,7 @@ def brought_parts(done: Fetched) -> Iterator[str]:
         (done.moves, "promotion", "stage"),
         (done.aliases, "alias", "version"),
         (done.deleted, "deletion", "dim"),
+        (done.revoked, "revocation", "failed"),
     ):
         if names:
             shown = ", ".join(paint(label, one) for one in names[:_NAMED])

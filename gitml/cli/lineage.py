@@ -70,4 +70,6 @@ def _words(repo: Repo, one: Ancestor, as_role: str) -> str:
         what = f"{paint('failed', render.FAILED)} not in this clone"
     else:
         what = f"{paint('run', render.RUN)} {one.kind} {one.label}"
-    return f"{what} {commit}{role}{again}"
+    revoked = repo.parts.revoked(one.commit) if one.kind != "missing" else ()
+    mark = f"  {paint('failed', '[revoked]')}" if revoked else ""
+    return f"{what} {commit}{role}{mark}{again}"

@@ -11,7 +11,7 @@ from gitml.errors import CorruptData, InvalidName
 MAX_NAME = 100
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*\Z"
 _DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?\Z"
-_RESERVED_STAGES = frozenset({"latest", "deleted", "alias", "archived", "none"})
+_RESERVED_STAGES = frozenset({"latest", "deleted", "revoked", "alias", "archived", "none"})
 
 
 class _Hex:
@@ -165,8 +165,8 @@ def check_model_name(text: str) -> str:
 def check_stage_name(text: str) -> str:
     """The name of a stage: the common grammar, but no word that versions use already.
 
-    Never ``latest``, ``deleted``, ``alias``, ``archived``, ``none``, ``v<digits>`` or all hex
-    digits, since each of them means something else behind an ``@``; raises InvalidName.
+    Never ``latest``, ``deleted``, ``revoked``, ``alias``, ``archived``, ``none``, ``v<digits>`` or
+    all hex digits, since each of them means something else behind an ``@``; raises InvalidName.
     """
     if text.lower() in _RESERVED_STAGES or re.match(r"v[0-9]+\Z|[0-9a-f]+\Z", text.lower()):
         raise InvalidName(

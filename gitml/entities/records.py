@@ -238,6 +238,22 @@ class Tombstone(Record):
     at: str
 
 
+class Revocation(Record):
+    """The JSON line of ``<name>@revoked/<id12>``: nothing may stand on this any more.
+
+    ``kind`` is "version", "run", "artifact" or "source", ``name`` how it was called, ``commit`` its
+    record. ``digest`` is set where bytes are meant, whichever record made them.
+    """
+
+    project: str
+    kind: str
+    name: str
+    commit: ObjectId
+    reason: str
+    at: str
+    digest: Digest | None = None
+
+
 class Saved(Record):
     """The JSON line of the tag behind ``refs/gitml/sources/<name>/<digest12>``: a saved value."""
 

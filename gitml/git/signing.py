@@ -120,6 +120,12 @@ class Signer(Frozen):
         )
 
 
+def signs_tags(git: Git, project: bool) -> bool:
+    """Whether tags of numbers and moves are signed: by the project's wish or git's setting."""
+    wish = git.config("tag.gpgSign")
+    return project or (wish is not None and wish.lower() in ("true", "yes", "on", "1", ""))
+
+
 class Verifier:
     """Verifies tags against the signers of a project. Use it as a context manager."""
 

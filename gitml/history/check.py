@@ -52,6 +52,7 @@ from gitml.history.record import (
     version_tag,
     version_trailers,
 )
+from gitml.history.revocations import read_revocation
 from gitml.history.revs import read_promotion, read_tombstone
 from gitml.store.store import Damage, Store
 
@@ -139,6 +140,8 @@ class Checker:
         listed = list_refs(self.git, PATTERNS)
         for ref in listed:
             self._guarded(ref.name, partial(self._ref, ref))
+            if ref.name.startswith(f"{TAGS}/") and "@revoked/" in ref.name:
+                self._guarded(ref.name, partial(self._revocation, ref))
         self._inputs()
         self._chains(listed)
         self._work_tree()
@@ -201,6 +204,10 @@ class Checker:
         version = self._read(Version, self.odb.commit(ref.commit), "model.json")
         if version.model != model:
             self._problem("forged-tag", name, f"it numbers a version of {version.model}")
+
+    def _revocation(self, ref: Ref) -> None:
+        """A revocation has to be that of its name, or it revokes nothing."""
+        read_revocation(ref, line_of(self.odb.tag(ref.target)))
 
     def _saved(self, ref: Ref) -> None:
         record = codec.from_document(Saved, line_of(self.odb.tag(ref.target)), ref.name)
@@ -368,7 +375,7 @@ class Checker:
                 continue
             if group == "deleted":
                 self._guarded(name, partial(self._stone, ref, name))
-            elif group != "alias":
+            elif group not in ("alias", "revoked"):
                 stages.setdefault((model, group), {})[int(n)] = ref
         kept = {ref.name: ref.target for ref in listed if ref.name.startswith(f"{STAGES}/")}
         for (model, stage), events in stages.items():

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.pointer import SUFFIX, Pointer
-from gitml.entities.records import Code, Fold, Run, Saved, Source, Step, Version
+from gitml.entities.records import Code, Fold, Revocation, Run, Saved, Source, Step, Version
 from gitml.errors import UsageError
 from gitml.frozen import Frozen
 from gitml.git import refs
@@ -99,6 +99,13 @@ def saved_ref(name: str, digest: Digest) -> str:
 def version_tag(model: str, number: int) -> str:
     """The ref of a version's number."""
     return f"{TAGS}/{model}@v{number}"
+
+
+def revocation_tag(record: Revocation) -> str:
+    """The ref of a revocation: by the bytes that it is about, or by its record."""
+    base = record.name.partition("@")[0] if record.kind != "source" else "source"
+    which = record.digest.hex[:12] if record.digest is not None else record.commit.short
+    return f"{TAGS}/{base}@revoked/{which}"
 
 
 class Recorder:

@@ -6,9 +6,10 @@ from gitml.errors import PolicyNotMet
 from gitml.frozen import replace
 from gitml.git.odb import Odb
 from gitml.git.process import Git
+from gitml.history.revocations import names_of
 from gitml.history.revs import ModelState
-from gitml.promotion.rule import Case, Policies
-from gitml.promotion.verdict import Verdict
+from gitml.promotion.rule import CLEAR, Case, Policies
+from gitml.promotion.verdict import FAILED, PASSED, Check, Verdict
 
 
 def judge(case: Case, *, before_tag: bool = False) -> Verdict:
@@ -21,14 +22,14 @@ def judge(case: Case, *, before_tag: bool = False) -> Verdict:
     what decides. Raises CorruptData where a record cannot be read.
     """
     policy = case.policy
-    if case.git.shallow and policy is not None:
+    if case.git.shallow and (policy is not None or case.revocations):
         raise PolicyNotMet(
-            f"the policy for {case.stage} cannot be judged in a shallow clone",
+            f"a promotion to {case.stage} cannot be judged in a shallow clone",
             hint="`git fetch --unshallow --tags` brings the history that it asks about",
         )
     rules = policy.rules if policy is not None else ()
     asked = (one for one in rules if case.move in one.moves and not (before_tag and one.of_tag))
-    checks = [rule.judge(case) for rule in asked]
+    checks = [*_standing(case), *(rule.judge(case) for rule in asked)]
     return Verdict(
         case.model,
         case.stage,
@@ -38,6 +39,17 @@ def judge(case: Case, *, before_tag: bool = False) -> Verdict:
         policy.digest if policy is not None else None,
         case.policies.commit,
     )
+
+
+def _standing(case: Case) -> list[Check]:
+    """What every stage asks for, policy or not: that the version stands on nothing revoked."""
+    if case.move == CLEAR or not case.revocations:
+        return []
+    revoked, expected = case.revocations.on(case.version), "nothing revoked in its lineage"
+    if revoked:
+        way = f"`gitml lineage {case.label}` shows where"
+        return [Check("revoked", FAILED, expected, names_of(revoked), way)]
+    return [Check("revoked", PASSED, expected, "nothing")]
 
 
 def judge_tag(case: Case, verdict: Verdict) -> Verdict:

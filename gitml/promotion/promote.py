@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId, check_stage_name, check_twins
-from gitml.entities.records import Promotion, Tombstone
+from gitml.entities.records import Promotion, Revocation, Tombstone
 from gitml.errors import GitmlError, NameNotFound, RaceLost, UsageError
 from gitml.frozen import replace
 from gitml.git import locks, refs
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
-from gitml.git.signing import Signer, Signers, Verifier
+from gitml.git.signing import Signer, Signers, Verifier, signs_tags
 from gitml.history.index import Index
 from gitml.history.record import (
     FORKS,
@@ -30,6 +30,7 @@ from gitml.history.record import (
     TRACKING,
     Person,
     Recorder,
+    revocation_tag,
     run_ref,
     timestamp,
     version_ref,
@@ -41,7 +42,6 @@ from gitml.promotion.judging import judge, judge_tag, refuse_older_policy
 from gitml.promotion.memory import Memory
 from gitml.promotion.online import Online
 from gitml.promotion.rule import CLEAR, PROMOTE, ROLL_BACK, Case, Evidence, Policies
-from gitml.promotion.signers import signs_tags
 from gitml.promotion.verdict import Verdict
 
 
@@ -161,6 +161,27 @@ class Promoter:
             changes.append(Change(version_ref(model, commit), None, commit))
         self._publish(recorder, changes, f"delete {label}")
         return label
+
+    def revoke(self, record: Revocation) -> str:
+        """Say that nothing may stand on a record any more; the tag's name.
+
+        Saying it twice is saying it once: the first reason stays. Raises UsageError where git does
+        not know who asks.
+        """
+        recorder = Recorder(self.git, self.odb, self._who())
+        ref = revocation_tag(record)
+        name = ref.removeprefix(f"{TAGS}/")
+        if any(one.name == ref for one in self.index.refs_below(ref)):
+            return name
+        document = codec.to_document(record)
+        subject = f"{record.name} revoked"
+        tag = recorder.line_tag(name, record.commit, subject, document, time.time())
+        try:
+            self._publish(recorder, [Change(ref, tag, None)], f"revoke {record.name}")
+        except RaceLost:
+            if not any(one.name == ref for one in self.index.refs_below(ref)):
+                raise
+        return name
 
     def delete_run(self, commit: ObjectId) -> str:
         """Forget a run that no version descends from; raises UsageError where one does."""
@@ -416,7 +437,7 @@ class Promoter:
     def _seal(self, case: Case) -> Callable[[bytes], bytes] | None:
         """What signs the tags of a move; None where nobody asks for signatures."""
         asked = case.policy is not None and any(one.of_tag for one in case.policy.rules)
-        if asked or signs_tags(self.git, case.config):
+        if asked or signs_tags(self.git, case.config.signing.tags):
             return Signer(self.git).sign
         return None
 

@@ -23,6 +23,7 @@ from gitml.git.process import Git
 from gitml.git.signing import Signature
 from gitml.history.index import Index, VersionEntry
 from gitml.history.notes import Notes
+from gitml.history.revocations import Revocations
 from gitml.history.revs import ModelState, Names
 from gitml.promotion.verdict import FAILED, PASSED, UNKNOWN, Check
 
@@ -197,6 +198,11 @@ class Case(Frozen):
         if found is None or found.record.model != self.model:
             raise CorruptData(f"{self.version.short} is no version of {self.model}")
         return found
+
+    @cached_property
+    def revocations(self) -> Revocations:
+        """What is revoked in this repository."""
+        return Revocations(self.index, self.odb)
 
     @cached_property
     def noted(self) -> Mapping[str, Any]:

@@ -1,23 +1,13 @@
-"""Whose signatures count in a project, and whether its tags are signed: from its files."""
+"""Whose signatures count in a project: from files of a branch of its."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from gitml import config as configuration
-from gitml.config import Config
 from gitml.entities.ids import ObjectId
 from gitml.git.odb import Odb
-from gitml.git.process import Git
 from gitml.git.signing import Signers
-
-_TRUE = ("true", "yes", "on", "1", "")
-
-
-def signs_tags(git: Git, config: Config) -> bool:
-    """Whether this user (git's ``tag.gpgSign``) or the project has numbers and moves signed."""
-    wish = git.config("tag.gpgSign")
-    return config.signing.tags or (wish is not None and wish.lower() in _TRUE)
 
 
 def signers_at(odb: Odb, commit: ObjectId | None) -> Signers:

@@ -120,6 +120,14 @@ class Sharing(Data):
         fetcher = Fetcher(self.git, self.odb, self.index, self._person or Person())
         return fetcher.fetch(chosen, tell=tell, dry_run=dry_run)
 
+    @property
+    def _seal(self) -> Callable[[bytes], bytes] | None:
+        """What signs the tags of numbers; None where nobody asked for it."""
+        from gitml.git.signing import Signer, signs_tags
+
+        project = self._has_config and self.config.signing.tags
+        return Signer(self.git).sign if signs_tags(self.git, project) else None
+
     def _publish(
         self,
         words: Sequence[str],
@@ -139,7 +147,10 @@ class Sharing(Data):
         carrier = Carrier(self.git, self.store, lambda: self._catalogue)
         if moved is not None:
             carrier.moved = moved
-        pusher = Pusher(self.git, self.odb, self.index, person, confirm, carrier.carry, tell)
+        pusher = Pusher(
+            *(self.git, self.odb, self.index, person, confirm, carrier.carry, tell),
+            seal=self._seal,
+        )
         plan = pusher.push(remote, words, runs=runs, dry_run=dry_run)
         if dry_run:
             carrier.foresee(plan)

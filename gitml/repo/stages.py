@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gitml.entities.ids import ObjectId
-from gitml.errors import RaceLost, UsageError
+from gitml.errors import NameNotFound, RaceLost, UsageError
 from gitml.frozen import Frozen
 from gitml.git.refs import Change
 from gitml.history.record import Person
@@ -16,6 +16,7 @@ from gitml.repo.records import with_article
 from gitml.repo.sharing import Sharing
 
 if TYPE_CHECKING:
+    from gitml.entities.records import Revocation
     from gitml.git.signing import Signers
     from gitml.git.transport import Tell
     from gitml.promotion.memory import Memory
@@ -179,6 +180,88 @@ class Stages(Sharing):
         if dry_run:
             return move(self._promoter(dry_run=True))
         return self._moving(move, lambda: (), online)
+
+    def revoke(self, text: str, reason: str, *, dry_run: bool = False) -> Revocation:
+        """Revoke a version, a run, an artifact, or the data at a path; what was revoked.
+
+        Promotion refuses everything that descends from it, and shows it. Where there is a git
+        remote it is said there at once, if the record is there. It cannot be taken back.
+        """
+        record = self._revocation(text, reason)
+        online = self._online(None)
+        if online is None or dry_run or not self._is_there(online.remote, record.commit):
+            self._promoter(dry_run=dry_run).revoke(record)
+            return record
+        self._moving(lambda promoter: promoter.revoke(record), lambda: (), online)
+        return record
+
+    def standing_on(self, revoked: Revocation) -> list[str]:
+        """The versions that descend from something, whether it is revoked yet or not."""
+        from gitml.history.revocations import Revocations
+
+        found = Revocations(self.index, self.odb, (revoked,))
+        states = (self.names.model(name) for name in self.names.models)
+        return [
+            state.label(one) for state in states for one in state.visible if found.on(one) != ()
+        ]
+
+    def held_by(self, labels: Sequence[str]) -> list[tuple[str, str]]:
+        """The stages, with their models, that versions hold."""
+        found = []
+        for label in labels:
+            model, _, which = label.partition("@")
+            state = self.names.model(model)
+            found += [(model, one) for one in state.held(self.names.version(model, which))]
+        return found
+
+    def _revocation(self, text: str, reason: str) -> Revocation:
+        import time
+
+        from gitml.entities.records import Revocation
+        from gitml.history.record import timestamp
+
+        name, kind, digest = text, "source", None
+        commit = self._source_at(text)
+        if commit is None:
+            found = self.resolve(text)
+            commit, kind, name = found.commit, found.kind, found.label
+            run = self.index.run(commit) if commit is not None and kind == "run" else None
+            name = f"{run.record.pipeline}@{run.id.short}" if run is not None else name
+            digest = found.output.digest if found.output is not None else None
+            if kind not in ("version", "run", "artifact", "source"):
+                raise UsageError(
+                    f"{text} is {with_article(kind)}; versions, runs, artifacts and data can be "
+                    "revoked",
+                    hint=f"`gitml revoke {found.name}@v1 -m WHY`" if kind == "model" else None,
+                )
+        assert commit is not None  # noqa: S101 - each of these kinds has a record
+        at = timestamp(time.time())
+        return Revocation(self.config.project, kind, name, commit, reason, at, digest)
+
+    def _source_at(self, path: str) -> ObjectId | None:
+        """The source commit of the data that stands at a path now; None where there is no data."""
+        from gitml.entities.pointer import SUFFIX, Pointer
+        from gitml.history.record import Recorder
+
+        file = self.root / f"{path}{SUFFIX}"
+        if not file.is_file():
+            return None
+        pointer = Pointer.decode(file.read_bytes(), f"{path}{SUFFIX}")
+        recorder = Recorder(self.git, self.odb, self._person or Person())
+        commit = recorder.source(pointer.digest, pointer.kind, pointer.size)
+        if commit not in self.odb:
+            raise NameNotFound(
+                f"no run has used {path} as it is now", hint="`gitml lineage clf@latest`"
+            )
+        return commit
+
+    def _is_there(self, remote: str, commit: ObjectId) -> bool:
+        """Whether a git remote was seen to have something that stands on a commit."""
+        from gitml.sync import tracking
+
+        places = (tracking.all_tracked(remote), f"refs/remotes/{remote}")
+        asked = ("for-each-ref", "--count=1", f"--contains={commit}", *places)
+        return bool(self.git.run(*asked).strip())
 
     def _promote_pending(self, remote: str) -> list[Move]:
         """Make the promotions that waited for the git remote, oldest first."""

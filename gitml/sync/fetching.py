@@ -35,7 +35,7 @@ _MANY = 200
 class Fetched:
     """What a fetch brought, or would bring.
 
-    ``versions``, ``moves`` (of stages), ``deleted`` and ``aliases`` are tags (``clf@v3``),
+    ``versions``, ``moves`` (of stages), ``deleted``, ``revoked`` and ``aliases`` are tags,
     ``runs``, ``drafts`` and ``saved`` how many; ``renumbered`` are versions of this clone that lost
     their number to one of the remote's; ``forked`` are moves that both sides have made;
     ``branches`` tells whether the remote's branches were looked at again, ``head`` is the tip of
@@ -46,6 +46,7 @@ class Fetched:
     versions: list[str] = field(default_factory=list)
     moves: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    revoked: list[str] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)
     runs: int = 0
     drafts: int = 0
@@ -65,7 +66,7 @@ class Fetched:
         elif name.startswith(f"{TAGS}/"):
             tag = name.removeprefix(f"{TAGS}/")
             group = tag.partition("@")[2].partition("/")[0]
-            lists = {"deleted": self.deleted, "alias": self.aliases}
+            lists = {"deleted": self.deleted, "revoked": self.revoked, "alias": self.aliases}
             is_version = tracking.is_version_tag(name)
             (self.versions if is_version else lists.get(group, self.moves)).append(tag)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,7 +113,10 @@ Carry = Callable[[Plan], None]
 
 @dataclass
 class Pusher:
-    """Pushes from one clone. ``confirm`` is asked before code is published; it raises for a no."""
+    """Pushes from one clone. ``confirm`` is asked before code is published; it raises for a no.
+
+    ``seal`` signs the tags of new numbers.
+    """
 
     git: Git
     odb: Odb
@@ -122,6 +125,7 @@ class Pusher:
     confirm: Callable[[Plan], None] = lambda plan: None
     carry: Carry = lambda plan: None
     tell: Tell | None = None
+    seal: Callable[[bytes], bytes] | None = None
     _atomic: bool = True
 
     def push(
@@ -138,7 +142,7 @@ class Pusher:
         while True:
             self.index.refresh()
             there = transport.list_remote(self.git, remote)
-            recorder = Recorder(self.git, self.odb, self.person)
+            recorder = Recorder(self.git, self.odb, self.person, self.seal)
             plan = self._plan(remote, there, words, runs, recorder)
             if dry_run:
                 return plan
@@ -290,13 +294,22 @@ class Pusher:
             if tracking.is_version_tag(ref.name) or tracking.tracked("x", ref.name) is None:
                 continue
             if known is not None and known.target != ref.target:
-                is_event = re.search(r"@(?!alias/|deleted/)", ref.name)
+                is_event = re.search(r"@(?!alias/|deleted/|revoked/)", ref.name)
                 plan.forked += [ref.name.removeprefix(f"{TAGS}/")] if is_event else []
                 stopped.add(stage)
                 continue
             meant = plan.selection.whole or ref.commit in plan.selection.records
-            if meant and known is None and ref.commit in going and stage not in stopped:
+            stands = ref.commit in going
+            if "@revoked/" in ref.name and known is None and not stands:
+                stands = self._is_behind(ref.commit, going)
+            if meant and known is None and stands and stage not in stopped:
                 yield Move(ref.name, ref.target)
+
+    def _is_behind(self, commit: ObjectId, tips: Iterable[ObjectId]) -> bool:
+        """Whether any of the tips descends from a commit."""
+        lines = "".join(f"^{one}\n" for one in tips if one in self.odb)
+        given = f"{commit}\n{lines}".encode()
+        return not self.git.run("rev-list", "--max-count=1", "--stdin", stdin=given).strip()
 
     def _unpublished(self, plan: Plan) -> list[Commit]:
         """The code commits that go there and are on no branch of the remote."""
