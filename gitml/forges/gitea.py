@@ -1,17 +1,17 @@
-"""Gitea and Forgejo: close to GitHub in paths, not in filters, pages and reviews."""
+"""Gitea and Forgejo: GitHub's paths and fields, with other filters, pages and reviews."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from gitml.errors import NameNotFound
-from gitml.forges.base import Draft, Forge, Request, Site, part
+from gitml.forges.base import Draft, Request, Site, part
+from gitml.forges.github import GitHub, as_request
 
 _PAGE = 50
 
 
-class Gitea(Forge):
+class Gitea(GitHub):
     """A repository on Gitea or Forgejo."""
 
     kind = "gitea"
@@ -33,7 +33,7 @@ class Gitea(Forge):
             here = (one["head"].get("repo") or {}).get("full_name", "").lower()
             is_ours = not here or here == self.site.project.lower()
             if is_ours and one["head"]["ref"] == branch and one["base"]["ref"] == base:
-                return _request(one)
+                return as_request(one)
         return None
 
     def request_of(self, commit: str) -> int | None:
@@ -52,32 +52,6 @@ class Gitea(Forge):
                 last[one["user"]["login"]] = one["state"] == "APPROVED" and counts
         return sorted(login for login, approves in last.items() if approves)
 
-    def _create(self, draft: Draft) -> Request:
-        fields = {"head": draft.branch, "base": draft.base, "title": draft.title}
-        return _request(
-            self.api.call("POST", f"{self._repo}/pulls", {**fields, "body": draft.body})
-        )
-
-    def _update(self, number: int, draft: Draft) -> None:
-        fields = {"title": draft.title, "body": draft.body}
-        self.api.call("PATCH", f"{self._repo}/pulls/{number}", fields)
-
     def _comments(self, number: int) -> list[dict[str, Any]]:
+        """All at once: this list has no pages."""
         return list(self.api.get(f"{self._repo}/issues/{number}/comments") or [])
-
-    def _add_comment(self, number: int, body: str) -> Mapping[str, Any]:
-        path = f"{self._repo}/issues/{number}/comments"
-        return dict(self.api.call("POST", path, {"body": body}))
-
-    def _change_comment(self, number: int, comment: int, body: str) -> Mapping[str, Any]:
-        path = f"{self._repo}/issues/comments/{comment}"
-        return dict(self.api.call("PATCH", path, {"body": body}))
-
-    @property
-    def _repo(self) -> str:
-        owner, _, name = self.site.project.partition("/")
-        return f"/repos/{part(owner)}/{part(name)}"
-
-
-def _request(answer: Mapping[str, Any]) -> Request:
-    return Request(int(answer["number"]), str(answer["html_url"]))

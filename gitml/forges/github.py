@@ -35,7 +35,7 @@ class GitHub(Forge):
         found = self.api.get(
             f"{self._repo}/pulls", state="open", head=f"{owner}:{branch}", base=base
         )
-        return _request(found[0]) if found else None
+        return as_request(found[0]) if found else None
 
     def request_of(self, commit: str) -> int | None:
         """The first pull request that GitHub knows for the commit."""
@@ -60,7 +60,7 @@ class GitHub(Forge):
 
     def _create(self, draft: Draft) -> Request:
         fields = {"head": draft.branch, "base": draft.base, "title": draft.title}
-        return _request(
+        return as_request(
             self.api.call("POST", f"{self._repo}/pulls", {**fields, "body": draft.body})
         )
 
@@ -85,5 +85,6 @@ class GitHub(Forge):
         return f"/repos/{part(owner)}/{part(name)}"
 
 
-def _request(answer: Mapping[str, Any]) -> Request:
+def as_request(answer: Mapping[str, Any]) -> Request:
+    """A pull request as the answer describes it."""
     return Request(int(answer["number"]), str(answer["html_url"]))
