@@ -43,7 +43,7 @@ class Judging:
         self.policies = read_policies(config)
 
     def refuse(self, tag: ObjectId, move: Promotion, target: ObjectId) -> None:
-        """Raise PolicyNotMet unless the move that a tag records meets the policy in force.
+        """Raise PolicyNotMet unless the move that a tag records meets what is asked for here.
 
         What a server cannot know, who approved on a forge say, or what a remote holds, is believed
         as the record has it, which the signature covers; everything else is judged again.
@@ -53,12 +53,12 @@ class Judging:
             raise PolicyNotMet(
                 f"it was judged by another policy for {move.stage} than the one in force here"
             )
-        if policy is None:
-            return
         kind = CLEAR if move.version is None else PROMOTE
         kind = ROLL_BACK if move.restores is not None else kind
         names = Names.now(self.index, self.odb)
-        evidence = Evidence(via=self._way(move) if policy.asks(Via) else None)
+        evidence = Evidence(
+            via=self._way(move) if policy is not None and policy.asks(Via) else None
+        )
         case = Case(
             *(self.git, self.odb, self.index, names, self.policies),
             *(move.model, move.stage, target, kind, evidence),

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from gitml.hooks.judging import Judging
 
 _NUMBER = "[1-9][0-9]{0,8}"
-_LEAF = rf"v(?P<version>{_NUMBER})|deleted/(?P<stone>{_NUMBER})|(?P<stage>[^/]+)/(?P<n>{_NUMBER})"
+_LEAF = (
+    rf"v(?P<version>{_NUMBER})|deleted/(?P<stone>{_NUMBER})|revoked/(?P<revoked>[0-9a-f]{{12}})"
+    rf"|(?P<stage>[^/]+)/(?P<n>{_NUMBER})"
+)
 _HEADS = "refs/heads/"
 _NOTES = "refs/notes/gitml"
 _NONE = "0" * 40
@@ -123,6 +126,8 @@ class Receiver:
             return
         if found["version"] is not None:
             self._number(update.new, model, int(found["version"]))
+        elif found["revoked"] is not None:
+            self._annotated(update.new, f"{model}@{leaf}")
         elif found["stone"] is not None:
             self._tombstone(update.new, model, int(found["stone"]))
         else:
@@ -202,8 +207,8 @@ class Receiver:
             raise Refused(f"{model}@{stage}/{move.restores} did not make that version the holder")
 
     def _policy(self, new: ObjectId, move: Promotion, target: ObjectId) -> None:
-        """What the policy on the default branch says of a move."""
-        if self._has_policies or move.policy is not None:
+        """What the policy on the default branch says of a move, and what every stage asks for."""
+        if self._has_policies or move.policy is not None or self._has_revocations:
             self._judging.refuse(new, move, target)
 
     @cached_property
@@ -298,6 +303,10 @@ class Receiver:
                 "which says what project this is"
             )
         return self._settings_here.project
+
+    @cached_property
+    def _has_revocations(self) -> bool:
+        return bool(refs.targets(self.git, [f"{TAGS}/*@revoked/*"]))
 
     @property
     def _has_policies(self) -> bool:

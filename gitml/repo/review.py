@@ -366,14 +366,18 @@ class Review(Stages):
         )
 
     def _approvals(self, online: Online | None) -> Approvals | None:
-        """Who approved the request behind a commit; None where no forge can be asked."""
+        """Who approved the request behind a commit, looked up when a policy asks for it.
+
+        Nobody, where no forge is known or no token for it is found.
+        """
         if online is None:
             return None
-        forge = self._forge(online.remote)
-        if forge is None or forge.api.token is None:
-            return None
+        remote = online.remote
 
         def approvals(commit: ObjectId) -> list[Approval]:
+            forge = self._forge(remote)
+            if forge is None or forge.api.token is None:
+                return []
             number = forge.request_of(str(commit))
             return _approvals_of(forge, number, commit) if number is not None else []
 

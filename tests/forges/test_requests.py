@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from gitml.entities.ids import ObjectId
 from gitml.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -15,6 +16,7 @@ from gitml.errors import (
     RemoteFailed,
     UsageError,
 )
+from gitml.promotion.planning import PlannedMove
 from gitml.repo import Repo
 from tests.forges.server import TOKEN, Forge, Refusal, serving
 from tests.promotion.conftest import PATH, Reviewed, reviewed, reviewed_once
@@ -278,3 +280,30 @@ def test_the_text_of_a_hostile_reason_is_text(hub: Shop) -> None:
     assert "<img" not in body
     assert "@everyone" not in body
     assert "\n# no" not in body
+
+
+def test_nobody_looks_for_a_token_before_a_policy_asks_who_approved(
+    hub: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no(*_: object) -> None:
+        raise AssertionError("a program was asked for a token")
+
+    hub.team.merge('production = "v2"\n')
+    monkeypatch.setattr("gitml.git.credentials.program_answer", no)
+    repo = hub.repo(hub.team.alice, token=None)
+    assert [one.what for one in repo.plan_stages()] == ["promote"]
+    assert [one.what for one in repo.apply_stages()] == ["promote"]
+
+
+def test_who_approved_on_the_forge_is_evidence(hub: Shop) -> None:
+    hub.bob.request("clf@v2", "production", "why")
+    hub.forge.approve(1, "carol")
+    commit = ObjectId(hub.forge.merge(1))
+    repo = hub.bob
+    online = repo._required_online(None)
+    online.look()
+    evidence = repo._planner(online).evidence(
+        PlannedMove("clf", "production", "v2", "promote", commit=commit)
+    )
+    assert evidence.approvals is not None
+    assert [(one.who, one.how) for one in evidence.approvals()] == [("carol", "on github")]

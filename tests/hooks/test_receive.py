@@ -185,6 +185,16 @@ def test_what_was_made_is_neither_moved_nor_removed(guarded: Reviewed, name: str
     assert guarded.server.git("rev-parse", name) == guarded.bob.git("rev-parse", name)
 
 
+def test_a_revocation_is_not_taken_back(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    name = "clf@revoked/0123456789ab"
+    bob.git("tag", "-a", "-m", "x", name, "clf@v2^{commit}")
+    assert push(bob, f"refs/tags/{name}") is None
+    assert "neither moved nor removed" in str(push(bob, f":refs/tags/{name}"))
+    assert "neither moved nor removed" in str(push(bob, f"HEAD:refs/tags/{name}"))
+    assert "it is no annotated tag" in str(push(bob, "HEAD:refs/tags/clf@revoked/1123456789ab"))
+
+
 def test_numbers_are_tags_of_versions(guarded: Reviewed) -> None:
     bob = guarded.bob
     bob.git("tag", "-a", "-m", "x", "clf@v7", "HEAD")
