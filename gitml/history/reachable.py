@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.pointer import SUFFIX
@@ -30,7 +30,9 @@ from gitml.errors import (
 from gitml.frozen import Frozen
 from gitml.git import walk
 from gitml.git.process import Git
-from gitml.store.reader import Reader
+
+if TYPE_CHECKING:
+    from gitml.store.reader import Reader
 
 PATTERNS = (f"*{SUFFIX}", SUFFIX)
 """Where in a tree digests are named: pointers anywhere, and the folder of a record."""

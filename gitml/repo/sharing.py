@@ -144,7 +144,7 @@ class Sharing(Data):
         from gitml.sync.pushing import Pusher
 
         person = self._person or Person()
-        carrier = Carrier(self.git, self.store, lambda: self._catalogue)
+        carrier = Carrier(self.git, lambda: self.store, lambda: self._catalogue)
         if moved is not None:
             carrier.moved = moved
         pusher = Pusher(
@@ -154,7 +154,7 @@ class Sharing(Data):
         plan = pusher.push(remote, words, runs=runs, dry_run=dry_run)
         if dry_run:
             carrier.foresee(plan)
-        plan.lost, plan.sent = carrier.lost, carrier.sent.size
+        plan.lost, plan.sent = carrier.lost, carrier.sent
         return plan
 
     def send_bytes(

@@ -86,9 +86,10 @@ class Stages(Sharing):
         """Make ``clf@v3`` the holder of a stage; see ``Promoter.promote``.
 
         Where there is a git remote it is made there: a version that is not on it is pushed first.
-        ``retry`` promotes again when somebody was first, for half a minute; ``local`` keeps the
-        promotion for the next push. With ``dry_run``, here and below, the answer is the same and
-        nothing is written.
+        Raises RaceLost where the stage has moved since this clone last looked, or moves meanwhile;
+        ``retry`` promotes all the same, trying for half a minute. ``local`` keeps the promotion for
+        the next push. With ``dry_run``, here and below, the answer is the same and nothing is
+        written.
         """
         model, at, which = version.removeprefix("model/").partition("@")
         if not at:
@@ -107,6 +108,7 @@ class Stages(Sharing):
             online,
             retry=retry,
             confirm=confirm,
+            seen=None if retry else (model, stage),
         )
 
     def rollback(
@@ -454,7 +456,7 @@ class Stages(Sharing):
         raise RaceLost(
             f"{stage} of {model} has moved since this clone last looked: it is {holder}, "
             f"{last.reason}",
-            hint=f"`gitml stage log {model}` shows by whom; the same command again takes that back",
+            hint=f"`gitml stage log {model}` shows by whom; the same again goes on from there",
         )
 
     def _unpublished(self, remote: str, model: str, stage: str, which: str = "") -> list[str]:

@@ -133,7 +133,7 @@ class Reader:
         """What helps where bytes are missing, as the hint of an error."""
         if self._supply() is not None:
             return "`gitml push` in a clone that has them, then the same here"
-        return "`gitml remote add NAME URL` says where they are, `gitml pull` what others have said"
+        return "`gitml remote add NAME URL --default` says where they are, if a colleague knows it"
 
     def can_bring(self, digest: Digest) -> bool:
         """Whether an object that is not here can be had from elsewhere, with all of its files."""

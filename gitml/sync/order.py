@@ -13,16 +13,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitml.entities.ids import Digest, ObjectId
 from gitml.errors import ConfigError
 from gitml.fs import make_directories
 from gitml.git.process import Git
-from gitml.store.store import Store
-from gitml.sync.catalogue import Catalogue
 from gitml.sync.needs import Need, needs_at, new_needs
 from gitml.sync.pushing import Plan
-from gitml.sync.upload import Moved, Sent, Uploader
+
+if TYPE_CHECKING:
+    from gitml.store.store import Store
+    from gitml.sync.catalogue import Catalogue
+    from gitml.sync.upload import Moved
 
 
 @dataclass
@@ -30,15 +33,16 @@ class Carrier:
     """Sees to it that the bytes which a push will name are on the remote for bytes.
 
     ``lost`` are places whose bytes are neither here nor there, in commits that somebody else has
-    pushed without them; ``sent`` is what had to go.
+    pushed without them; ``sent`` is how many bytes had to go. The store is not opened where no
+    object has to be looked at: a push of nothing is a look at refs.
     """
 
     git: Git
-    store: Store
+    open_store: Callable[[], Store]
     open_catalogue: Callable[[], Catalogue | None]
     moved: Moved = lambda done, whole: None
     lost: list[str] = field(default_factory=list)
-    sent: Sent = field(default_factory=Sent)
+    sent: int = 0
 
     def carry(self, plan: Plan) -> None:
         """Bring there what the plan needs; when this returns, its refs may be pushed.
@@ -57,10 +61,13 @@ class Carrier:
             return
         if catalogue is None:
             raise no_place(needs)
-        uploader = Uploader(self.store, catalogue, self.moved)
-        missing = uploader.missing(needs)
-        self.lost = self._pass_over_lost(missing, new)
-        self.sent = uploader.send(missing)
+        held = catalogue.holds(needs)
+        missing = {digest: need for digest, need in needs.items() if digest not in held}
+        if missing:
+            from gitml.sync.upload import Uploader
+
+            self.lost = self._pass_over_lost(missing, new)
+            self.sent = Uploader(self.open_store(), catalogue, self.moved).send(missing).size
         if seen is not None and not self.lost:
             seen.add(fresh)
 
@@ -71,13 +78,16 @@ class Carrier:
         catalogue = self.open_catalogue()
         if new and catalogue is None:
             raise no_place(new)
-        if catalogue is not None:
-            uploader = Uploader(self.store, catalogue)
+        if new and catalogue is not None:
+            from gitml.sync.upload import Uploader
+
+            uploader = Uploader(self.open_store(), catalogue)
             uploader.check(uploader.missing(new))
 
     def _pass_over_lost(self, missing: dict[Digest, Need], new: dict[Digest, Need]) -> list[str]:
         """Take out what only its maker can bring: it was pushed before, and is not here either."""
-        lost = [d for d in missing if d not in new and not self.store.has(d)]
+        store = self.open_store()
+        lost = [d for d in missing if d not in new and not store.has(d)]
         return sorted(missing.pop(digest).where for digest in lost)
 
 

@@ -91,10 +91,7 @@ class Uploader:
             sent = self._put_all(sheets, files)
         found = {digest: self._where(listed) for digest, listed in members.items()}
 
-        def put(digest: Digest) -> None:
-            self.catalogue.remote.put(where_key(digest), found[digest].encode())
-
-        list(self.catalogue.at_once(put, found))
+        self.catalogue.remote.put_all((where_key(one), w.encode()) for one, w in found.items())
         self.catalogue.remember(found)
         return Sent(len(found), sent)
 
@@ -251,11 +248,9 @@ class Uploader:
             self.catalogue.remote.put(key, FilePart(path, part.start, part.length))
             self.moved(part.length, whole)
 
-        def put_sheet(key: str) -> None:
-            self.catalogue.remote.put(key, sheets[key][1].encode())
-
+        # One by one: together they would be named, and so be there for the next try, at the end.
         list(self.catalogue.at_once(put_part, to_go))
-        list(self.catalogue.at_once(put_sheet, sheets))
+        self.catalogue.remote.put_all((key, sheet.encode()) for key, (_, sheet) in sheets.items())
         for key, (_, sheet) in sheets.items():
             if key.startswith("packs/"):
                 self.catalogue.keep_sheet(key.removeprefix("packs/"), sheet.encode())

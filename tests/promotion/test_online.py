@@ -140,6 +140,7 @@ def test_without_the_remote_it_is_refused_or_kept(
 def test_roll_back_and_vacancy_are_there_too(team: Team, pair: tuple[Workshop, Workshop]) -> None:
     bob, alice = pair
     bob.repo().promote("clf@v1", "production", "first")
+    alice.repo().fetch()
     alice.repo().promote("clf@v2", "production", "second")
     bob.repo().fetch()
     bob.repo().rollback("clf", "production")
@@ -152,15 +153,16 @@ def test_roll_back_and_vacancy_are_there_too(team: Team, pair: tuple[Workshop, W
 
 
 @pytest.mark.parametrize(
-    ("take_back", "left"),
+    ("move", "left"),
     [
         (lambda repo: repo.rollback("clf", "production"), "clf@v2"),
         (lambda repo: repo.clear_stage("clf", "production", "out"), None),
+        (lambda repo: repo.promote("clf@v2", "production", "older"), "clf@v2"),
     ],
-    ids=["rollback", "clear"],
+    ids=["rollback", "clear", "promote"],
 )
-def test_nobody_takes_back_what_they_have_not_seen(
-    pair: tuple[Workshop, Workshop], take_back: Callable[[Repo], object], left: str | None
+def test_nobody_ends_what_they_have_not_seen(
+    pair: tuple[Workshop, Workshop], move: Callable[[Repo], object], left: str | None
 ) -> None:
     bob, alice = pair
     for version in ("clf@v1", "clf@v2"):
@@ -168,10 +170,10 @@ def test_nobody_takes_back_what_they_have_not_seen(
     alice.repo().fetch()
     bob.repo().promote("clf@v1", "production", "better on Mondays")
     with pytest.raises(RaceLost, match=r"it is clf@v1, better on Mondays") as raised:
-        take_back(alice.repo())
+        move(alice.repo())
     assert "`gitml stage log clf`" in (raised.value.hint or "")
     assert holders(alice) == ["clf@v1", "clf@v2", "clf@v1"]
-    take_back(alice.repo())
+    move(alice.repo())
     assert holders(alice)[-1] == left
 
 

@@ -33,9 +33,9 @@ print(number)
 """
 
 
-def pushing(one: Workshop, name: str) -> subprocess.Popen[str]:
+def pushing(one: Workshop, name: str, code: str = PUSHER) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", PUSHER, name, str(SECONDS)],
+        [sys.executable, "-c", code, name, str(SECONDS)],
         cwd=one.path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -67,3 +67,48 @@ def test_every_clone_beside_two_pushers_is_complete(team: Team, tmp_path: Path) 
     assert len(set(state.numbers.values())) == len(state.numbers)
     for one in (team.bob, alice):
         one.git("fetch", "--quiet", "--tags")
+
+
+PROMOTER = """
+import itertools, sys, time
+from tests.workshop import Workshop
+from pathlib import Path
+here, name, until = Workshop(Path.cwd()), sys.argv[1], time.time() + float(sys.argv[2])
+sys.path.insert(0, ".")
+for number in itertools.count():
+    if time.time() > until:
+        break
+    made = here.run("training", {"rate": number + len(name) / 10}).model_version
+    here.repo().promote(made.label, "production", name, retry=True)
+    here.close()
+print(number)
+"""
+
+
+@pytest.mark.sweep
+def test_three_that_promote_and_number_at_once_make_one_line(team: Team) -> None:
+    """No gap, no number twice, and nobody's ``git fetch --tags`` fails meanwhile."""
+    team.bob.repo().push()
+    clones = [team.bob, team.clone("alice"), team.clone("carol")]
+    racing = [
+        pushing(one, name, PROMOTER)
+        for one, name in zip(clones, ("bob", "alice", "caroline"), strict=True)
+    ]
+    watcher = team.clone("dave")
+    until = time.time() + SECONDS
+    while time.time() < until:
+        watcher.git("fetch", "--quiet", "--tags")
+    said = [one.communicate()[0] for one in racing]
+    assert [one.returncode for one in racing] == [0, 0, 0], said
+    assert min(int(one.strip().splitlines()[-1]) for one in said) > 0
+    states = []
+    for one in (*clones, watcher):
+        one.git("fetch", "--quiet", "--tags")
+        one.repo().fetch()
+        states.append(one.repo().model("clf"))
+    for state in states:
+        events = state.stages["production"]
+        assert [one.promotion.n for one in events] == list(range(1, len(events) + 1))
+        assert [one.promotion.previous for one in events] == [None, *(e.tag for e in events[:-1])]
+        assert sorted(state.numbers) == list(range(1, len(state.numbers) + 1))
+        assert state.numbers == states[0].numbers
