@@ -158,9 +158,10 @@ class Pusher:
             now = transport.list_remote(self.git, remote)
             changed = any(now.get(one.name) != there.get(one.name) for one in plan.moves)
             stubborn = 0 if changed else stubborn + 1
-            if stubborn >= _STUBBORN:
+            is_late = time.monotonic() > deadline
+            if stubborn >= _STUBBORN or (stubborn and is_late):
                 raise _refused(plan, refusal)
-            if time.monotonic() > deadline:
+            if is_late:
                 raise RaceLost(
                     f"others keep pushing to {remote}", hint="`gitml push` tries it again"
                 )
