@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "gitml.checks": {
         "card": "gitml.promotion.checks:Card",
+        "lacks": "gitml.promotion.checks:Lacks",
+        "lineage": "gitml.promotion.checks:LineageIs",
         "metric": "gitml.promotion.checks:Metric",
         "passed": "gitml.promotion.checks:Passed",
         "signed": "gitml.promotion.checks:Signed",

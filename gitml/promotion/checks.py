@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from gitml.config import Config
 from gitml.entities.ids import ObjectId
 from gitml.git.signing import GOOD, NONE
+from gitml.history.check import check_lineage
 from gitml.history.record import seconds_of
-from gitml.promotion.rule import EMERGENCY, EVERY_MOVE, PULL_REQUEST, ROLL_BACK, Case, Rule
+from gitml.promotion.rule import EMERGENCY, EVERY_MOVE, HOLDERS, PULL_REQUEST, ROLL_BACK, Case, Rule
 from gitml.promotion.verdict import Check
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -161,6 +162,56 @@ class Card(Rule):
         found = f"nothing is said of {_listed(missing)}"
         way = f"`gitml metadata set {case.label} {missing[0]}=…`"
         return self.failed(found, 'Model(description="…")' if missing == ["description"] else way)
+
+
+class LineageIs(Rule):
+    """Every record that the version was made of is whole; "clean" wants no snapshot among them."""
+
+    lineage: str
+    moves = HOLDERS
+
+    def complain(self, config: Config) -> str | None:
+        """A word that is neither."""
+        return None if self.lineage in ("complete", "clean") else 'it is "complete" or "clean"'
+
+    def expects(self) -> str:
+        """What it has to be."""
+        return f"a lineage that is {self.lineage}"
+
+    def judge(self, case: Case) -> Check:
+        """Read every record again, and compare it with its parents: none may be left out."""
+        found = check_lineage(case.git, case.odb, case.version)
+        for problem in found.problems:
+            return self.failed(f"{problem.what}: {problem.detail}", "`gitml fsck` lists all")
+        for commit in found.checked if self.lineage == "clean" else ():
+            step, run = case.index.step(commit), case.index.run(commit)
+            code = step.record.code if step else run.record.code if run else None
+            if code is not None and code.snapshot:
+                return self.failed(f"{commit.short} ran code that was not committed")
+        return self.passed(f"{len(found.checked)} records")
+
+
+class Lacks(Rule):
+    """The version descends from no commit of this id: code with a bug, data without consent."""
+
+    lacks: str
+    moves = HOLDERS
+
+    def complain(self, config: Config) -> str | None:
+        """A name that may mean another commit tomorrow."""
+        return None if re.fullmatch("[0-9a-f]{40}", self.lacks) else "it is a full commit id"
+
+    def expects(self) -> str:
+        """The commit."""
+        return f"nothing made with {self.lacks[:12]}"
+
+    def judge(self, case: Case) -> Check:
+        """Ask git; a commit that a whole clone does not have is nobody's ancestor."""
+        if case.odb.resolve(self.lacks) is None:
+            return self.passed("no such commit here")
+        asked = ("merge-base", "--is-ancestor", self.lacks, str(case.version))
+        code = case.git.process(*asked, env={"GIT_GRAFT_FILE": "/dev/null"}).returncode
+        return self.passed("it is no ancestor") if code == 1 else self.failed("it is an ancestor")
 
 
 class Signed(Rule):

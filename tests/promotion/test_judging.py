@@ -175,3 +175,31 @@ def test_a_shallow_clone_is_no_place_to_judge(models: Workshop, tmp_path: Path) 
     clone.git("fetch", "--quiet", "--unshallow", "--tags")
     assert judge(case(clone, "v2")).ok
     clone.close()
+
+
+def test_a_lineage_that_is_whole_and_of_committed_code(models: Workshop) -> None:
+    assert only(models, '{ lineage = "clean" }').found == "3 records"
+    models.code("pipelines/training.py", CODE.replace("* 100", "* 200"), message=None)
+    models.run("training", {"accuracy": 0.95})
+    assert only(models, '{ lineage = "complete" }', "v4").ok
+    check = only(models, '{ lineage = "clean" }', "v4")
+    assert check.found.endswith("ran code that was not committed")
+
+
+def test_a_parent_that_is_hidden_is_missed(models: Workshop) -> None:
+    """A record that leaves out a parent is not what follows from what it says."""
+    body = models.git("cat-file", "commit", "clf@v2^{commit}")
+    run = models.parents("clf@v2^{commit}")[1]
+    made = models.git(
+        "hash-object", "-t", "commit", "-w", "--stdin", text=body.replace(f"parent {run}\n", "")
+    )
+    with_policy(models, '[{ lineage = "complete" }]')
+    models.git("update-ref", f"refs/gitml/versions/clf/{made[:12]}", made)
+    (check,) = judge(case(models, made[:12])).checks
+    assert (check.state, "the record says" in check.found) == ("failed", True)
+
+
+def test_a_commit_that_it_must_not_stand_on(models: Workshop) -> None:
+    bug = models.git("log", "-1", "--format=%H", "--", "pipelines/training.py")
+    assert only(models, f'{{ lacks = "{bug}" }}').found == "it is an ancestor"
+    assert only(models, f'{{ lacks = "{"0" * 40}" }}').ok
