@@ -86,26 +86,27 @@ def cuts_by_pyfastcdc(data: memoryview, is_last: bool) -> list[int]:
     from pyfastcdc import FastCDC
 
     chunker = FastCDC(AVERAGE, min_size=SMALLEST, max_size=LARGEST, normalized_chunking=1, seed=0)
-    certain = len(data) if is_last else len(data) - LARGEST
-    ends: list[int] = []
-    for chunk in chunker.cut_buf(data):
-        if chunk.offset > certain:
-            break
-        ends.append(chunk.offset + chunk.length)
-    return ends
+    return _certain([one.offset + one.length for one in chunker.cut_buf(data)], is_last)
 
 
 def cuts_by_numpy(data: memoryview, is_last: bool) -> list[int]:
     """`cuts` by NumPy: the hash of every window at once, then a walk over the few candidates."""
     before, behind = _candidates(data)
-    certain = len(data) if is_last else len(data) - LARGEST
     table = gear()
     ends: list[int] = []
     start = 0
-    while start < len(data) and start <= certain:
+    while start < len(data):
         start = _end_of_chunk(data, start, before, behind, table)
         ends.append(start)
-    return ends
+    return _certain(ends, is_last)
+
+
+def _certain(ends: list[int], is_last: bool) -> list[int]:
+    """The ends that stay whatever follows: a cut is made by what stands before it.
+
+    Only that the data ends makes a cut by itself, and it may be the place of a real one.
+    """
+    return ends if is_last else ends[:-1]
 
 
 def _end_of_chunk(

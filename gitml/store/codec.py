@@ -52,10 +52,11 @@ _SAMPLE = 16 * 1024
 _of_thread = threading.local()
 
 
-def encode(data: Buffer, width: int = 1) -> tuple[int, Buffer]:
+def encode(data: Buffer, width: int = 1, *, is_doubtful: bool = True) -> tuple[int, Buffer]:
     """The codec and the stored bytes for ``data``: what saves 5 %, else raw.
 
-    Numbers of ``width`` bytes, 2, 4 or 8, are stored as byte planes; other data as it comes.
+    Numbers of ``width`` bytes, 2, 4 or 8, are stored as byte planes; other data as it comes. What
+    ``is_doubtful`` is glanced at before it is tried: it may be noise.
     """
     size = len(data)
     if size < _TOO_SMALL:
@@ -63,7 +64,7 @@ def encode(data: Buffer, width: int = 1) -> tuple[int, Buffer]:
     if width > 1 and size <= MAX_WHOLE:
         packed = _encode_planes(data, width)
         return (PLANES, packed) if _pays(len(packed), size) else (RAW, data)
-    if _is_noise(data):
+    if is_doubtful and _is_noise(data):
         return RAW, data
     packed = _compressor().compress(data)
     return (ZSTD, packed) if _pays(len(packed), size) else (RAW, data)

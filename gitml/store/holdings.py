@@ -101,20 +101,22 @@ class Holdings(Reader):
                     return copy.files()
         return None
 
-    def proven_chunk(self, digest: bytes) -> Iterable[Path] | None:
-        """The packs of a whole copy of a chunk that is not condemned, if there is one.
+    def proven_chunks(self, digests: Iterable[bytes]) -> dict[bytes, set[Path]]:
+        """Those of some chunks of which a whole copy is here and not condemned, with its packs.
 
         In a pack of our own the check of its entry is proof: these are the bytes that we wrote. In
-        anybody else's the plain bytes must have the digest.
+        anybody else's the plain bytes must have the digest. Many at once are read together.
         """
         if self._scanned is None:
             self._refresh()
+        proven: dict[bytes, set[Path]] = {}
+        wanted = set(digests)
         for pack in self._in_place():
-            row = pack.find_chunk(digest)
-            files = parts.proof(pack, digest, row, self._in_place) if row is not None else None
-            if files is not None:
-                return files
-        return None
+            rows = {digest: row for digest in wanted if (row := pack.find_chunk(digest))}
+            if rows:
+                proven.update(parts.proofs(pack, rows, self._in_place))
+                wanted -= proven.keys()
+        return proven
 
     def _is_sealed(self, copy: Copy) -> bool:
         """Whether a copy is a loose file that needs no reading to be trusted."""

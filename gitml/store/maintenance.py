@@ -250,7 +250,7 @@ def _add_file(new: Replacement, digest: Digest, path: Path) -> bool:
     """Cut a loose file into a new pack; False if it is not what its name says, or gone."""
     try:
         with SourceFile(path) as source:
-            cut = put_chunks(source.read_exactly, source.size, new.is_held, new.add)
+            cut = put_chunks(source.read_exactly, source.size, new.held, new.add, new.write_ahead)
     except StorageError:
         return False
     if cut.digest == digest:

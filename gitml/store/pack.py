@@ -12,7 +12,7 @@ import mmap
 import os
 import struct
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from operator import add
 from pathlib import Path
@@ -51,6 +51,8 @@ _SEARCH_COST = 20
 _MOST_PLACES = 200_000
 """Rows of an index of which a table may stay in memory: about 30 MB."""
 _MUCH = 16 * _BUFFER
+_READ_AT_ONCE = _BUFFER
+"""Bytes behind which a read of neighbouring chunks ends with the next one."""
 _FULL_BYTES = 8 * 1024**3
 _FULL_OBJECTS = 200_000
 NO_INDEX = "the index is missing"
@@ -462,9 +464,29 @@ class Pack:
 
         Raises CorruptData unless it is the chunk that the index means; OSError passes through.
         """
-        data = memoryview(os.pread(descriptor, ENTRY_HEADER + row.stored, row.offset))
+        data = os.pread(descriptor, ENTRY_HEADER + row.stored, row.offset)
+        return self._stored_chunk(memoryview(data), digest, row)
+
+    def read_chunks(
+        self, descriptor: int, rows: Iterable[tuple[bytes, ChunkRow]]
+    ) -> Iterator[tuple[bytes, ChunkRow, StoredChunk]]:
+        """All stored bytes of several chunks, unverified, neighbours in one read.
+
+        What is not as the index means is left out; OSError passes through.
+        """
+        for run in _neighbours(rows):
+            start = run[0][1].offset
+            _, last = run[-1]
+            data = os.pread(descriptor, last.offset + last.stored + ENTRY_HEADER - start, start)
+            for digest, row in run:
+                at = row.offset - start
+                with suppress(CorruptData):
+                    yield digest, row, self._stored_chunk(memoryview(data)[at:], digest, row)
+
+    def _stored_chunk(self, data: memoryview, digest: bytes, row: ChunkRow) -> StoredChunk:
+        """The chunk whose entry begins these bytes, if it is as the index says."""
         entry = self._chunk_entry(bytes(data[:ENTRY_HEADER]), digest, row)
-        stored = data[ENTRY_HEADER:]
+        stored = data[ENTRY_HEADER : ENTRY_HEADER + row.stored]
         if len(stored) != row.stored:
             raise CorruptData(f"the pack ends within the chunk at byte {row.offset}")
         return StoredChunk(stored, entry.base, entry.header, entry.check)
@@ -605,7 +627,7 @@ class PackBuilder:
         """Have the disk take what there is, if it is so much that `finish` would have to wait."""
         if self._written >= _MUCH:
             with self._writing():
-                os.fdatasync(self._descriptor)
+                getattr(os, "fdatasync", os.fsync)(self._descriptor)
 
     def finish(self) -> bytes:
         """Make the pack durable and give the bytes of its index; raises StorageError."""
@@ -798,6 +820,23 @@ def _check(stored: bytes | memoryview, header: bytes) -> bytes:
     hasher.update(stored)
     hasher.update(header)
     return hasher.digest(_CHECK)
+
+
+def _neighbours(
+    rows: Iterable[tuple[bytes, ChunkRow]],
+) -> Iterator[list[tuple[bytes, ChunkRow]]]:
+    """Chunks of one pack by their places, in runs that are worth one read each."""
+    run: list[tuple[bytes, ChunkRow]] = []
+    for one in sorted(rows, key=lambda one: one[1].offset):
+        if run:
+            _, before = run[-1]
+            is_near = one[1].offset - before.offset - before.stored < 2 * ENTRY_HEADER
+            if not is_near or one[1].offset - run[0][1].offset >= _READ_AT_ONCE:
+                yield run
+                run = []
+        run.append(one)
+    if run:
+        yield run
 
 
 def _fan_out(digests: list[bytes]) -> bytes:

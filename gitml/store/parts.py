@@ -8,7 +8,7 @@ object is the caller's to verify.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Lock
@@ -90,34 +90,50 @@ def names(pack: Pack, digest: bytes, row: ObjectRow) -> list[bytes]:
     return [part for part, _ in pack.parts(digest, row)]
 
 
-def proof(
-    pack: Pack, digest: bytes, row: ChunkRow, others: Callable[[], Iterable[Pack]]
-) -> set[Path] | None:
-    """The packs that a pack's copy of a chunk is read from, if it is good; else None.
+def proofs(
+    pack: Pack, wanted: Mapping[bytes, ChunkRow], others: Callable[[], Iterable[Pack]]
+) -> dict[bytes, set[Path]]:
+    """Those of some chunks whose copies in a pack are good, with the packs that they need.
 
     Where the pack is this user's own, the check of the entry is proof enough, for nobody else can
     have written it; and of its base, if it has one. Otherwise its plain bytes are hashed.
     """
-    with suppress(CorruptData, OSError):
-        descriptor = os.open(pack.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if os.fstat(descriptor).st_uid != os.geteuid():
-                is_good = _is_good(pack, digest, row, others)
-                return files_of_chunk(digest, [pack, *others()]) if is_good else None
-            chunk = pack.read_chunk(descriptor, digest, _bounded(row, row.plain))
-        finally:
-            os.close(descriptor)
-        if not chunk.is_whole():
-            return None
-        if row.codec != codecs.DELTA:
-            return {pack.path}
-        for other in [pack, *others()]:
-            held = other.find_chunk(chunk.base)
-            if held and held.codec != codecs.DELTA:
-                below = proof(other, chunk.base, held, others)
-                if below is not None:
-                    return {pack.path, *below}
-    return None
+    found: dict[bytes, set[Path]] = {}
+    based: dict[bytes, bytes] = {}
+    with suppress(OSError), pack.opened() as descriptor:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            return _hashed(pack, wanted, others)
+        short = [one for one in wanted.items() if _is_short(one[1])]
+        for digest, row, chunk in pack.read_chunks(descriptor, short):
+            if not chunk.is_whole():
+                continue
+            if row.codec == codecs.DELTA:
+                based[digest] = chunk.base
+            else:
+                found[digest] = {pack.path}
+    for other in [pack, *others()] if based else ():
+        whole = {}
+        for base in (base for digest, base in based.items() if digest not in found):
+            held = other.find_chunk(base)
+            if held is not None and held.codec != codecs.DELTA:
+                whole[base] = held
+        bases = proofs(other, whole, others) if whole else {}
+        for digest, base in based.items():
+            if base in bases:
+                found.setdefault(digest, {pack.path, *bases[base]})
+    return found
+
+
+def _hashed(
+    pack: Pack, wanted: Mapping[bytes, ChunkRow], others: Callable[[], Iterable[Pack]]
+) -> dict[bytes, set[Path]]:
+    """What `proofs` gives of a pack that somebody else may have written."""
+    found = {}
+    for digest, row in wanted.items():
+        with suppress(CorruptData, OSError):
+            if _is_good(pack, digest, row, others):
+                found[digest] = files_of_chunk(digest, [pack, *others()])
+    return found
 
 
 def _is_good(
@@ -228,11 +244,16 @@ class ChunkSource:
         return self._loaded(pack, digest, row, row.plain)
 
 
+def _is_short(row: ChunkRow) -> bool:
+    """Whether a chunk may be read at once."""
+    return max(row.plain, row.stored) <= codecs.MAX_WHOLE
+
+
 def _bounded(row: ChunkRow, length: int) -> ChunkRow:
     """The row, if the chunk has this length and is short enough to be read at once."""
     if row.plain != length:
         raise CorruptData(f"the chunk at byte {row.offset} has not the length of its part")
-    if max(row.plain, row.stored) > codecs.MAX_WHOLE:
+    if not _is_short(row):
         raise CorruptData(f"the chunk at byte {row.offset} is too long to be decoded at once")
     return row
 

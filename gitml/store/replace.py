@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,12 +56,11 @@ class Replacement:
             discard(self._builder.pack.path)
         self._lease.end()
 
-    def is_held(self, digest: bytes) -> bool:
-        """Whether a chunk is added already or held by a pack, which is kept from gc from now on."""
-        if digest in self._chunks:
-            return True
-        files = self._store.proven_chunk(digest)
-        return files is not None and self.rely_on(files)
+    def held(self, digests: Collection[bytes]) -> set[bytes]:
+        """Those chunks that are added already or held by packs, which are kept from gc from now."""
+        added = self._chunks.intersection(digests)
+        proven = self._store.proven_chunks(digest for digest in digests if digest not in added)
+        return added | {digest for digest, files in proven.items() if self.rely_on(files)}
 
     def rely_on(self, files: Iterable[Path]) -> bool:
         """Whether these files stay in their places until the end of the block."""
@@ -74,6 +73,11 @@ class Replacement:
             self.size += len(chunk.header) + len(chunk.stored) + _ROW
             if not self._dry_run:
                 self._building().add_prepared(chunk)
+
+    def write_ahead(self) -> None:
+        """Have the disk begin with what was added; any thread may ask."""
+        if self._builder is not None:
+            self._builder.write_ahead()
 
     def add_object(
         self, digest: bytes, kind: int, size: int, entries: int, parts: list[Part]

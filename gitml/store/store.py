@@ -240,8 +240,9 @@ class Writer(Reader):
             return put_chunks(
                 lambda at, length: bytes(view[at : at + length]),
                 len(data),
-                self._is_chunk_held,
+                self._held_chunks,
                 self._add_chunk,
+                self._packs.write_ahead,
             ).parts
         chunk = hash_bytes(data).raw
         self._building().add_chunk(chunk, len(data), *codecs.encode(data))
@@ -403,7 +404,11 @@ class Writer(Reader):
             return self._put_whole(source), source.size
         self._packs.finish_if_full()
         digest, parts = put_chunks(
-            source.read_exactly, source.size, self._is_chunk_held, self._add_chunk
+            source.read_exactly,
+            source.size,
+            self._held_chunks,
+            self._add_chunk,
+            self._packs.write_ahead,
         )
         source.check_unchanged()
         if not self._has_parts(digest, parts):
@@ -467,12 +472,12 @@ class Writer(Reader):
                     return True
         return False
 
-    def _is_chunk_held(self, digest: bytes) -> bool:
-        """Whether a whole copy of a chunk is here already; many threads may ask."""
-        if any(pack.find_chunk(digest) for pack in self._packs.all()):
-            return True
-        files = self._store.proven_chunk(digest)
-        return files is not None and self._lease.keep(files)
+    def _held_chunks(self, digests: Collection[bytes]) -> set[bytes]:
+        """Those of some chunks of which a whole copy is here already; any thread may ask."""
+        own = self._packs.all()
+        held = {digest for digest in digests if any(pack.find_chunk(digest) for pack in own)}
+        proven = self._store.proven_chunks(digest for digest in digests if digest not in held)
+        return held | {digest for digest, files in proven.items() if self._lease.keep(files)}
 
     def _add_chunk(self, chunk: PreparedChunk) -> None:
         self._building().add_prepared(chunk)

@@ -303,7 +303,7 @@ class Downloader:
         for one in arrivals.values():
             if one.index.find_chunk(chunk):
                 return one
-        if self.store.proven_chunk(chunk) is not None:
+        if self.store.proven_chunks([chunk]):
             return None
         for name, (_, index) in list(self.catalogue.known_sheets().items()):
             if index.find_chunk(chunk):
