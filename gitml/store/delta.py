@@ -4,13 +4,18 @@ Cutting by content finds what two versions share as long as edits leave whole ch
 that are scattered over all of a file leave none, yet each chunk differs little from the one that
 stood in its place before. Here such pairs are found, and the newer chunk is encoded with the older
 one as zstd's dictionary. Nothing is stored against a difference, so a chunk takes one base at most.
+
+Both versions are read once, side by side, for reading them is most of the work: the older one is
+a little ahead, and what was read of it last is kept. What has gone further than that waits until
+all of the older version is known, and is read again.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate, chain
+from math import inf
 from typing import NamedTuple, TypeVar
 
 from gitml.store import codec as codecs
@@ -18,7 +23,7 @@ from gitml.store.parts import Part
 from gitml.store.threads import in_order, workers
 
 Item = TypeVar("Item")
-Load = Callable[[bytes, int], bytes]
+Load = Callable[[list[Part]], list[bytes]]
 
 SHORTEST = 1024
 """Below this many bytes a difference saves hardly more than its own header."""
@@ -31,6 +36,12 @@ _MOST_EDGES = 1 << 20
 
 _RELUCTANCE = 50
 """So many bytes of the older version are read at most for each stored byte that could be saved."""
+
+_NEAR = 64 * 1024 * 1024
+"""Bytes of the older version, and of chunks that wait, that are kept in memory."""
+
+_AHEAD = 16 * 1024 * 1024
+"""So many bytes of the older version are read ahead of the newer one."""
 
 _TOGETHER = 16
 """Chunks that a thread has in hand at a time."""
@@ -45,16 +56,30 @@ class Difference(NamedTuple):
     stored: bytes
 
 
-class _Wanted(NamedTuple):
-    """A chunk that may become a difference: where it begins in its version, and its bytes.
-
-    ``like`` is the index of the older chunk with the same edge, or None.
-    """
+class _Read(NamedTuple):
+    """A chunk of a version: where it begins there, and its bytes."""
 
     at: int
     part: Part
     data: bytes
-    like: int | None
+
+
+class _Pair(NamedTuple):
+    """A chunk and what to store it against; bytes that are not at hand are None."""
+
+    part: Part
+    data: bytes | None
+    base: Part
+    base_data: bytes | None
+
+
+class _Late(NamedTuple):
+    """A chunk of whose edges nothing is known yet, and its place if that stays so."""
+
+    part: Part
+    data: bytes | None
+    edges: tuple[bytes, bytes]
+    place: int
 
 
 def is_fit(part: Part) -> bool:
@@ -71,82 +96,149 @@ def differences(
 ) -> Iterator[Difference]:
     """The chunks of the newer version as differences from the older one, where that pays.
 
-    ``load`` gives a chunk's plain bytes by digest and length; threads call it, and CorruptData
-    that it raises passes through. ``worth`` says how many stored bytes of a difference from
+    ``load`` gives the plain bytes of some chunks; threads call it, and CorruptData that it raises
+    passes through. ``worth`` says how many stored bytes of a difference from
     anything are worth it for a chunk; 0 for none. ``root_of`` gives what to store against in place
     of an older chunk, which may be a difference itself; None for nothing. Where too little is
     wanted for what has to be read, as after the first time, there are none.
     """
     shared = {digest for digest, _ in older} & {digest for digest, _ in newer}
-    wanted = _wanted(newer, shared, worth)
-    gone = [part for part in older if part[0] not in shared and is_fit(part)]
-    to_win = sum(worth(digest) for _, (digest, _) in wanted)
-    if not gone or to_win * _RELUCTANCE < sum(length for _, length in gone):
+    gone = _starts(older, shared)
+    most = {digest: worth(digest) for _, (digest, _) in _starts(newer, shared)}
+    wanted = [one for one in _starts(newer, shared) if most[one[1][0]]]
+    if not gone or sum(most.values()) * _RELUCTANCE < sum(length for _, (_, length) in gone):
         return
 
-    def encode(found: list[tuple[_Wanted, Part]]) -> list[Difference]:
+    def read(some: list[tuple[int, Part]]) -> list[_Read]:
+        loaded = load([part for _, part in some])
+        return [_Read(at, part, data) for (at, part), data in zip(some, loaded, strict=True)]
+
+    def encode(some: list[_Pair]) -> list[Difference]:
+        absent = [one.part for one in some if one.data is None]
+        absent += [one.base for one in some if one.base_data is None]
+        loaded = dict(zip(absent, load(absent), strict=True))
         done = []
-        for (_, (digest, plain), data, _), base in found:
-            stored = codecs.encode_delta(data, load(*base))
-            if len(stored) <= worth(digest):
-                done.append(Difference(digest, plain, base[0], stored))
+        for part, data, base, base_data in some:
+            stored = codecs.encode_delta(data or loaded[part], base_data or loaded[base])
+            if len(stored) <= most[part[0]]:
+                done.append(Difference(*part, base[0], stored))
         return done
 
     with workers() as pool:
-        edges = _Edges(older)
-        for found in in_order(pool, lambda some: _edges_of(some, load), _groups(gone)):
-            edges.add(found)
-        aligned = _Alignment(older, newer)
-
-        def look(some: list[tuple[int, Part]]) -> list[_Wanted]:
-            loaded = [(at, part, load(*part)) for at, part in some]
-            return [_Wanted(at, part, data, edges.find(data)) for at, part, data in loaded]
-
-        def pair(some: list[_Wanted]) -> list[tuple[_Wanted, Part]]:
-            bases = [root_of(older[aligned.place(one)]) for one in some]
-            found = zip(some, bases, strict=True)
-            return [(one, base) for one, base in found if base is not None and is_fit(base)]
-
-        for some in in_order(pool, encode, map(pair, in_order(pool, look, _groups(wanted)))):
+        known = _Older(older, in_order(pool, read, _groups(gone)))
+        pairing = _Pairing(known, _Alignment(older, newer), root_of)
+        in_place = pairing.pairs(in_order(pool, read, _groups(wanted)))
+        for some in in_order(pool, encode, chain(in_place, pairing.late())):
             yield from some
 
 
-def _wanted(
-    newer: list[Part], shared: set[bytes], worth: Callable[[bytes], int]
-) -> list[tuple[int, Part]]:
-    """The chunks that may become differences, each once, and where they begin."""
+def _starts(parts: list[Part], shared: set[bytes]) -> list[tuple[int, Part]]:
+    """The chunks of one version only that may be stored as a difference or be a base.
+
+    Each once, with where it begins.
+    """
     found: list[tuple[int, Part]] = []
     known = set(shared)
     at = 0
-    for part in newer:
-        if part[0] not in known and is_fit(part) and worth(part[0]):
+    for part in parts:
+        if part[0] not in known and is_fit(part):
             known.add(part[0])
             found.append((at, part))
         at += part[1]
     return found
 
 
-class _Edges:
-    """Which chunk of the older version begins or ends with some bytes."""
+class _Older:
+    """The older version, read from its beginning as far as is asked, with the nearest kept."""
 
-    def __init__(self, older: list[Part]) -> None:
-        self._lengths = [length for _, length in older]
-        self._places = {digest: index for index, (digest, _) in enumerate(older)}
-        self._step = 2 * len(older) // _MOST_EDGES + 1
-        self._found: dict[bytes, int] = {}
+    def __init__(self, parts: list[Part], chunks: Iterator[list[_Read]]) -> None:
+        """``chunks`` reads those of its chunks that may be bases, in order."""
+        self._parts = parts
+        self._chunks = chunks
+        self._places = {digest: index for index, (digest, _) in enumerate(parts)}
+        self._step = 2 * len(parts) // _MOST_EDGES + 1
+        self._edges: dict[bytes, int] = {}
+        self._end = 0
+        self._near: dict[bytes, bytes] = {}
+        self._kept = 0
 
-    def add(self, some: list[tuple[bytes, tuple[bytes, bytes]]]) -> None:
-        """Chunks by digest, with their first and last bytes."""
-        for digest, edges in some:
-            place = self._places[digest]
-            if place % self._step == 0:
-                for edge in edges:
-                    self._found.setdefault(edge, place)
+    def part(self, place: int) -> Part:
+        """The chunk in a place."""
+        return self._parts[place]
 
-    def find(self, data: bytes) -> int | None:
-        """The longer of the chunks that begin or end as ``data`` does, or None."""
-        found = [self._found[edge] for edge in _edges(data) if edge in self._found]
-        return max(found, key=self._lengths.__getitem__, default=None)
+    def read_to(self, position: float) -> None:
+        """Know the chunks up to a position."""
+        while self._end < position and (some := next(self._chunks, None)) is not None:
+            for one in some:
+                self._add(*one)
+
+    def find(self, edges: tuple[bytes, bytes]) -> int | None:
+        """The place of the longer of the chunks known so far with one of these edges, or None."""
+        found = [self._edges[edge] for edge in edges if edge in self._edges]
+        return max(found, key=lambda place: self._parts[place][1], default=None)
+
+    def near(self, part: Part) -> bytes | None:
+        """The bytes of a chunk, if it was read lately."""
+        return self._near.get(part[0])
+
+    def _add(self, at: int, part: Part, data: bytes) -> None:
+        place = self._places[part[0]]
+        if place % self._step == 0:
+            for edge in _edges(data):
+                self._edges.setdefault(edge, place)
+        self._end = at + len(data)
+        self._near[part[0]] = data
+        self._kept += len(data)
+        while self._kept > _NEAR:
+            self._kept -= len(self._near.pop(next(iter(self._near))))
+
+
+class _Pairing:
+    """Finds for each chunk of the newer version the one to store it against."""
+
+    def __init__(
+        self, older: _Older, aligned: _Alignment, root_of: Callable[[Part], Part | None]
+    ) -> None:
+        self._older = older
+        self._aligned = aligned
+        self._root_of = root_of
+        self._late: list[_Late] = []
+        self._kept = 0
+
+    def pairs(self, chunks: Iterable[list[_Read]]) -> Iterator[list[_Pair]]:
+        """The pairs of chunks whose edges are found about where they have to be."""
+        for some in chunks:
+            found = [self._in_place(*one) for one in some]
+            yield [pair for pair in found if pair is not None]
+
+    def late(self) -> Iterator[list[_Pair]]:
+        """The pairs of all others: by an edge anywhere, or else by place."""
+        if self._late:
+            self._older.read_to(inf)
+        for some in _groups(self._late):
+            found = []
+            for part, data, edges, place in some:
+                like = self._older.find(edges)
+                found.append(self._pair(part, data, place if like is None else like))
+            yield [pair for pair in found if pair is not None]
+
+    def _in_place(self, at: int, part: Part, data: bytes) -> _Pair | None:
+        self._older.read_to(at + self._aligned.shift(at) + part[1] + _AHEAD)
+        edges = _edges(data)
+        like = self._older.find(edges)
+        if like is not None:
+            self._aligned.found(at, like)
+            return self._pair(part, data, like)
+        self._kept += len(data)
+        kept = data if self._kept <= _NEAR else None
+        self._late.append(_Late(part, kept, edges, self._aligned.place(at, part[1])))
+        return None
+
+    def _pair(self, part: Part, data: bytes | None, place: int) -> _Pair | None:
+        base = self._root_of(self._older.part(place))
+        if base is None or not is_fit(base):
+            return None
+        return _Pair(part, data, base, self._older.near(base))
 
 
 class _Alignment:
@@ -164,27 +256,26 @@ class _Alignment:
             at += length
         self._last = (0, 0)
 
-    def place(self, one: _Wanted) -> int:
-        """The index of the older chunk to store ``one`` against; ask in the order of the version.
+    def found(self, at: int, place: int) -> None:
+        """Note where the chunk at a position of the newer version has its like."""
+        self._last = (at, self._start(place) - at)
 
-        Without an edge in common it is the chunk as far behind the last pair, or shared chunk.
+    def shift(self, at: int) -> int:
+        """How far behind a position of the newer version the same is in the older one.
+
+        As at the last pair or shared chunk before it: ask in the order of the version.
         """
-        at, (_, length), _, like = one
-        if like is None:
-            number = bisect_right(self._anchors, (at, 0)) - 1
-            shared = self._anchors[number] if number >= 0 else (0, 0)
-            _, shift = max(shared, self._last)
-            index = bisect_right(self._ends, max(0, at + length // 2 + shift))
-            return min(index, len(self._ends) - 1)
-        self._last = (at, self._start(like) - at)
-        return like
+        number = bisect_right(self._anchors, (at, 0)) - 1
+        shared = self._anchors[number] if number >= 0 else (0, 0)
+        return max(shared, self._last)[1]
+
+    def place(self, at: int, length: int) -> int:
+        """The index of the older chunk about where one of the newer version is."""
+        index = bisect_right(self._ends, max(0, at + length // 2 + self.shift(at)))
+        return min(index, len(self._ends) - 1)
 
     def _start(self, index: int) -> int:
         return self._ends[index] - self._lengths[index]
-
-
-def _edges_of(some: list[Part], load: Load) -> list[tuple[bytes, tuple[bytes, bytes]]]:
-    return [(part[0], _edges(load(*part))) for part in some]
 
 
 def _edges(data: bytes) -> tuple[bytes, bytes]:

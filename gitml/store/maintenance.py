@@ -180,7 +180,7 @@ class _Finder:
                 found = differences(
                     self._parts(older),
                     self._parts(newer),
-                    self._source.load,
+                    self._source.load_all,
                     self._worth,
                     self._root_of,
                 )

@@ -17,10 +17,11 @@ from types import TracebackType
 from gitml.errors import CorruptData
 from gitml.store import codec as codecs
 from gitml.store.digest import hash_bytes, new_hasher
-from gitml.store.pack import BLOB, TREE, ChunkRow, ObjectRow, Pack
+from gitml.store.pack import BLOB, TREE, ChunkRow, ObjectRow, Pack, StoredChunk
 from gitml.store.threads import in_order, workers
 
 Part = tuple[bytes, int]
+_Held = tuple[ChunkRow, StoredChunk]
 
 _AT_ONCE = 1024 * 1024
 """Plain bytes that one thread decodes at a time; also the longest chunk that is not streamed."""
@@ -179,6 +180,38 @@ class ChunkSource:
         """The ``length`` plain bytes of a chunk, verified; CorruptData if no copy is good."""
         return self._first_good(digest, lambda pack, row: self._loaded(pack, digest, row, length))
 
+    def load_all(self, parts: Iterable[Part]) -> list[bytes]:
+        """What `load` gives for each of several chunks, with one read for those that lie together.
+
+        Where that gives no good bytes, `load` looks for others, and says what is wrong.
+        """
+        wanted = list(parts)
+        read = self._read_together({digest for digest, _ in wanted})
+        bases = self._read_together(
+            {chunk.base for row, chunk in read.values() if row.codec == codecs.DELTA}
+        )
+        loaded = []
+        for digest, length in wanted:
+            data = _decoded(digest, read, bases)
+            if data is None or len(data) != length:
+                data = self.load(digest, length)
+            loaded.append(data)
+        return loaded
+
+    def _read_together(self, digests: Iterable[bytes]) -> dict[bytes, _Held]:
+        """Chunks as they lie in the first pack that has each, those that can be read so."""
+        found: dict[bytes, _Held] = {}
+        places: dict[Pack, list[tuple[bytes, ChunkRow]]] = {}
+        for digest in digests:
+            pack, row = next(self._holders(digest), (None, None))
+            if pack is not None and row is not None and _is_short(row):
+                places.setdefault(pack, []).append((digest, row))
+        for pack, rows in places.items():
+            with suppress(OSError):
+                for digest, row, chunk in pack.read_chunks(self.descriptor(pack), rows):
+                    found[digest] = row, chunk
+        return found
+
     def holds(self, pack: Pack, digest: bytes, row: ChunkRow) -> bool:
         """Whether this copy of the chunk is good, whatever others there are."""
         with suppress(CorruptData, OSError):
@@ -244,6 +277,25 @@ class ChunkSource:
         return self._loaded(pack, digest, row, row.plain)
 
 
+def _decoded(
+    digest: bytes, held: Mapping[bytes, _Held], bases: Mapping[bytes, _Held]
+) -> bytes | None:
+    """The verified bytes of a chunk out of what was read, or None."""
+    if digest not in held:
+        return None
+    row, chunk = held[digest]
+    base = None
+    if row.codec == codecs.DELTA:
+        below = bases.get(chunk.base)
+        base = _decoded(chunk.base, bases, {}) if below and below[0].codec != codecs.DELTA else None
+        if base is None:
+            return None
+    with suppress(CorruptData):
+        data = codecs.decode_whole(row.codec, chunk.stored, row.plain, base)
+        return data if hash_bytes(data).raw == digest else None
+    return None
+
+
 def _is_short(row: ChunkRow) -> bool:
     """Whether a chunk may be read at once."""
     return max(row.plain, row.stored) <= codecs.MAX_WHOLE
@@ -264,7 +316,7 @@ def _in_threads(source: ChunkSource, parts: list[Part]) -> Iterator[bytes]:
     def load(group: list[Part]) -> list[bytes] | None:
         if group[0][1] > _AT_ONCE:
             return None
-        return [source.load(part, length) for part, length in group]
+        return source.load_all(group)
 
     groups = list(_groups(parts))
     with workers() as pool:

@@ -157,7 +157,8 @@ class Replacement:
         """Raise CorruptData unless all of the new pack can be read without what it replaces."""
         pack = Pack(made)
         others = [one for one in self._store.packs() if one.path not in (made, *replaced)]
-        chunks = [(digest, row.plain) for digest, row in pack.tables.chunks()]
+        by_place = sorted(pack.tables.chunks(), key=lambda one: one[1].offset)
+        chunks = [(digest, row.plain) for digest, row in by_place]
         for raw, row in pack.tables.objects():
             for part, length in pack.parts(raw, row):
                 held = next((r for p in (pack, *others) if (r := p.find_chunk(part))), None)
@@ -166,8 +167,7 @@ class Replacement:
         with ChunkSource(pack, lambda: others) as source, workers() as pool:
 
             def read(some: list[Part]) -> None:
-                for part in some:
-                    source.load(*part)
+                source.load_all(some)
 
             runs = (chunks[at : at + _TOGETHER] for at in range(0, len(chunks), _TOGETHER))
             for _ in in_order(pool, read, runs):

@@ -6,10 +6,11 @@ import itertools
 import os
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitml.store import codec
+from gitml.store import codec, delta
 from gitml.store.chunking import cuts
 from gitml.store.delta import Difference, differences, is_fit
 from gitml.store.digest import hash_bytes
@@ -38,9 +39,9 @@ class Chunks:
             parts.append((digest, len(chunk)))
         return parts
 
-    def load(self, digest: bytes, length: int) -> bytes:
-        assert len(self.data[digest]) == length
-        return self.data[digest]
+    def load(self, parts: list[Part]) -> list[bytes]:
+        assert [len(self.data[digest]) for digest, _ in parts] == [length for _, length in parts]
+        return [self.data[digest] for digest, _ in parts]
 
     def worth(self, digest: bytes) -> int:
         return len(self.data[digest]) // 2
@@ -87,6 +88,33 @@ def test_what_has_moved_is_found_where_it_went() -> None:
     assert sum(one.plain for one in found) > len(TABLE) * 0.9
 
 
+def test_what_went_further_than_is_read_ahead_is_found_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delta, "_AHEAD", 0)
+    monkeypatch.setattr(delta, "_NEAR", 100_000)
+    monkeypatch.setattr(delta, "_TOGETHER", 1)
+    chunks = Chunks()
+    half = len(LINES) // 2
+    moved = edited_evenly(LINES[half:]) + edited_evenly(LINES[:half])
+    found = chunks.between(chunks.cut(TABLE), chunks.cut(moved))
+    assert sum(one.plain for one in found) > len(TABLE) * 0.9
+
+
+def test_both_versions_are_read_once() -> None:
+    chunks = Chunks()
+    older, newer = chunks.cut(TABLE), chunks.cut(edited_evenly(LINES))
+    read: list[Part] = []
+
+    def load(parts: list[Part]) -> list[bytes]:
+        read.extend(parts)
+        return chunks.load(parts)
+
+    found = list(differences(older, newer, load, chunks.worth, lambda part: part))
+    assert sum(one.plain for one in found) > len(TABLE) * 0.9
+    assert len(read) == len(set(read))
+
+
 def test_shared_chunks_and_repeated_ones_are_left_alone() -> None:
     chunks = Chunks()
     older = chunks.cut(TABLE)
@@ -101,11 +129,11 @@ def test_little_to_win_is_not_worth_reading_much() -> None:
     chunks = Chunks()
     older, newer = chunks.cut(TABLE), chunks.cut(edited_evenly(LINES))
     last = next(digest for digest, _ in reversed(newer) if (digest, 0) not in older)
-    read: list[bytes] = []
+    read: list[Part] = []
 
-    def load(digest: bytes, length: int) -> bytes:
-        read.append(digest)
-        return chunks.load(digest, length)
+    def load(parts: list[Part]) -> list[bytes]:
+        read.extend(parts)
+        return chunks.load(parts)
 
     def worth(digest: bytes) -> int:
         return 1000 if digest == last else 0

@@ -18,6 +18,7 @@ from gitml.store import pack as pack_module
 from gitml.store.chunking import LARGEST
 from gitml.store.digest import hash_bytes
 from gitml.store.pack import BLOB, PreparedChunk
+from gitml.store.parts import ChunkSource
 from gitml.store.store import LARGE, Store, Tree, TreeEntry
 from gitml.store.tree import REGULAR
 from tests.store.test_tensors import safetensors
@@ -131,6 +132,30 @@ def test_damage_to_one_chunk_is_no_doubt_about_its_neighbours(store: Store, tmp_
     last = max(pack.tables.chunks(), key=lambda one: one[1].offset)
     os.truncate(pack.path, last[1].offset + 200)
     assert Store(store.root).proven_chunks(chunks).keys() == chunks - {broken, last[0]}
+
+
+def test_many_chunks_are_read_together_and_damage_found_elsewhere(
+    store: Store, tmp_path: Path
+) -> None:
+    put(store, tmp_path / "table", TABLE)
+    (pack,) = store.packs()
+    wanted = [(digest, row.plain) for digest, row in pack.tables.chunks()]
+    with ChunkSource(pack, store.packs) as source:
+        good = source.load_all([*wanted, wanted[0]])
+        assert [hash_bytes(data).raw for data in good] == [*(d for d, _ in wanted), wanted[0][0]]
+        with pytest.raises(CorruptData):
+            source.load_all([(wanted[0][0], wanted[0][1] - 1)])
+    broken = break_chunk(store)
+    other = Store(tmp_path / "other")
+    put(other, tmp_path / "table", TABLE)
+    both = [pack, *other.packs()]
+    with ChunkSource(pack, lambda: both) as source:
+        assert source.load_all(wanted) == good[:-1]
+    with (
+        ChunkSource(pack, store.packs) as source,
+        pytest.raises(CorruptData, match=broken.hex()[:8]),
+    ):
+        source.load_all(wanted)
 
 
 def test_a_disk_that_fails_while_more_is_added_is_not_believed_later(
