@@ -7,11 +7,10 @@ is verified before it is sent. What was sent before a connection broke is there,
 
 from __future__ import annotations
 
-import mmap
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 from gitml.entities.ids import Digest
@@ -273,13 +272,18 @@ class Uploader:
 
 def _parts(path: Path) -> Iterator[Part]:
     """A file in parts, each with the digest of its bytes; raises StorageError."""
-    with storage_errors(path, "read"), path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if not size:
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            for start in range(0, size, PART):
-                length = min(PART, size - start)
-                with memoryview(data) as view, view[start : start + length] as piece:
-                    digest = hash_bytes(piece)
-                yield Part(digest, start, length)
+    # Read, not mapped: what is mapped counts as this process's memory, all of it in the end.
+    buffer = memoryview(bytearray(PART))
+    with storage_errors(path, "read"), path.open("rb", buffering=0) as file:
+        start = 0
+        while length := _read_fully(file, buffer):
+            yield Part(hash_bytes(buffer[:length]), start, length)
+            start += length
+
+
+def _read_fully(file: FileIO, buffer: memoryview) -> int:
+    """Fill the buffer, but for the end of the file; how many bytes that were."""
+    length = 0
+    while count := file.readinto(buffer[length:]):
+        length += count
+    return length
