@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 @click.group(cls=Noun)
 def ci() -> None:
-    """Write the workflow that reports on pull requests and carries out what was merged.
+    """Write the workflow that carries out what was merged.
 
-    \\b
+    It also reports on pull requests what merging them would do.
+
+    \b
     gitml ci init github
     gitml ci init gitlab --dry-run
     """
@@ -34,7 +36,7 @@ def init_ci(repo: Repo, kind: str, dry_run: bool) -> None:
     It comments on requests that change wishes, and runs `gitml stage apply` when they are merged.
     It is yours to change; a file that is there is left alone.
 
-    \\b
+    \b
     gitml ci init github
     gitml ci init forgejo --dry-run
     """

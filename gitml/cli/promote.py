@@ -72,7 +72,6 @@ def promote(
 
     \b
     gitml promote clf@v2 production -m 'better on the tail'
-    gitml promote clf@v3 production --dry-run
     gitml promote clf@v3 production --pull-request -m 'ready'
     """
     if as_markdown and not dry_run:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 @dry_run_option
 @with_repo
 def report(repo: Repo, number: int | None, remote: str | None, dry_run: bool) -> None:
-    """Comment on a pull request: what becomes of its wishes when it is merged.
+    """Comment on a pull request: what becomes of its wishes.
 
     For each wish that the branch changes: what each check of the policy found, the version compared
     with the holder, and how it was made. Running it again changes the one comment. In a workflow
     the number of the request is known. Exit code 3 where a policy says no, so that it can be a
     required check.
 
-    \\b
+    \b
     gitml report
     gitml report 12 --dry-run
     """

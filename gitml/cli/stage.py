@@ -33,7 +33,7 @@ _NO_WISHES = "There are no wishes: `promotions/MODEL.toml` has them"
 
 @click.group(cls=Noun)
 def stage() -> None:
-    """List stages and their history, carry out wishes, clear a stage, end a fork.
+    """List stages, carry out wishes, clear a stage, end a fork.
 
     A stage is any name of your own, `staging` and `production` to begin with. It moves by `gitml
     promote` and `gitml rollback`, and every move is an immutable tag.

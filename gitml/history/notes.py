@@ -21,6 +21,7 @@ from gitml.git import refs
 from gitml.git.odb import FILE, FOLDER, Builder, Odb, TreeEntry
 from gitml.git.process import Git
 from gitml.git.refs import Change
+from gitml.git.walk import is_ancestor
 from gitml.history.record import Person, timestamp
 
 REF = "refs/notes/gitml"
@@ -82,11 +83,16 @@ class Notes(Frozen):
 
         A union without a base: what is absent on one side deletes nothing. Their lines come first,
         so that two clones that merge each other's come to the same. Of ours, the notes on commits
-        that are to be left (told by ``leave``) do not count, and our history is not continued. The
-        new objects are stored; None where there is not one note.
+        that are to be left (told by ``leave``) do not count, and then our history is not continued;
+        else it is where it goes on from theirs. The new objects are stored; None where there is not
+        one note.
         """
         mine = self._all(ours)
-        if theirs is None and mine and not any(map(leave, mine)):
+        if (
+            ours is not None
+            and not any(map(leave, mine))
+            and (theirs is None or is_ancestor(self.git, theirs, ours))
+        ):
             return ours
         there = self._all(theirs)
         whole = dict(there)

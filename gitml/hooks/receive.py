@@ -26,6 +26,7 @@ from gitml.frozen import Frozen
 from gitml.git import refs
 from gitml.git.odb import Odb, Tag
 from gitml.git.process import Git
+from gitml.git.walk import is_ancestor
 from gitml.history.record import RUNS, STAGES, TAGS, VERSIONS
 from gitml.history.revs import read_promotion, read_tombstone
 
@@ -259,7 +260,7 @@ class Receiver:
     def _notes(self, update: Update) -> None:
         if update.old is None:
             return
-        if update.new is None or not self._is_ancestor(update.old, update.new):
+        if update.new is None or not is_ancestor(self.git, update.old, update.new):
             raise Refused("metadata is added to, and what others have added stays")
 
     def _settings(self, update: Update) -> None:
@@ -377,10 +378,6 @@ class Receiver:
             re.fullmatch(f"v{_NUMBER}", leaf) and self._model_of(oid) == model
             for leaf, oid in self._tags(model).items()
         )
-
-    def _is_ancestor(self, one: ObjectId, other: ObjectId) -> bool:
-        asked = ("merge-base", "--is-ancestor", str(one), str(other))
-        return self.git.process(*asked).returncode == 0
 
 
 def _in_order(update: Update) -> tuple[int, str, int]:

@@ -34,6 +34,7 @@ from gitml.errors import (
     UsageError,
 )
 from gitml.frozen import replace
+from gitml.git.walk import is_ancestor
 from gitml.history.index import Index, StepEntry
 from gitml.history.journal import FinishedStep, Journal
 from gitml.history.lineage import Lineage
@@ -389,10 +390,7 @@ class Execution:
         if commit not in self._reachable:
             git = self.recorder.git
             here = self.plan.code.commit
-            answer = commit == here or (
-                git.process("merge-base", "--is-ancestor", commit.hex, here.hex).returncode == 0
-            )
-            self._reachable[commit] = answer
+            self._reachable[commit] = commit == here or is_ancestor(git, commit, here)
         return self._reachable[commit]
 
     def _adopt(self, planned: PlannedStep, entry: StepEntry, inputs: Mapping[str, Pinned]) -> Done:

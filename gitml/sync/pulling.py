@@ -14,6 +14,7 @@ from gitml.errors import CorruptData, GitmlError, MissingBytes, RaceLost
 from gitml.fs import ProcessIdentity, make_directories, write_in_place
 from gitml.git.odb import EMPTY_TREE, Odb
 from gitml.git.process import Git, GitFailed
+from gitml.git.walk import is_ancestor
 from gitml.history.index import Index
 from gitml.store.store import Store
 from gitml.sync.needs import Need, needs_at
@@ -45,9 +46,9 @@ class Puller:
             upstream = f"refs/remotes/{remote}/{merge.removeprefix('refs/heads/') or branch}"
         self._finish_killed()
         there, here = self.odb.resolve(upstream), self.odb.resolve("HEAD")
-        if there is None or there == here or (here and self._is_ancestor(there, here)):
+        if there is None or there == here or (here and is_ancestor(self.git, there, here)):
             return None
-        if here is not None and not self._is_ancestor(here, there):
+        if here is not None and not is_ancestor(self.git, here, there):
             raise RaceLost(
                 f"{branch} and {remote}/{branch} both have commits that the other lacks",
                 hint="`git pull --rebase` puts yours on top; then `gitml pull`",
@@ -116,10 +117,6 @@ class Puller:
             time.sleep(0.05)
         for place in places:
             place.unlink(missing_ok=True)
-
-    def _is_ancestor(self, one: ObjectId, other: ObjectId) -> bool:
-        arguments = ("merge-base", "--is-ancestor", str(one), str(other))
-        return self.git.process(*arguments).returncode == 0
 
     def bring(self, *, everything: bool, last: int, include: Sequence[str]) -> int:
         """Have artifacts here before they are read; how many objects came.

@@ -22,6 +22,7 @@ from gitml.git.process import Git
 from gitml.git.refs import Change
 from gitml.git.settings import set_setting
 from gitml.git.transport import Move, Refusal, RemoteRef, Tell
+from gitml.git.walk import is_ancestor
 from gitml.history.index import Index
 from gitml.history.notes import REF as NOTES
 from gitml.history.notes import Notes
@@ -243,9 +244,9 @@ class Pusher:
             old = plan.there[place].target if place in plan.there else None
             if tip is None or tip == old:
                 continue
-            if old is not None and not self._is_ancestor(old, tip):
+            if old is not None and not is_ancestor(self.git, old, tip):
                 seen = f"refs/remotes/{plan.remote}/{place.removeprefix(BRANCH)}"
-                if any(self._is_ancestor(tip, one) for one in (old, seen)):
+                if any(is_ancestor(self.git, tip, one) for one in (old, seen)):
                     continue  # behind: nothing of ours is missing there
                 raise RaceLost(
                     f"{short} on {plan.remote} has commits that this clone's {short} lacks",
@@ -260,10 +261,6 @@ class Pusher:
         if self.git.config(f"branch.{short}.remote") == plan.remote:
             return self.git.config(f"branch.{short}.merge") or branch
         return branch
-
-    def _is_ancestor(self, one: ObjectId, other: ObjectId | str) -> bool:
-        arguments = ("merge-base", "--is-ancestor", str(one), str(other))
-        return self.git.process(*arguments).returncode == 0
 
     def _record_refs(self, plan: Plan) -> Iterator[tuple[str, ObjectId]]:
         """The refs that keep what was chosen, with the version tags."""

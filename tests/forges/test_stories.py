@@ -37,6 +37,7 @@ def last(repo: Repo, stage: str = "production") -> tuple[str, str, str, str | No
 
 def test_17_a_promotion_says_who_when_why_and_from_which(guarded: Shop) -> None:
     guarded.bob.promote("clf@v1", "production", "first")
+    guarded.alice.fetch()
     move = guarded.alice.promote("clf@v2", "production", "better")
     assert last(guarded.bob) == ("Alice Example", "better", "clf@v2", "clf@v1")
     message = guarded.team.server.git("cat-file", "tag", move.tag)

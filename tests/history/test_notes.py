@@ -232,6 +232,17 @@ def test_notes_travel_with_git(
     assert json.loads(clone.git("notes", "--ref=gitml", "show", "clf@v1^{}"))["values"] == {"a": 1}
 
 
+def test_what_goes_on_from_theirs_is_already_the_union(
+    ledger: Ledger, commit: ObjectId, notes: Notes
+) -> None:
+    notes.add(commit, {"theirs": 1}, ADA)
+    theirs = ledger.odb.resolve(REF)
+    notes.add(commit, {"ours": 2}, ADA)
+    ours = ledger.odb.resolve(REF)
+    assert notes.merged(ours, theirs, ADA) == ours
+    assert notes.merged(theirs, ours, ADA) == ours
+
+
 def test_ids_sort_by_time() -> None:
     ids = [ulid(1767323045.0 + n / 1000) for n in range(50)]
     assert ids == sorted(ids)

@@ -201,7 +201,6 @@ def test_a_run_is_one_pack_and_one_transaction(bob: Workshop) -> None:
 
 SETTINGS = {
     "commit.gpgSign": "true",
-    "tag.gpgSign": "true",
     "tag.forceSignAnnotated": "true",
     "i18n.commitEncoding": "ISO-8859-1",
     "i18n.logOutputEncoding": "ISO-8859-1",
@@ -222,7 +221,10 @@ SETTINGS = {
     "merge.ff": "false",
     "diff.external": "false",
 }
-"""What people have in their configuration, and what must not show in a record."""
+"""What people have in their configuration, and what must not show in a record.
+
+``tag.gpgSign`` is not among them: who has it set wants the tags of moves signed.
+"""
 
 
 def test_settings_of_the_user_do_not_get_in(bob: Workshop, tmp_path: Path) -> None:
