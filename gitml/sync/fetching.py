@@ -25,6 +25,7 @@ from gitml.history.notes import Notes
 from gitml.history.record import RUNS, SOURCES, TAGS, TRACKING, VERSIONS, Person
 from gitml.history.revs import Names, stage_changes
 from gitml.sync import tracking
+from gitml.sync.kinship import check_kin
 
 _TRIES = 8
 _MANY = 200
@@ -92,7 +93,8 @@ class Fetcher:
 
         ``tags_only`` leaves out branches, runs and metadata: versions and stages are known by tags.
         A number that both sides have given is the remote's: the version here becomes a draft again.
-        Raises AuthenticationFailed, GitmlError; RaceLost where refs here keep moving meanwhile.
+        Raises UsageError where the remote is another project's; AuthenticationFailed, GitmlError;
+        RaceLost where refs here keep moving meanwhile.
         """
         if not dry_run:
             locks.settle(self.git)
@@ -107,6 +109,7 @@ class Fetcher:
 
     def _attempt(self, remote: str, tags_only: bool, tell: Tell | None, dry_run: bool) -> Fetched:
         there = transport.list_remote(self.git, remote)
+        check_kin(self.git, self.odb, remote, there)
         head = there.get("HEAD")
         if tags_only:
             there = {name: one for name, one in there.items() if name.startswith(f"{TAGS}/")}

@@ -62,7 +62,8 @@ class Puller:
             self._noted.unlink(missing_ok=True)
             raise GitmlError(
                 f"{branch} cannot move forward: files here are in the way; they are untouched",
-                hint="`git stash` puts your changes aside, `git status` names them",
+                hint="`git stash -u` puts your changes and new files aside, and `git stash pop` "
+                "brings them back after the pull; `git status` names them",
             ) from error
         self.odb.close()
         return there

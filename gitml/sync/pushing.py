@@ -29,6 +29,7 @@ from gitml.history.notes import Notes
 from gitml.history.record import RUNS, SOURCES, TAGS, Person, Recorder, run_ref, version_ref
 from gitml.history.revs import Names
 from gitml.sync import tracking
+from gitml.sync.kinship import check_kin
 from gitml.sync.numbering import Number, numbered
 from gitml.sync.selection import BRANCH, Selection, Selector
 
@@ -143,6 +144,7 @@ class Pusher:
         while True:
             self.index.refresh()
             there = transport.list_remote(self.git, remote)
+            check_kin(self.git, self.odb, remote, there)
             recorder = Recorder(self.git, self.odb, self.person, self.seal)
             plan = self._plan(remote, there, words, runs, recorder)
             if dry_run:

@@ -115,9 +115,14 @@ def test_files_that_are_in_the_way_stay(team: Team) -> None:
     team.bob.commit("new")
     team.bob.repo().push()
     alice.write("new.txt", "hers")
-    with pytest.raises(GitmlError, match="in the way"):
+    with pytest.raises(GitmlError, match="in the way") as caught:
         alice.repo().pull()
     assert (alice.path / "new.txt").read_text() == "hers"
+    aside = (caught.value.hint or "").split("`")[1].split()
+    alice.git(*aside[1:], "--quiet")
+    alice.repo().pull()
+    assert (alice.path / "new.txt").read_text() == "his"
+    assert alice.git("show", "stash@{0}^3:new.txt") == "hers"
 
 
 def test_a_damaged_copy_here_is_healed_from_there(team: Team) -> None:

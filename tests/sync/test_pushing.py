@@ -254,6 +254,23 @@ def test_a_hook_that_refuses_is_heard(team: Team) -> None:
     assert "pre-receive hook declined" in caught.value.causes()[0]
 
 
+def test_a_refusal_is_one_also_where_the_time_is_up(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow machine the first refusal comes late: nobody else has pushed for all that."""
+    monkeypatch.setattr("gitml.sync.pushing._BUDGET", 0.0)
+    team.bob.repo().push()
+    hook = team.server.write("hooks/pre-receive", "#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    team.bob.run()
+    with pytest.raises(GitmlError, match="refuses"):
+        team.bob.repo().push()
+    taken = "env -u GIT_QUARANTINE_PATH git update-ref refs/tags/clf@v1 main"
+    hook.write_text(f"#!/bin/sh\n{taken}\nexit 1\n")
+    with pytest.raises(RaceLost, match="others keep pushing"):
+        team.bob.repo().push()
+
+
 def test_a_server_without_atomic_pushes_gets_them_one_by_one(team: Team) -> None:
     team.server.git("config", "receive.advertiseAtomic", "false")
     team.bob.run()
