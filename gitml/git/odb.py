@@ -218,6 +218,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def is_ancestor(git: Git, one: ObjectId | str, other: ObjectId | str) -> bool:
+    """Whether ``one`` is ``other`` or an ancestor of it; false where either is not here."""
+    return git.process("merge-base", "--is-ancestor", str(one), str(other)).returncode == 0
+
+
 def parse_commit(oid: ObjectId, data: bytes) -> Commit:
     """The commit in an object's bytes; raises CorruptData."""
     head, _, message = data.decode("utf-8", "surrogateescape").partition("\n\n")

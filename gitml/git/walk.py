@@ -25,11 +25,6 @@ _BATCH = 256
 _GLOBBING = {"GIT_LITERAL_PATHSPECS": "0"}
 
 
-def is_ancestor(git: Git, one: ObjectId | str, other: ObjectId | str) -> bool:
-    """Whether ``one`` is ``other`` or an ancestor of it; false where either is not here."""
-    return git.process("merge-base", "--is-ancestor", str(one), str(other)).returncode == 0
-
-
 @dataclass(frozen=True, slots=True)
 class WorkTreeOf:
     """A work tree of a repository: as a ``Git`` of its own; ``there`` is false where it is gone.

@@ -18,10 +18,9 @@ from gitml.entities.ids import ObjectId
 from gitml.entities.records import Note
 from gitml.frozen import Frozen
 from gitml.git import refs
-from gitml.git.odb import FILE, FOLDER, Builder, Odb, TreeEntry
+from gitml.git.odb import FILE, FOLDER, Builder, Odb, TreeEntry, is_ancestor
 from gitml.git.process import Git
 from gitml.git.refs import Change
-from gitml.git.walk import is_ancestor
 from gitml.history.record import Person, timestamp
 
 REF = "refs/notes/gitml"

@@ -24,9 +24,8 @@ from gitml.entities.records import Promotion, Tombstone, Version
 from gitml.errors import GitmlError, InvalidName
 from gitml.frozen import Frozen
 from gitml.git import refs
-from gitml.git.odb import Odb, Tag
+from gitml.git.odb import Odb, Tag, is_ancestor
 from gitml.git.process import Git
-from gitml.git.walk import is_ancestor
 from gitml.history.record import RUNS, STAGES, TAGS, VERSIONS
 from gitml.history.revs import read_promotion, read_tombstone
 

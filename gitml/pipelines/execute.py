@@ -34,7 +34,7 @@ from gitml.errors import (
     UsageError,
 )
 from gitml.frozen import replace
-from gitml.git.walk import is_ancestor
+from gitml.git.odb import is_ancestor
 from gitml.history.index import Index, StepEntry
 from gitml.history.journal import FinishedStep, Journal
 from gitml.history.lineage import Lineage

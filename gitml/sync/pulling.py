@@ -12,9 +12,8 @@ from pathlib import Path
 from gitml.entities.ids import Digest, ObjectId
 from gitml.errors import CorruptData, GitmlError, MissingBytes, RaceLost
 from gitml.fs import ProcessIdentity, make_directories, write_in_place
-from gitml.git.odb import EMPTY_TREE, Odb
+from gitml.git.odb import EMPTY_TREE, Odb, is_ancestor
 from gitml.git.process import Git, GitFailed
-from gitml.git.walk import is_ancestor
 from gitml.history.index import Index
 from gitml.store.store import Store
 from gitml.sync.needs import Need, needs_at

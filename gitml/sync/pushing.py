@@ -17,12 +17,11 @@ from typing import Any
 from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, RaceLost
 from gitml.git import refs, transport
-from gitml.git.odb import Commit, Odb
+from gitml.git.odb import Commit, Odb, is_ancestor
 from gitml.git.process import Git
 from gitml.git.refs import Change
 from gitml.git.settings import set_setting
 from gitml.git.transport import Move, Refusal, RemoteRef, Tell
-from gitml.git.walk import is_ancestor
 from gitml.history.index import Index
 from gitml.history.notes import REF as NOTES
 from gitml.history.notes import Notes
