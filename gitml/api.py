@@ -15,6 +15,7 @@ from gitml.pipelines import context, dsl
 from gitml.pipelines.context import get_context, log_metadata, log_metrics
 from gitml.pipelines.dsl import DataFile, StepFunction
 from gitml.pipelines.observe import watch_imports
+from gitml.pipelines.selection import Selection
 from gitml.repo import Repo
 
 __all__ = [
@@ -90,8 +91,19 @@ class Pipeline(dsl.PipelineFunction):
             )
         return self.run(self.arguments(args, kwargs))
 
-    def run(self, parameters: Mapping[str, Any] | None = None, *, cache: bool = True) -> RunHandle:
-        """Run with parameters by name; ``<step>.<parameter>`` reaches into a step."""
+    def run(
+        self,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        cache: bool = True,
+        start: str | None = None,
+        only: str | None = None,
+    ) -> RunHandle:
+        """Run with parameters by name; ``<step>.<parameter>`` reaches into a step.
+
+        ``start`` is a step to begin with, ``only`` the one to run alone: they run also when their
+        result is known, and what they need is taken over from the newest run that has it.
+        """
         if context.current() is not None:
             raise UsageError(
                 f"{self.name} is called by a step: a pipeline cannot run inside of a step",
@@ -99,7 +111,8 @@ class Pipeline(dsl.PipelineFunction):
             )
         file = Path(self.file)
         repo = _repo(file.parent if file.is_file() else None)  # a notebook's cell is no file
-        return repo.run(self, parameters or {}, cache=cache, live=1)
+        part = Selection((start,) if start else (), (only,) if only else ())
+        return repo.run(self, parameters or {}, cache=cache, selection=part, live=1)
 
 
 @overload

@@ -146,7 +146,7 @@ class StepHandle(Frozen):
 
     @property
     def status(self) -> str:
-        """One of "completed", "cached", "failed", "interrupted", "skipped"."""
+        """One of "completed", "cached", "taken", "failed", "interrupted", "skipped"."""
         return self.entry.state
 
     @property

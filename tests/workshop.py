@@ -25,6 +25,7 @@ import pytest
 
 from gitml.handles import RunHandle
 from gitml.history.check import Problem
+from gitml.pipelines.selection import Selection
 from gitml.repo import Repo
 from gitml.testing.sealed import Finished, GitRepository, SealedEnvironment
 
@@ -101,6 +102,7 @@ class Workshop(GitRepository):
         here: Path | None = None,
         environment: Mapping[str, str] | None = None,
         tell: Any = None,
+        selection: Selection | None = None,
     ) -> RunHandle:
         """Run a pipeline by name or file as a new process would; what it raises comes out."""
         self.forget()
@@ -108,7 +110,8 @@ class Workshop(GitRepository):
         try:
             pipeline = repo.load_pipeline(target, here or self.path)
             options = {"tell": tell} if tell is not None else {}
-            return repo.run(pipeline, parameters or {}, cache=cache, **options)
+            given = parameters or {}
+            return repo.run(pipeline, given, cache=cache, selection=selection, **options)
         finally:
             self.forget()
 

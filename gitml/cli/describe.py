@@ -60,11 +60,13 @@ def version_mark(version: VersionHandle) -> str:
 
 
 def step_counts(run: RunHandle) -> str:
-    """How many steps a run has, and how many of them came from the cache: ``4 steps, 3 cached``."""
+    """How many steps a run has, and how many of them did not run: ``4 steps, 3 cached``."""
     states = [step.state for step in run.entry.record.steps]
-    cached = states.count("cached")
-    text = render.count(len(states), "step")
-    return f"{text}, {cached} cached" if cached else text
+    counted = [(states.count(state), state) for state in ("cached", "taken")]
+    if run.status == "completed":  # of a run that broke off, the rest is skipped anyway
+        counted.append((states.count("skipped"), "skipped"))
+    idle = [f"{number} {state}" for number, state in counted if number]
+    return ", ".join([render.count(len(states), "step"), *idle])
 
 
 def describe_run(repo: Repo, run: RunHandle) -> Iterator[str]:

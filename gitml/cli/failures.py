@@ -100,7 +100,7 @@ def _interrupted(error: BaseException) -> int:
     if run is None:
         render.tell("Interrupted")
         return code
-    kept = sum(step.status in ("completed", "cached") for step in run.steps.values())
+    kept = sum(step.status in ("completed", "cached", "taken") for step in run.steps.values())
     render.tell(
         f"Interrupted: recorded as {run.id.short} with {render.count(kept, 'finished step')} kept",
         f"{render.paint('hint', 'Hint:')} `gitml run {run.pipeline}` goes on from there",

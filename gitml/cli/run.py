@@ -14,24 +14,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml.cli import documents, render
-from gitml.cli.invocation import json_option, with_repo
+from gitml.cli.describe import step_counts
+from gitml.cli.forecast import answer_forecast
+from gitml.cli.invocation import dry_run_option, json_option, with_repo
 from gitml.cli.parameters import coerced, from_file, from_options
 from gitml.cli.render import paint
-from gitml.errors import GitmlError, StepFailed
+from gitml.errors import GitmlError, StepFailed, UsageError
 
 if TYPE_CHECKING:
     from gitml.entities.records import Failure
     from gitml.handles import RunHandle
     from gitml.pipelines.dsl import PipelineFunction
     from gitml.pipelines.execute import StepEvent
+    from gitml.pipelines.selection import Selection
     from gitml.repo import Repo
 
 _ENDING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-_WORDS = {"completed": "ran", "cached": "cached", "started": "running"}
+_WORDS = {"completed": "ran", "cached": "cached", "started": "running", "taken": "taken"}
 
 
 @click.command()
-@click.argument("name", metavar="NAME|FILE.py[:NAME]")
+@click.argument("name", metavar="NAME|FILE.py[:NAME]", required=False)
 @click.option(
     "-p",
     "parameters",
@@ -51,15 +54,38 @@ _WORDS = {"completed": "ran", "cached": "cached", "started": "running"}
     is_flag=True,
     help="Keep nothing: no record, no version, no bytes; every step runs.",
 )
+@click.option(
+    "--from",
+    "start",
+    multiple=True,
+    metavar="STEP",
+    help="Begin with this step: it and what needs it run, the rest is taken from the newest run.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="STEP",
+    help="Run this step alone, on results of the newest run; no version is made.",
+)
+@click.option(
+    "--resume",
+    metavar="RUN",
+    help="Go on from a run, with its parameters and the results that it has.",
+)
+@dry_run_option
 @json_option
 @with_repo
 def run(
     repo: Repo,
-    name: str,
+    name: str | None,
     parameters: tuple[str, ...],
     file: Path | None,
     no_cache: bool,
     no_record: bool,
+    start: tuple[str, ...],
+    only: tuple[str, ...],
+    resume: str | None,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Run a pipeline and record it.
@@ -68,19 +94,40 @@ def run(
     from the cache. What runs is the working tree as it is; if it is dirty, a snapshot is recorded
     and your index, branch and stash stay as they are. A run that fails is recorded too.
 
+    A step that is taken over from another run is not looked at again, whatever changed in its code
+    since; the record names the commit that it comes from.
+
     \b
     gitml run training
     gitml run training -p depth=8 -p train.seed=3
+    gitml run training --from train --dry-run
     """
-    pipeline = _loaded(repo, name)
-    given = {**(from_file(file, pipeline.signature) if file else {}), **from_options(parameters)}
+    resumed = _resumed(repo, resume) if resume else None
+    if name is None and resumed is None:
+        raise UsageError("no pipeline is named", hint="`gitml pipeline list` shows what there is")
+    pipeline = _loaded(repo, name or (resumed.pipeline if resumed else ""))
+    if resumed is not None and resumed.pipeline != pipeline.name:
+        raise UsageError(f"{resumed.id.short} is a run of {resumed.pipeline}")
+    selection = _selection(start, only, resumed, no_record)
+    given = {**(resumed.parameters if resumed else {})}
+    given |= {**(from_file(file, pipeline.signature) if file else {}), **from_options(parameters)}
     values = coerced(given, pipeline.function)
+    if dry_run:
+        steps = repo.forecast(pipeline, values, cache=not no_cache, selection=selection)
+        answer_forecast(repo, pipeline.name, steps, as_json)
+        return
     if no_record:
         _run_unrecorded(repo, pipeline, values, as_json)
         return
     try:
         with _ended_by_signals():
-            done = repo.run(pipeline, values, cache=not no_cache, tell=_teller(pipeline))
+            done = repo.run(
+                pipeline,
+                values,
+                cache=not no_cache,
+                selection=selection,
+                tell=_teller(pipeline),
+            )
     except SystemExit as error:
         raise _as_failure(error, as_json) from None
     except (Exception, KeyboardInterrupt) as error:
@@ -92,6 +139,24 @@ def run(
     render.answer(_done(repo, done))
     if step := _next_step(done):
         render.tell(f"Next: {step}")
+
+
+def _resumed(repo: Repo, text: str) -> RunHandle:
+    """The run that a name means; raises UsageError for another thing."""
+    found = repo.resolve(text)
+    if found.kind not in ("run", "pipeline") or found.commit is None:
+        raise UsageError(f"`{text}` is no run", hint="`gitml log` lists the runs")
+    return repo.run_of(found.commit)
+
+
+def _selection(
+    start: tuple[str, ...], only: tuple[str, ...], resumed: RunHandle | None, no_record: bool
+) -> Selection:
+    from gitml.pipelines.selection import Selection
+
+    if no_record and (start or only or resumed):
+        raise UsageError("without a record every step runs: nothing can be taken from other runs")
+    return Selection(start, only, resumed.id if resumed else None)
 
 
 def _run_unrecorded(
@@ -171,7 +236,7 @@ def _teller(pipeline: PipelineFunction) -> Callable[[StepEvent], None]:
         elif event.state != "started" or terminal:
             word = _WORDS.get(event.state, event.state)
             took = "" if event.state == "started" else render.duration(event.seconds)
-            label = paint("dim" if event.state == "cached" else "run", f"{word:8}")
+            label = paint("dim" if event.state in ("cached", "taken") else "run", f"{word:8}")
             render.tell(f"  {label} {f'{pipeline.name}.{event.step}':28} {took}".rstrip())
 
     return tell
@@ -189,9 +254,7 @@ def _done(repo: Repo, done: RunHandle) -> str:
         text += f" and made {paint('version', version.label)}"
     if all_cached:
         return f"{text} with every step cached"
-    cached = states.count("cached")
-    steps = render.count(len(states), "step") + (f", {cached} cached" if cached else "")
-    return f"{text} in {render.duration(done.entry.record.duration)} ({steps})"
+    return f"{text} in {render.duration(done.entry.record.duration)} ({step_counts(done)})"
 
 
 def _next_step(done: RunHandle) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 from gitml.entities.ids import Digest, ObjectId
 from gitml.frozen import Frozen, field
 
-STEP_STATES = ("completed", "cached", "failed", "interrupted", "skipped")
+STEP_STATES = ("completed", "cached", "taken", "failed", "interrupted", "skipped")
 RUN_STATES = ("completed", "failed", "interrupted")
 
 

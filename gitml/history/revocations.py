@@ -86,7 +86,7 @@ class Revocations:
         yield one.commit
         run = self._index.run(one.commit) if one.kind == "run" else None
         for step in run.record.steps if run is not None else ():
-            if step.state != "cached" and step.commit is not None:
+            if step.state not in ("cached", "taken") and step.commit is not None:
                 yield step.commit
 
     def _by_bytes(self, commit: ObjectId) -> Iterable[Revocation]:

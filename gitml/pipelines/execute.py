@@ -49,6 +49,7 @@ from gitml.pipelines.guard import Guard
 from gitml.pipelines.observe import Observer, digest_files, digest_observed, is_unchanged
 from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import FromStep, Pinned, Plan, PlannedStep, Value, artifact_name, pinned
+from gitml.pipelines.selection import Part
 from gitml.store.store import Store, Writer
 
 _DATA = "data:"
@@ -64,7 +65,8 @@ class Done:
     """A step that is done: its commit and record, its metrics, whether it came from the cache.
 
     ``new`` tells that the commit is this run's to write, at the time ``at``: an executed step, or a
-    cached one that has to be made again because its code is not this run's.
+    cached one that has to be made again because its code is not this run's. ``taken`` tells that
+    it stands for an earlier run by request, whatever its key would be now.
     """
 
     name: str
@@ -75,6 +77,14 @@ class Done:
     at: float
     cached: bool
     new: bool
+    taken: bool = False
+
+    @property
+    def state(self) -> str:
+        """How the step ended, as the run records it."""
+        if self.taken:
+            return "taken"
+        return "cached" if self.cached else "completed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,7 @@ class Execution:
     take_data: Callable[[str], Pinned]
     environment: Mapping[str, str]
     cache: bool
+    part: Part = field(default_factory=Part)
     tell: Callable[[StepEvent], None] = lambda event: None
     done: dict[str, Done] = field(default_factory=dict)
     log: Log | None = None
@@ -123,9 +134,11 @@ class Execution:
 
     def step(self, planned: PlannedStep) -> None:
         """Do one step: adopt a cached execution or call the function, and note it as done."""
+        if planned.name in self.part.left_out:
+            return
         began = time.perf_counter()
         self.current, self.log = planned.name, None
-        if self._adopted(planned, began):
+        if self._known(planned, began):
             return
         if self._make_inputs_again(planned):
             self.current, self.log = planned.name, None
@@ -145,6 +158,42 @@ class Execution:
             return False
         self._finish(self._adopt(planned, hit, inputs), began)
         return True
+
+    def _known(self, planned: PlannedStep, began: float) -> bool:
+        """Whether the step's result was found, in the cache or where it is to be taken from."""
+        missing = self.waits_for(planned)
+        if missing is None and self._adopted(planned, began):
+            return True
+        if self._taken_over(planned, began):
+            return True
+        if missing is not None:
+            raise MissingBytes(
+                f"the result of {planned.name} is not here any more, and {missing} is left out",
+                hint=f"`gitml run {self.plan.pipeline}` makes it again",
+            )
+        return False
+
+    def _taken_over(self, planned: PlannedStep, began: float) -> bool:
+        """Whether an earlier run's result stands for the step, as was asked; then it is done."""
+        entry = self._takeable(planned)
+        if entry is None or not all(map(self._keep_bytes, entry.record.outputs)):
+            return False
+        self._finish(_as_it_is(planned, entry, taken=True), began)
+        return True
+
+    def _takeable(self, planned: PlannedStep) -> StepEntry | None:
+        """The earlier result to take over, if it was made of what the steps before it give now."""
+        entry = self.part.taken.get(planned.name)
+        if entry is None:
+            return None
+        had = {one.name: one.digest for one in entry.record.inputs}
+        given = planned.bindings.items()
+        same = all(
+            had.get(name) == self._given(binding).output.digest
+            for name, binding in given
+            if isinstance(binding, FromStep) and binding.step in self.done
+        )
+        return entry if same else None
 
     def _make_inputs_again(self, planned: PlannedStep) -> bool:
         """Call the steps again whose cached outputs this one needs and which are damaged.
@@ -177,15 +226,14 @@ class Execution:
 
     def _finish(self, done: Done, began: float) -> None:
         """Note a step as done, so that a kill of this process does not lose it."""
-        state = "cached" if done.cached else "completed"
         self.done[done.name] = done
         if self.journal is not None:
             if done.new:
                 self.writer.flush()
-            entry = RunStep(done.name, state, done.commit)
+            entry = RunStep(done.name, done.state, done.commit)
             record = done.record if done.new else None
             self.journal.add(FinishedStep(entry, record, done.metrics, done.at))
-        self.tell(StepEvent(done.name, state, time.perf_counter() - began))
+        self.tell(StepEvent(done.name, done.state, time.perf_counter() - began))
 
     def salvage(self) -> None:
         """Keep the bytes of the steps that are done, when no more can be written.
@@ -216,13 +264,15 @@ class Execution:
         Both None while an input is not known or where the step cannot be cached. A step with a hit
         counts as done, so that the steps behind it can be forecast too.
         """
-        if self.waits_for(planned) is not None:
-            return None, None
-        inputs = self._inputs(planned)
-        key = self._key(planned, inputs)
-        hit = self._hit(planned, key, inputs) if key is not None else None
+        key = hit = None
+        if self.waits_for(planned) is None:
+            inputs = self._inputs(planned)
+            key = self._key(planned, inputs)
+            hit = self._hit(planned, key, inputs) if key is not None else None
         if hit is not None:
             self.done[planned.name] = _as_it_is(planned, hit)
+        elif (taken := self._takeable(planned)) is not None:
+            self.done[planned.name] = _as_it_is(planned, taken, taken=True)
         return key, hit
 
     def waits_for(self, planned: PlannedStep) -> str | None:
@@ -272,7 +322,7 @@ class Execution:
         loaded by name is still what the name means. One that this run can adopt as the same commit
         comes before others. (Its commit exists: the index forgets what no ref reaches.)
         """
-        if not self.cache:
+        if not self.cache or planned.name in self.part.anew:
             return None
         usable = None
         for entry in self._candidates(planned.name, key.digest, inputs):
@@ -583,8 +633,8 @@ def _called(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
             os._exit(0 if sys.exc_info()[0] is None else 1)
 
 
-def _as_it_is(planned: PlannedStep, entry: StepEntry) -> Done:
-    """A cached execution adopted as the same commit."""
+def _as_it_is(planned: PlannedStep, entry: StepEntry, *, taken: bool = False) -> Done:
+    """An earlier execution adopted as the same commit."""
     return Done(
         planned.name,
         entry.id,
@@ -594,6 +644,7 @@ def _as_it_is(planned: PlannedStep, entry: StepEntry) -> Done:
         entry.at,
         cached=True,
         new=False,
+        taken=taken,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import NameNotFound
@@ -13,6 +14,7 @@ from gitml.pipelines.execute import Execution
 from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import PlannedStep
 from gitml.pipelines.run import Runner
+from gitml.pipelines.selection import Selection, choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +23,9 @@ class Explanation:
 
     ``outcome`` is "cached" (``hit`` is the execution that it would adopt), "run", "uncached" (the
     step never hits, ``reason`` says why) or "unknown" (``reason`` names the step that has to run
-    first). ``since`` is the newest execution, absent when the step never ran; ``changed`` are the
-    parts of the key in which that one differs from now.
+    first); of a part of a pipeline also "taken" (from ``hit``) and "skipped". ``since`` is the
+    newest execution, absent when the step never ran; ``changed`` are the parts of the key in which
+    that one differs from now.
     """
 
     pipeline: str
@@ -47,7 +50,7 @@ def explain(runner: Runner, pipelines: Iterable[PipelineFunction], step: str) ->
         try:
             execution = runner.prepare(pipeline, {}, "", writer, Capture())
             known |= {planned.name for planned in execution.plan.steps}
-            found += _explained(execution, step)
+            found += [one for one in _explained(execution) if one.step == step]
         finally:
             writer.abort()
     if not found:
@@ -55,14 +58,40 @@ def explain(runner: Runner, pipelines: Iterable[PipelineFunction], step: str) ->
     return found
 
 
-def _explained(execution: Execution, step: str) -> Iterator[Explanation]:
+def forecast(
+    runner: Runner,
+    pipeline: PipelineFunction,
+    parameters: Mapping[str, Any],
+    selection: Selection,
+    *,
+    cache: bool,
+) -> list[Explanation]:
+    """What a run would do with each of its steps, in plan order. Nothing is run or written."""
+    writer = runner.store.writer()
+    try:
+        execution = runner.prepare(pipeline, parameters, "", writer, Capture(), record=False)
+        execution.cache = cache and execution.plan.cache
+        steps = execution.plan.steps
+        execution.part = choose(steps, selection, runner.index, pipeline.name)
+        return list(_explained(execution))
+    finally:
+        writer.abort()
+
+
+def _explained(execution: Execution) -> Iterator[Explanation]:
     for planned in execution.plan.steps:
-        key, hit = execution.forecast(planned)
-        if planned.name != step:
+        if planned.name in execution.part.left_out:
+            name = execution.plan.pipeline
+            yield Explanation(name, planned.name, "skipped", None, None, None, 0.0, ())
             continue
+        key, hit = execution.forecast(planned)
         entries = execution.index.steps_named(planned.name, execution.plan.pipeline)
         newest = entries[0] if entries else None
-        outcome, reason = _outcome(execution, planned, key is not None, hit is not None)
+        taken = execution.part.taken.get(planned.name)
+        if planned.name in execution.done and hit is None and taken is not None:
+            outcome, reason, hit = "taken", None, taken
+        else:
+            outcome, reason = _outcome(execution, planned, key is not None, hit is not None)
         yield Explanation(
             pipeline=execution.plan.pipeline,
             step=planned.name,
@@ -80,6 +109,10 @@ def _outcome(
 ) -> tuple[str, str | None]:
     if hit:
         return "cached", None
+    if planned.name in execution.part.anew:
+        return "run", "it is asked for"
+    if not execution.cache:
+        return "run", "the cache is not asked"
     if planned.closure.uncached is not None:
         return "uncached", planned.closure.uncached
     if not planned.step.cache:

@@ -48,6 +48,7 @@ from gitml.pipelines.execute import Done, Execution, StepEvent
 from gitml.pipelines.failure import describe
 from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import Pinned, Plan, Planner
+from gitml.pipelines.selection import WHOLE, Selection, choose
 from gitml.pipelines.sources import take
 from gitml.stack.stack import Stack
 from gitml.store.store import Store, Writer
@@ -92,17 +93,21 @@ class Runner:
         stack: Stack,
         *,
         cache: bool = True,
+        selection: Selection = WHOLE,
         tell: Callable[[StepEvent], None] = lambda event: None,
     ) -> Finished:
-        """Run a pipeline and record it.
+        """Run a pipeline, or the selected part of it, and record it.
 
-        Raises what planning raises (nothing is recorded then); what a step raises comes out as
-        GitmlError or KeyboardInterrupt with ``finished`` set to the recorded run.
+        A run that leaves steps out makes no version. Raises what planning raises (nothing is
+        recorded then); what a step raises comes out as GitmlError or KeyboardInterrupt with
+        ``finished`` set to the recorded run.
         """
         orchestrator = stack.runner()
         with self.store.writer() as writer, Capture(self.live) as capture:
             execution = self.prepare(pipeline, parameters, stack.name, writer, capture)
             execution.tell, execution.cache = tell, cache and execution.cache
+            steps, name = execution.plan.steps, execution.plan.pipeline
+            execution.part = choose(steps, selection, self.index, name)
             self._name_left_out(execution)
             try:
                 orchestrator.run(execution.plan.steps, execution.step)
@@ -248,7 +253,8 @@ class Runner:
                 hint="commit your changes, then run it again; `git gc` without `--prune=now` waits",
             )
         metrics = united({one.name: one.metrics for one in done})
-        makes = plan.model if state == "completed" else None
+        whole = state == "completed" and not execution.part.left_out
+        makes = plan.model if whole else None
         model = self._model_state(makes.name) if makes else None
         resolved = self._resolved(plan, model, done) if model else None
         if model and resolved and execution.is_abandoned(resolved.record.code):
@@ -391,7 +397,7 @@ class Runner:
         recorder = Recorder(self.git, self.odb, Person(*header["person"]))
         done = self._rebuilt(orphan, recorder)
         last = max(one.at for one in orphan.steps)
-        steps = [RunStep(d.name, "cached" if d.cached else "completed", d.commit) for d in done]
+        steps = [RunStep(d.name, d.state, d.commit) for d in done]
         left = [name for name in header["steps"] if name not in {one.name for one in done}]
         steps += [RunStep(name, "interrupted") for name in left[:1]]
         steps += [RunStep(name, "skipped") for name in left[1:]]
@@ -445,12 +451,13 @@ class Runner:
                 if recorder.step(record, step.metrics, step.at) != commit:
                     break
                 parents = (record.code.commit, *record.input_commits())
-            cached = step.entry.state == "cached"
+            state = step.entry.state
             new = step.record is not None
             metrics = step.metrics if new else self.index.step(commit).metrics  # type: ignore[union-attr]
             done = [one for one in done if one.name != step.entry.name]  # it was made again
+            cached, taken = state != "completed", state == "taken"
             done.append(
-                Done(step.entry.name, commit, record, metrics, parents, step.at, cached, new)
+                Done(step.entry.name, commit, record, metrics, parents, step.at, cached, new, taken)
             )
         return done
 
@@ -543,7 +550,7 @@ def _run_steps(execution: Execution, state: str) -> Iterable[RunStep]:
     for planned in execution.plan.steps:
         done = execution.done.get(planned.name)
         if done is not None:
-            yield RunStep(done.name, "cached" if done.cached else "completed", done.commit)
+            yield RunStep(done.name, done.state, done.commit)
         elif planned.name == execution.current:
             yield RunStep(planned.name, state, None, execution.log)
         else:

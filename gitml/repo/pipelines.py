@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gitml.pipelines.execute import StepEvent
     from gitml.pipelines.explain import Explanation
     from gitml.pipelines.run import Runner
+    from gitml.pipelines.selection import Selection
 
 
 class PipelineEntry(Frozen):
@@ -68,20 +69,28 @@ class Pipelines(Records):
         parameters: Mapping[str, Any] | None = None,
         *,
         cache: bool = True,
+        selection: Selection | None = None,
         tell: Callable[[StepEvent], None] = lambda event: None,
         live: int = 2,
     ) -> RunHandle:
-        """Run a pipeline on the active stack and record it.
+        """Run a pipeline, or the selected part of it, on the active stack and record it.
 
         ``live`` is the descriptor that shows what steps print. A run that fails is recorded too:
         the error that comes out has it as ``run``.
         """
+        from gitml.pipelines.selection import WHOLE
+
         self._refuse_second_config(Path(pipeline.file).parent)
         runner = self._runner(live)
         runner.recover()
         try:
             finished = runner.run(
-                pipeline, parameters or {}, self.active_stack, cache=cache, tell=tell
+                pipeline,
+                parameters or {},
+                self.active_stack,
+                cache=cache,
+                selection=selection or WHOLE,
+                tell=tell,
             )
         except BaseException as error:
             recorded = getattr(error, "finished", None)
@@ -91,6 +100,22 @@ class Pipelines(Records):
             raise
         self.index.refresh()
         return self.run_of(finished.commit)
+
+    def forecast(
+        self,
+        pipeline: PipelineFunction,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        cache: bool = True,
+        selection: Selection | None = None,
+    ) -> list[Explanation]:
+        """What a run would do with each step now, and why; nothing is run, nothing is written."""
+        from gitml.pipelines.explain import forecast
+        from gitml.pipelines.selection import WHOLE
+
+        self.index.refresh()
+        part = selection or WHOLE
+        return forecast(self._runner(2), pipeline, parameters or {}, part, cache=cache)
 
     def run_unrecorded(
         self,

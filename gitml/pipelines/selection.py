@@ -1,0 +1,139 @@
+"""A part of a pipeline: which steps a run does anew, takes over from an earlier run, or leaves out.
+
+A step that is taken over is not looked up by its key: its code or data may have changed since. So
+it keeps the commit that it had, and lineage names what really went into what comes behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gitml.entities.ids import ObjectId
+from gitml.entities.records import RunStep
+from gitml.errors import GitmlError, NameNotFound, UsageError
+from gitml.frozen import Frozen, field
+from gitml.history.index import Index, RunEntry, StepEntry
+from gitml.pipelines.plan import FromStep, PlannedStep, Value
+
+_DONE = ("completed", "cached", "taken")
+_LOOKED_AT = 200
+"""Runs that are searched for one with all results that a part of a pipeline needs."""
+
+
+class Selection(Frozen):
+    """What is asked of a run: all of it, or a part.
+
+    ``start`` are steps to begin with (``--from``), ``only`` those to run alone, ``resume`` is the
+    run whose finished steps are taken over.
+    """
+
+    start: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    resume: ObjectId | None = None
+
+
+class Part(Frozen):
+    """What becomes of the steps of a plan: by default all run or come from the cache.
+
+    ``anew`` run even when their result is known, ``taken`` have the result of an earlier run
+    (``base``) where the cache has none, ``left_out`` do not run.
+    """
+
+    anew: frozenset[str] = frozenset()
+    taken: Mapping[str, StepEntry] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
+    base: ObjectId | None = None
+
+
+WHOLE = Selection()
+
+
+def choose(steps: Sequence[PlannedStep], selection: Selection, index: Index, name: str) -> Part:
+    """The part of a pipeline's plan that a selection means.
+
+    Raises NameNotFound for a step that is not in the plan, GitmlError where no earlier run has the
+    results that the part begins with.
+    """
+    if selection.start and selection.only:
+        raise UsageError("a run begins with a step, or has that step only, not both")
+    for step in (*selection.start, *selection.only):
+        if step not in {one.name for one in steps}:
+            raise NameNotFound.among("step", step, [one.name for one in steps])
+    anew, needed = _parts(steps, selection)
+    behind = set(selection.only) or anew
+    left_out = {one.name for one in steps} - behind - needed if selection.only else set[str]()
+    if selection.resume is not None:
+        base = index.run(selection.resume)
+        assert base is not None  # noqa: S101 - whoever asks has resolved the run
+        taken = _results(base, steps, index)
+        wanted = needed if selection.start or selection.only else set(taken)
+        taken = {step: entry for step, entry in taken.items() if step in wanted}
+        _refuse_missing(name, needed - set(taken))
+    elif needed:
+        base, taken = _newest(steps, needed, index, name)
+    else:
+        return Part(anew=frozenset(behind), left_out=frozenset(left_out))
+    return Part(frozenset(behind), taken, frozenset(left_out), base.id)
+
+
+def _parts(steps: Sequence[PlannedStep], selection: Selection) -> tuple[set[str], set[str]]:
+    """The steps that run anew, and those whose results they need from an earlier run."""
+    anew = set(selection.start)
+    if selection.only:
+        wanted = set(selection.only)
+        return wanted, {
+            above for one in steps if one.name in wanted for above in _above(one)
+        } - wanted
+    for one in steps if anew else ():
+        if not anew.isdisjoint(_above(one)):
+            anew.add(one.name)
+    return anew, {one.name for one in steps} - anew if anew else set()
+
+
+def _above(step: PlannedStep) -> Iterable[str]:
+    return {one.step for one in step.bindings.values() if isinstance(one, FromStep)}
+
+
+def _newest(
+    steps: Sequence[PlannedStep], needed: set[str], index: Index, name: str
+) -> tuple[RunEntry, dict[str, StepEntry]]:
+    """The newest run with a result of every needed step, made with the same parameters."""
+    missing = needed
+    for run in index.runs(pipeline=name, limit=_LOOKED_AT):
+        found = _results(run, steps, index)
+        if needed <= set(found):
+            return run, {step: found[step] for step in needed}
+        if len(needed - set(found)) < len(missing):
+            missing = needed - set(found)
+    _refuse_missing(name, missing)
+    raise AssertionError(missing)  # never empty here
+
+
+def _results(run: RunEntry, steps: Sequence[PlannedStep], index: Index) -> dict[str, StepEntry]:
+    """The results of a run that the steps of a plan can stand on: made with their parameters."""
+    ended: dict[str, RunStep] = {one.name: one for one in run.record.steps}
+    commits = [one.commit for one in ended.values() if one.commit is not None]
+    entries = index.steps(commits)
+    found = {}
+    for step in steps:
+        last = ended.get(step.name)
+        if last is None or last.commit is None or last.state not in _DONE:
+            continue
+        entry = entries.get(last.commit)
+        if entry is not None and dict(entry.record.parameters) == _parameters(step):
+            found[step.name] = entry
+    return found
+
+
+def _parameters(step: PlannedStep) -> dict[str, Any]:
+    return {key: one.value for key, one in step.bindings.items() if isinstance(one, Value)}
+
+
+def _refuse_missing(pipeline: str, missing: set[str]) -> None:
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise GitmlError(
+            f"no run of {pipeline} has a result of {names} with these parameters",
+            hint=f"`gitml run {pipeline}` makes it; `gitml log {pipeline}` lists the runs",
+        )
