@@ -19,6 +19,7 @@ from gitml.history.revs import ModelState, Names
 if TYPE_CHECKING:
     from gitml.history.revocations import Revocations
     from gitml.materializers import Rules
+    from gitml.pipelines.series import Series
     from gitml.store.store import Store
 
 T = TypeVar("T")
@@ -151,13 +152,13 @@ class StepHandle(Frozen):
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """The numbers that it logged."""
+        """The numbers that it logged; of a step that did not finish, the run has them."""
         return self.found.metrics if self.found else {}
 
     @property
     def metadata(self) -> Mapping[str, Any]:
         """What else it logged."""
-        return self.found.record.metadata if self.found else {}
+        return self.found.record.metadata if self.found else self.entry.metadata or {}
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -171,6 +172,17 @@ class StepHandle(Frozen):
             return {}
         commit = self.found.id
         return {o.name: StoredOutput(o, commit, self.parts) for o in self.found.record.outputs}
+
+    @property
+    def series(self) -> dict[str, Series]:
+        """What it logged with a `step`, by metric; also of a step that did not finish."""
+        from gitml.materializers import arrow
+        from gitml.pipelines import series
+
+        kept = self.entry.series
+        if self.found is not None:
+            kept = series.output_of(self.found.record.outputs)
+        return series.read(arrow.read(self.parts.store.read(kept.digest))) if kept else {}
 
     def log(self) -> str:
         """What it printed; empty where it printed nothing."""

@@ -155,7 +155,11 @@ def metrics_from_json(data: bytes | str, where: str) -> dict[str, float]:
     """The metrics in a ``metrics.json``; raises CorruptData."""
     document = parse(data, where)
     check_format(document, where)
-    metrics = document.get("metrics")
+    return metrics_from(document.get("metrics"), where)
+
+
+def metrics_from(metrics: object, where: str) -> dict[str, float]:
+    """The metrics in an object of a parsed document; raises CorruptData."""
     if not isinstance(metrics, dict):
         raise CorruptData(f"{where}: metrics: expected an object")
     return {name: _from_number(value, f"{where}: {name}") for name, value in metrics.items()}

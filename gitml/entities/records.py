@@ -14,6 +14,8 @@ from gitml.frozen import Frozen, field
 
 STEP_STATES = ("completed", "cached", "taken", "failed", "interrupted", "skipped")
 RUN_STATES = ("completed", "failed", "interrupted")
+SERIES = "metric-series"
+"""The output of a step that has its series of metrics; no declared output is called so."""
 
 
 class Record(Frozen):
@@ -119,12 +121,18 @@ class Step(Record):
 
 
 class RunStep(Record):
-    """A step in a run: its state, and the step commit where there is one."""
+    """A step in a run: its state, and the step commit where there is one.
+
+    Of a step that did not finish there is what it had said: ``log`` is what it printed, ``series``
+    and ``metadata`` what it had logged. Its metrics are among those of the run.
+    """
 
     name: str
     state: str
     commit: ObjectId | None = None
     log: Log | None = None
+    series: Output | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 class Failure(Record):

@@ -287,8 +287,9 @@ class Checker:
         self._parents(commit, [record.code.commit, *(one for _, one in covering)])
         self._code(commit, record.code.commit)
         self._trailers(commit, run_trailers(record, covering))
-        for log in (one.log for one in record.steps if one.log is not None):
-            self._holds(commit.id, log.digest, "blob")
+        for said in (part for one in record.steps for part in (one.log, one.series)):
+            if said is not None:
+                self._holds(commit.id, said.digest, "blob")
         return [(one, "step") for _, one in steps]
 
     def _version(self, commit: Commit) -> Iterable[tuple[ObjectId, str]]:

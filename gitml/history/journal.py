@@ -2,8 +2,8 @@
 
 A run's record is written when it ends. Until then each finished step is a line in
 ``<common git dir>/gitml/journal/<owner>.jsonl``, after its bytes have left this process for the
-store. The next command finds journals whose owner is provably gone and records those runs as
-interrupted (docs/format.md, "Journal").
+store, and so is all that a running step logs. The next command finds journals whose owner is
+provably gone and records those runs as interrupted (docs/format.md, "Journal").
 """
 
 from __future__ import annotations
@@ -40,16 +40,33 @@ class FinishedStep(Frozen):
     at: float
 
 
+class Logged(Frozen):
+    """A line of a journal: what a running step logged at once, at the time ``at``.
+
+    ``index`` is the place of the metrics in their series, None where they are single values.
+    """
+
+    step: str
+    metrics: Mapping[str, float]
+    metadata: Mapping[str, Any]
+    index: int | None
+    at: float
+
+
 class Orphan(Frozen):
-    """A run whose process is gone: what it was (``header``) and the steps that it finished."""
+    """A run whose process is gone: what it was (``header``) and the steps that it finished.
+
+    ``logged`` is what the steps logged that it did not finish.
+    """
 
     path: Path
     header: Mapping[str, Any]
     steps: tuple[FinishedStep, ...]
+    logged: tuple[Logged, ...] = ()
 
 
 class Journal:
-    """The journal of one run. Nothing is written before the first executed step is done."""
+    """The journal of one run. Nothing is written before a step logs something or is executed."""
 
     def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
         self._folder = folder
@@ -65,8 +82,20 @@ class Journal:
             line["record"] = codec.to_document(step.record)
             line["metrics"] = codec.parse(codec.metrics_to_json(step.metrics), "metrics")
         self._waiting.append(codec.dump_line(line))
-        if step.record is None and self._descriptor is None:
-            return
+        if step.record is not None or self._descriptor is not None:
+            self._write()
+
+    def log(self, logged: Logged) -> None:
+        """Note what a running step logs."""
+        said: dict[str, Any] = {"step": logged.step, "metrics": codec.plain(logged.metrics)}
+        if logged.metadata:
+            said["metadata"] = codec.plain(logged.metadata)
+        if logged.index is not None:
+            said["index"] = logged.index
+        self._waiting.append(codec.dump_line({"logged": said, "at": logged.at}))
+        self._write()
+
+    def _write(self) -> None:
         lines, self._waiting = self._waiting, []
         with storage_errors(self._folder):
             if self._descriptor is None:
@@ -138,17 +167,39 @@ def _read(path: Path) -> Orphan | None:
         codec.check_format(documents[0], path.name)
     except CorruptData:
         return None
-    steps = []
+    steps: list[FinishedStep] = []
+    logged: list[Logged] = []
     with contextlib.suppress(CorruptData):
         for document in documents[1:]:
-            steps.append(_finished(document, path.name))  # noqa: PERF401
-    return Orphan(path, documents[0], tuple(steps))
+            if "logged" in document:
+                logged.append(_logged(document, path.name))
+            else:
+                steps.append(_finished(document, path.name))
+    done = {one.entry.name for one in steps}
+    left = tuple(one for one in logged if one.step not in done)
+    return Orphan(path, documents[0], tuple(steps), left)
 
 
-def _finished(line: Mapping[str, Any], where: str) -> FinishedStep:
+def _logged(line: Mapping[str, Any], where: str) -> Logged:
+    said = line["logged"]
+    if not isinstance(said, dict) or not isinstance(said.get("step"), str):
+        raise CorruptData(f"{where}: the field `step` is missing")
+    index, metadata = said.get("index"), said.get("metadata", {})
+    if not (index is None or type(index) is int) or not isinstance(metadata, dict):
+        raise CorruptData(f"{where}: not what a step logs")
+    metrics = codec.metrics_from(said.get("metrics"), where)
+    return Logged(said["step"], metrics, metadata, index, _time(line, where))
+
+
+def _time(line: Mapping[str, Any], where: str) -> float:
     at = line.get("at")
     if not isinstance(at, (int, float)):
         raise CorruptData(f"{where}: the field `at` is missing")
+    return at
+
+
+def _finished(line: Mapping[str, Any], where: str) -> FinishedStep:
+    at = _time(line, where)
     entry = codec.from_document(RunStep, line.get("step", {}), where)
     if "record" not in line:
         return FinishedStep(entry, None, {}, at)

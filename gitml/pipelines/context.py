@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextvars
 import math
 import numbers
+import operator
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,15 +15,18 @@ from typing import Any
 
 from gitml.entities.records import Input
 from gitml.errors import UsageError
+from gitml.history.journal import Logged
 from gitml.pipelines.dsl import Model
+from gitml.pipelines.series import Points
 
 
 @dataclass
 class StepContext:
     """The step that is running: ``pipeline``, ``step``, its ``parameters`` and the run's ``model``.
 
-    ``metrics`` and ``metadata`` are what it has logged so far, ``loads`` what it has loaded by name
-    (each becomes a parent of the step).
+    ``metrics`` and ``metadata`` are what it has logged so far, ``points`` those of its series,
+    ``loads`` what it has loaded by name (each becomes a parent of the step). ``note`` is told all
+    that is logged, as it comes.
     """
 
     pipeline: str
@@ -30,9 +35,25 @@ class StepContext:
     model: Model | None
     load: Callable[[str, type | None], Any]
     data: Callable[[str], Path]
+    note: Callable[[Logged], None] = lambda logged: None
     metrics: dict[str, float] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     loads: dict[str, Input] = field(default_factory=dict)
+    points: Points = field(default_factory=Points)
+
+    def log(
+        self,
+        metrics: Mapping[str, float],
+        metadata: Mapping[str, Any] | None = None,
+        index: int | None = None,
+    ) -> None:
+        """Keep what the step logs; with ``index`` the metrics are points of their series too."""
+        at = time.time()
+        self.note(Logged(self.step, metrics, metadata or {}, index, at))
+        self.metrics.update(metrics)
+        self.metadata.update(metadata or {})
+        if index is not None:
+            self.points.add(index, metrics, at)
 
 
 _running: contextvars.ContextVar[StepContext | None] = contextvars.ContextVar(
@@ -63,14 +84,16 @@ def running(context: StepContext) -> Iterator[None]:
         _running.reset(token)
 
 
-def log_metrics(values: Mapping[str, Any]) -> None:
+def log_metrics(values: Mapping[str, Any], step: int | None = None) -> None:
     """Record numbers of the running step; nested names are joined by dots, the last value counts.
 
-    Raises UsageError outside of a step and for what is not a number.
+    With ``step``, an epoch or the number of a batch, each is a point of a series, which is kept as
+    a whole. The steps of a series may have gaps, come twice and go back. Raises UsageError outside
+    of a step, for what is not a number, and for a ``step`` that is no whole one of 64 bits.
     """
     context = get_context()
-    for name, value in _leaves(values, ""):
-        context.metrics[name] = _number(value, name)
+    metrics = {name: _number(value, name) for name, value in _leaves(values, "")}
+    context.log(metrics, index=None if step is None else _index(step))
 
 
 def log_metadata(values: Mapping[str, Any]) -> None:
@@ -79,11 +102,14 @@ def log_metadata(values: Mapping[str, Any]) -> None:
     Raises UsageError outside of a step and for values that are not plain JSON.
     """
     context = get_context()
+    metrics: dict[str, float] = {}
+    metadata: dict[str, Any] = {}
     for name, value in _leaves(values, ""):
         if not isinstance(value, bool) and isinstance(value, numbers.Real):
-            context.metrics[name] = _number(value, name)
+            metrics[name] = _number(value, name)
         else:
-            context.metadata[name] = _plain(value, name)
+            metadata[name] = _plain(value, name)
+    context.log(metrics, metadata)
 
 
 def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -113,6 +139,20 @@ def _number(value: Any, name: str) -> float:
             hint="`log_metadata({...: str(value)})` keeps its digits",
         ) from error
     return value
+
+
+def _index(step: Any) -> int:
+    """The place of a point in its series."""
+    try:
+        found = operator.index(step) if not isinstance(step, bool) else None
+    except TypeError:
+        found = None
+    if found is None or not -(1 << 63) <= found < 1 << 63:
+        raise UsageError(
+            f"the step of a metric is {step!r}, not a whole number",
+            hint="count epochs or batches: `log_metrics({...}, step=epoch)`",
+        )
+    return found
 
 
 def _plain(value: Any, name: str) -> Any:

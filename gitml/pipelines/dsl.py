@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gitml.entities.ids import check_model_name, check_name
+from gitml.entities.records import SERIES
 from gitml.errors import GitmlError, UsageError
 from gitml.pipelines.closure import unwrap
 
@@ -364,6 +365,11 @@ def _output(annotation: Any, fallback: str) -> OutputSpec:
     inner, *extras = typing.get_args(annotation)
     for extra in extras:
         name = extra.name if isinstance(extra, Artifact) else extra
+        if name == SERIES:
+            raise UsageError(
+                f"an output is called `{SERIES}`, as the one that keeps what `log_metrics` logs",
+                hint="give it another name",
+            )
         if isinstance(name, str):
             return OutputSpec(check_name(name, "output"), name, inner)
     return OutputSpec(fallback, None, inner)

@@ -23,7 +23,7 @@ from typing import Any
 
 from gitml import materializers
 from gitml.entities.ids import Digest, ObjectId
-from gitml.entities.records import Code, CodeFile, Input, Log, Output, RunStep, Step
+from gitml.entities.records import SERIES, Code, CodeFile, Input, Log, Output, RunStep, Step
 from gitml.errors import (
     CorruptData,
     GitmlError,
@@ -41,7 +41,7 @@ from gitml.history.lineage import Lineage
 from gitml.history.record import Recorder, timestamp
 from gitml.history.revs import Names
 from gitml.materializers import Rules
-from gitml.pipelines import context
+from gitml.pipelines import context, series
 from gitml.pipelines.cache import StepKey, step_key
 from gitml.pipelines.content import StoredContent
 from gitml.pipelines.dsl import OutputSpec
@@ -102,7 +102,8 @@ class Execution:
     """One run in progress.
 
     ``tell`` is called with each event; ``done`` grows in plan order; ``current`` is the step at
-    work and ``log`` what it printed. A run that is not to be recorded has no journal.
+    work, ``log`` what it printed, ``metrics`` and ``metadata`` what it logged, ``series`` its
+    series, stored. A run that is not to be recorded has no journal.
     """
 
     root: Path
@@ -123,6 +124,9 @@ class Execution:
     tell: Callable[[StepEvent], None] = lambda event: None
     done: dict[str, Done] = field(default_factory=dict)
     log: Log | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    series: Output | None = None
     current: str = ""
     _reachable: dict[ObjectId, bool] = field(default_factory=dict)
     _descending: dict[ObjectId, bool] = field(default_factory=dict)
@@ -137,17 +141,21 @@ class Execution:
         if planned.name in self.part.left_out:
             return
         began = time.perf_counter()
-        self.current, self.log = planned.name, None
+        self._begin(planned)
         if self._known(planned, began):
             return
         if self._make_inputs_again(planned):
-            self.current, self.log = planned.name, None
+            self._begin(planned)
             if self._adopted(planned, began):
                 return
         self._warn(planned)
         self.tell(StepEvent(planned.name, "started"))
         inputs = self._inputs(planned)
         self._finish(self._call(planned, self._key(planned, inputs), inputs), began)
+
+    def _begin(self, planned: PlannedStep) -> None:
+        self.current, self.log, self.series = planned.name, None, None
+        self.metrics, self.metadata = {}, {}
 
     def _adopted(self, planned: PlannedStep, began: float) -> bool:
         """Whether a cached execution could be adopted; then the step is done."""
@@ -211,7 +219,7 @@ class Execution:
             self._name_once([f"{note} in the store"])
             producer = next(one for one in self.plan.steps if one.name == binding.step)
             self._make_inputs_again(producer)
-            self.current, self.log = producer.name, None
+            self._begin(producer)
             began = time.perf_counter()
             self.tell(StepEvent(producer.name, "started"))
             inputs = self._inputs(producer)
@@ -245,6 +253,8 @@ class Execution:
             self.writer.salvage()
         if self.log is not None and not self.store.has(self.log.digest):
             self.log = None
+        if self.series is not None and not self.store.has(self.series.digest):
+            self.series = None
         lost: set[ObjectId] = set()
         for done in list(self.done.values()):
             if not lost.isdisjoint(done.parents) or not self._is_kept(done.record):
@@ -495,11 +505,14 @@ class Execution:
             self.plan.uses or self.plan.model,
             functools.partial(self._load_by_name, planned),
             self._data_in_step,
+            self.journal.log if self.journal is not None else lambda logged: None,
         )
         returned, seen = self._run_function(planned, arguments, running)
         if seen.unstable:
             key = None
         outputs = self._store_outputs(planned, returned)
+        if self.series is not None:
+            outputs = (*outputs, self.series)
         record = Step(
             name=planned.name,
             pipeline=self.plan.pipeline,
@@ -536,6 +549,7 @@ class Execution:
         printed: list[bytes] = []
         data = [one.spelling for one in planned.bindings.values() if isinstance(one, Pinned)]
         observer = Observer(self.root, planned.closure, [*planned.step.files, *data])
+        self.metrics, self.metadata = running.metrics, running.metadata
         try:
             with self.capture.step(printed), observer, context.running(running):
                 returned = _called(planned.step.function, arguments)
@@ -545,6 +559,9 @@ class Execution:
             raise StepFailed(f"the step {planned.name} of {self.plan.pipeline} failed") from error
         finally:
             self.log = self._keep(printed)
+            self.series = store_series(
+                self.writer, running.points, self.plan.pipeline, running.step
+            )
         self._name_once(f"{planned.name} started {one}" for one in observer.subprocesses)
         return returned, observer
 
@@ -670,6 +687,15 @@ def store_value(writer: Writer, value: Any, *, name: str, artifact: str, rules: 
         type=materializers.type_name(value),
         metadata=materializer.metadata(value),
     )
+
+
+def store_series(writer: Writer, points: series.Points, pipeline: str, step: str) -> Output | None:
+    """The series of a step in the store, as one of its outputs; None where it logged none."""
+    if not points:
+        return None
+    artifact = f"{pipeline}.{step}.{SERIES}"
+    made = store_value(writer, points.table(), name=SERIES, artifact=artifact, rules=Rules())
+    return replace(made, metadata={**made.metadata, "points": points.counts()})
 
 
 def plain_type(annotation: Any) -> type | None:

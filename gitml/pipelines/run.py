@@ -44,11 +44,12 @@ from gitml.materializers import Rules
 from gitml.pipelines.card import model_card
 from gitml.pipelines.dsl import Model, PipelineFunction
 from gitml.pipelines.environment import environment_text
-from gitml.pipelines.execute import Done, Execution, StepEvent
+from gitml.pipelines.execute import Done, Execution, StepEvent, store_series
 from gitml.pipelines.failure import describe
 from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import Pinned, Plan, Planner
 from gitml.pipelines.selection import WHOLE, Selection, choose
+from gitml.pipelines.series import Points
 from gitml.pipelines.sources import take
 from gitml.stack.stack import Stack
 from gitml.store.store import Store, Writer
@@ -252,7 +253,7 @@ class Runner:
                 f"git has collected the snapshot {plan.code.commit.short} during the run",
                 hint="commit your changes, then run it again; `git gc` without `--prune=now` waits",
             )
-        metrics = united({one.name: one.metrics for one in done})
+        metrics = united(_logged_metrics(execution, done))
         whole = state == "completed" and not execution.part.left_out
         makes = plan.model if whole else None
         model = self._model_state(makes.name) if makes else None
@@ -390,17 +391,17 @@ class Runner:
     def _replay(self, orphan: Orphan) -> ObjectId | None:
         """The commit of a killed run, made of its journal; None where nothing finished."""
         header = orphan.header
-        if not orphan.steps or not self._is_worth_recording(orphan):
+        if not (orphan.steps or orphan.logged) or not self._is_worth_recording(orphan):
             orphan.path.unlink(missing_ok=True)
             return None
         code = codec.from_document(Code, header["code"], orphan.path.name)
         recorder = Recorder(self.git, self.odb, Person(*header["person"]))
         done = self._rebuilt(orphan, recorder)
-        last = max(one.at for one in orphan.steps)
+        last = max([*(one.at for one in orphan.steps), *(one.at for one in orphan.logged)])
         steps = [RunStep(d.name, d.state, d.commit) for d in done]
         left = [name for name in header["steps"] if name not in {one.name for one in done}]
-        steps += [RunStep(name, "interrupted") for name in left[:1]]
-        steps += [RunStep(name, "skipped") for name in left[1:]]
+        broken, logged = self._broken_off(orphan, left)
+        steps += broken
         started = header["started"]
         run = Run(
             pipeline=header["pipeline"],
@@ -413,7 +414,7 @@ class Runner:
             duration=round(max(last - seconds_of(started), 0.0), 6),
             model=header.get("model"),
         )
-        metrics = united({one.name: one.metrics for one in done})
+        metrics = united({**{one.name: one.metrics for one in done}, **logged})
         environment = header["environment"].encode()
         commit = self._record_run(recorder, run, metrics, environment, done, last)
         change = Change(run_ref(run.pipeline, started, commit), commit, None)
@@ -421,6 +422,31 @@ class Runner:
             recorder.publish([change], f"recover {run.pipeline}")
         orphan.path.unlink(missing_ok=True)
         return commit
+
+    def _broken_off(
+        self, orphan: Orphan, left: list[str]
+    ) -> tuple[list[RunStep], dict[str, Mapping[str, float]]]:
+        """The steps that a killed run did not finish, and what each of them had logged.
+
+        Interrupted were those that had logged something, or else the first.
+        """
+        heard = {one.step for one in orphan.logged}
+        interrupted = [name for name in left if name in heard] or left[:1]
+        steps: list[RunStep] = []
+        metrics: dict[str, Mapping[str, float]] = {}
+        with self.store.writer() as writer:
+            for name in left:
+                logs = [one for one in orphan.logged if one.step == name]
+                if name not in interrupted:
+                    steps.append(RunStep(name, "skipped"))
+                    continue
+                metrics[name] = {key: value for one in logs for key, value in one.metrics.items()}
+                metadata = {key: value for one in logs for key, value in one.metadata.items()}
+                points = Points.of(logs)
+                kept = store_series(writer, points, orphan.header["pipeline"], name)
+                steps.append(RunStep(name, "interrupted", series=kept, metadata=metadata or None))
+            writer.commit()
+        return steps, metrics
 
     def _is_worth_recording(self, orphan: Orphan) -> bool:
         """Whether a run was not published before the kill, and git has kept its snapshot since."""
@@ -545,6 +571,12 @@ def _digests(artifacts: Iterable[VersionArtifact]) -> dict[str, Digest]:
     return {one.name: one.output.digest for one in artifacts}
 
 
+def _logged_metrics(execution: Execution, done: Iterable[Done]) -> dict[str, Mapping[str, float]]:
+    """The metrics of each step, also of one that did not finish."""
+    logged: dict[str, Mapping[str, float]] = {one.name: one.metrics for one in done}
+    return {execution.current: execution.metrics, **logged}
+
+
 def _run_steps(execution: Execution, state: str) -> Iterable[RunStep]:
     """Every step of the plan as it ended: done, failed or interrupted, or never begun."""
     for planned in execution.plan.steps:
@@ -552,6 +584,7 @@ def _run_steps(execution: Execution, state: str) -> Iterable[RunStep]:
         if done is not None:
             yield RunStep(done.name, done.state, done.commit)
         elif planned.name == execution.current:
-            yield RunStep(planned.name, state, None, execution.log)
+            said = (execution.log, execution.series, dict(execution.metadata) or None)
+            yield RunStep(planned.name, state, None, *said)
         else:
             yield RunStep(planned.name, "skipped")
