@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "gitml.checks": {
+        "approvals": "gitml.promotion.checks:Approvals",
         "card": "gitml.promotion.checks:Card",
+        "has": "gitml.promotion.checks:Has",
         "lacks": "gitml.promotion.checks:Lacks",
         "lineage": "gitml.promotion.checks:LineageIs",
         "metric": "gitml.promotion.checks:Metric",

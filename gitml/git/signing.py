@@ -127,7 +127,7 @@ def signs_tags(git: Git, project: bool) -> bool:
 
 
 class Verifier:
-    """Verifies tags against the signers of a project. Use it as a context manager."""
+    """Verifies tags and commits against the signers of a project; a context manager."""
 
     def __init__(self, git: Git, signers: Signers) -> None:
         self._git = git
@@ -145,13 +145,21 @@ class Verifier:
     def verify(self, data: bytes) -> Signature:
         """How a tag object with these bytes is signed; raises GitmlError where gpg is missing."""
         found = max((data.rfind(b"\n" + mark), mark) for mark in _MARKS)
-        if found[0] < 0:
+        return self._verify("tag", data, found[1] if found[0] >= 0 else None)
+
+    def verify_commit(self, data: bytes) -> Signature:
+        """How a commit object with these bytes is signed; raises as `verify`."""
+        head = data.partition(b"\n\n")[0]
+        mark = next((one for one in _MARKS if b"\ngpgsig " + one in head), None)
+        return self._verify("commit", data, mark)
+
+    def _verify(self, kind: str, data: bytes, mark: bytes | None) -> Signature:
+        if mark is None:
             return Signature(NONE)
         scratch = self._opened()
-        oid = scratch.run("hash-object", "-t", "tag", "-w", "--stdin", stdin=data).decode().strip()
-        if found[1] == _MARKS[0]:
-            return self._ssh(scratch, oid)
-        return self._gpg(scratch, oid)
+        written = scratch.run("hash-object", "-t", kind, "-w", "--stdin", stdin=data)
+        what = (f"verify-{kind}", "--raw", written.decode().strip())
+        return self._ssh(scratch, what) if mark == _MARKS[0] else self._gpg(scratch, what)
 
     def _opened(self) -> Git:
         """The scratch repository, with the files of the signers beside it."""
@@ -161,20 +169,18 @@ class Verifier:
             (self._scratch.directory / "revoked").write_bytes(self._signers.revoked)
         return self._scratch
 
-    def _ssh(self, scratch: Git, oid: str) -> Signature:
-        found = self._by_ssh(scratch, oid)
+    def _ssh(self, scratch: Git, what: tuple[str, ...]) -> Signature:
+        found = self._by_ssh(scratch, what)
         if found.state == GOOD and self._signers.revoked.strip():
             # Asked second: with a list of revoked keys at hand git no longer says whose it was.
             revoked = f"gpg.ssh.revocationFile={scratch.directory / 'revoked'}"
-            if self._by_ssh(scratch, oid, "-c", revoked).state != GOOD:
+            if self._by_ssh(scratch, what, "-c", revoked).state != GOOD:
                 return Signature(REVOKED, found.who, found.key)
         return found
 
-    def _by_ssh(self, scratch: Git, oid: str, *more: str) -> Signature:
+    def _by_ssh(self, scratch: Git, what: tuple[str, ...], *more: str) -> Signature:
         settings = ["-c", f"gpg.ssh.allowedSignersFile={scratch.directory / 'allowed'}", *more]
-        done = scratch.process(
-            *settings, "-c", "gpg.ssh.program=ssh-keygen", "verify-tag", "--raw", oid
-        )
+        done = scratch.process(*settings, "-c", "gpg.ssh.program=ssh-keygen", *what)
         words = done.stderr.decode(errors="replace")
         good = re.search(_SSH_GOOD, words)
         if done.returncode == 0 and good:
@@ -182,12 +188,12 @@ class Verifier:
         known = re.search(_SSH_KEY, words)
         if known is None:
             return Signature(BAD)
-        # It is of this tag, and no line allows the key at the time that the tag names.
+        # It is of this object, and no line allows the key at the time that the object names.
         listed = _fingerprints(self._signers.allowed)
         state = EXPIRED if known[2] in listed else STRANGER
         return Signature(state, listed.get(known[2], ""), known[2])
 
-    def _gpg(self, scratch: Git, oid: str) -> Signature:
+    def _gpg(self, scratch: Git, what: tuple[str, ...]) -> Signature:
         program = self._git.config("gpg.program") or "gpg"
         import shutil
 
@@ -203,7 +209,7 @@ class Verifier:
             self._with_gpg = True
         settings = ["-c", f"gpg.program={program}", "-c", "gpg.minTrustLevel=undefined"]
         env = {"GNUPGHOME": str(home)}
-        done = scratch.process(*settings, "verify-tag", "--raw", oid, env=env)
+        done = scratch.process(*settings, *what, env=env)
         return _of_status(done.stderr.decode(errors="replace"), done.returncode)
 
 

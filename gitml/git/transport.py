@@ -18,7 +18,13 @@ from typing import IO, cast
 from urllib.parse import urlsplit
 
 from gitml.entities.ids import ObjectId
-from gitml.errors import AuthenticationFailed, GitmlError, NameNotFound, UsageError
+from gitml.errors import (
+    AuthenticationFailed,
+    GitmlError,
+    NameNotFound,
+    PolicyNotMet,
+    UsageError,
+)
 from gitml.frozen import Frozen
 from gitml.fs import sync_directory
 from gitml.git import locks
@@ -35,6 +41,7 @@ _UNKNOWN_TO_THEM = (
 )
 _NO_ATOMIC = "does not support --atomic"
 _NO_OPTIONS = "does not support push options"
+_JUDGED = r"remote: gitml: (.+?)\s*$"
 _SUBJECT = r"(?:fatal|error|remote): *"
 
 
@@ -57,12 +64,33 @@ class Move(Frozen):
 
 
 class Refusal(Frozen):
-    """Why a push did not go through: git's words, and those on each ref that was refused."""
+    """Why a push did not go through: git's words, and those on each ref that was refused.
+
+    ``judged`` are the reasons that gitml's own hook on the server gave.
+    """
 
     words: str
     refs: Mapping[str, str]
     no_atomic: bool = False
     no_options: bool = False
+    judged: tuple[str, ...] = ()
+
+    def error(self, message: str, hint: str, name: str = "") -> GitmlError:
+        """The error for it: PolicyNotMet with the server's reasons, where it judged by our rules.
+
+        ``name`` is the ref whose reason counts otherwise, and ``hint`` what helps then.
+        """
+        if not self.judged:
+            error = GitmlError(message, hint=hint)
+            why = self.refs.get(name, "") or self.words
+            error.__cause__ = GitmlError(re.sub(r"^\((.*)\)$", r"\1", why.strip()) or self.words)
+            return error
+        error, cause = PolicyNotMet(message), None
+        for why in reversed(self.judged):
+            below, cause = cause, GitmlError(why)
+            cause.__cause__ = below
+        error.__cause__ = cause
+        return error
 
 
 def choose(git: Git, name: str | None = None) -> str:
@@ -191,7 +219,8 @@ def push(
     no_atomic, no_options = (one in done.words for one in (_NO_ATOMIC, _NO_OPTIONS))
     if not refused and not no_atomic and not no_options:
         raise _unreachable(remote, done.words)
-    return Refusal(_reason(done.words), refused, no_atomic, no_options)
+    judged = tuple(re.findall(_JUDGED, done.words, re.MULTILINE))
+    return Refusal(_reason(done.words), refused, no_atomic, no_options, judged)
 
 
 class _Done(Frozen):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from gitml.config import Config
 from gitml.entities.ids import ObjectId
 from gitml.entities.records import Promotion
@@ -9,24 +12,27 @@ from gitml.errors import PolicyNotMet
 from gitml.frozen import replace
 from gitml.git.odb import Odb
 from gitml.git.process import Git
-from gitml.git.signing import Verifier
+from gitml.git.signing import GOOD, Verifier
 from gitml.history.index import Index
 from gitml.history.revs import Names
-from gitml.promotion.checks import Via
+from gitml.promotion.checks import Approvals, Via
 from gitml.promotion.judging import judge
 from gitml.promotion.policy import read_policies
 from gitml.promotion.rule import (
     CLEAR,
     EMERGENCY,
     PROMOTE,
-    PULL_REQUEST,
     ROLL_BACK,
     Case,
     Evidence,
+    Policy,
 )
 from gitml.promotion.signers import signers_at
 from gitml.promotion.verdict import UNKNOWN, Check, Verdict
 from gitml.promotion.wishes import Wishes
+
+if TYPE_CHECKING:
+    from gitml.promotion.planning import PlannedMove, Planner
 
 
 class Judging:
@@ -46,7 +52,7 @@ class Judging:
         """Raise PolicyNotMet unless the move that a tag records meets what is asked for here.
 
         What a server cannot know, who approved on a forge say, or what a remote holds, is believed
-        as the record has it, which the signature covers; everything else is judged again.
+        as the record has it, if a known key signed that; everything else is judged again.
         """
         policy = self.policies.stages.get(move.stage)
         if move.policy != (policy.digest if policy is not None else None):
@@ -56,9 +62,7 @@ class Judging:
         kind = CLEAR if move.version is None else PROMOTE
         kind = ROLL_BACK if move.restores is not None else kind
         names = Names.now(self.index, self.odb)
-        evidence = Evidence(
-            via=self._way(move) if policy is not None and policy.asks(Via) else None
-        )
+        evidence = self._evidence(move, policy)
         case = Case(
             *(self.git, self.odb, self.index, names, self.policies),
             *(move.model, move.stage, target, kind, evidence),
@@ -68,25 +72,42 @@ class Judging:
             data = found[2] if found is not None else b""
             signed = replace(evidence, signature=lambda: verifier.verify(data))
             verdict = judge(replace(case, evidence=signed))
-        missed = [one for one in verdict.missed if not _is_vouched_for(one, move)]
+            missed = [one for one in verdict.missed if not _is_vouched_for(one, move)]
+            believed = len(missed) < len(verdict.missed)
+            if believed and verifier.verify(data).state != GOOD:
+                missed = verdict.missed
         if missed:
             raise _refusal(verdict, missed)
 
-    def _way(self, move: Promotion) -> str:
-        """How a move came about: by an emergency, by a wish that stands on the branch, or not."""
-        from gitml.promotion.planning import PROMOTE as WILL_PROMOTE
-        from gitml.promotion.planning import REFUSED, Planner
+    def _evidence(self, move: Promotion, policy: Policy | None) -> Evidence:
+        """How a move came about and who signed for it, as far as its policy asks."""
+        asks = policy is not None and policy.asks
+        if not asks or not (asks(Via) or asks(Approvals)):
+            return Evidence(via=None)
+        planned = self._planned(move)
+        if planned is None:
+            return Evidence(via=EMERGENCY if move.hold else "", signed_for=list)
+        return replace(self._planner.evidence(planned), approvals=None)
+
+    @cached_property
+    def _planner(self) -> Planner:
+        from gitml.promotion.planning import Planner
+
+        wishes = Wishes(self.git, self.odb, self.tip)
+        return Planner(self.git, self.odb, self.index, wishes, self.policies)
+
+    def _planned(self, move: Promotion) -> PlannedMove | None:
+        """The wish that a move carries out, if it stands on the branch and is new."""
+        from gitml.promotion.planning import PROMOTE, REFUSED
 
         if move.hold:
-            return EMERGENCY
-        wishes = Wishes(self.git, self.odb, self.tip)
-        planner = Planner(self.git, self.odb, self.index, wishes, self.policies)
-        planned = planner.of_stage(move.model, move.stage)
+            return None
+        planned = self._planner.of_stage(move.model, move.stage)
         if planned is None or planned.version != move.version:
-            return ""
+            return None
         if planned.commit is None or planned.commit != move.wish:
-            return ""
-        return PULL_REQUEST if planned.what in (WILL_PROMOTE, REFUSED) else ""
+            return None
+        return planned if planned.what in (PROMOTE, REFUSED) else None
 
 
 def _is_vouched_for(check: Check, move: Promotion) -> bool:

@@ -191,6 +191,27 @@ class LineageIs(Rule):
         return self.passed(f"{len(found.checked)} records")
 
 
+class Has(Rule):
+    """The version descends from the commit of this id: the code with the fix, the agreed data."""
+
+    has: str
+    moves = HOLDERS
+
+    def complain(self, config: Config) -> str | None:
+        """A name that may mean another commit tomorrow."""
+        return None if re.fullmatch("[0-9a-f]{40}", self.has) else "it is a full commit id"
+
+    def expects(self) -> str:
+        """The commit."""
+        return f"made with {self.has[:12]}"
+
+    def judge(self, case: Case) -> Check:
+        """Ask git; a commit that is not here is nobody's ancestor."""
+        if _descends(case, self.has):
+            return self.passed("it is an ancestor")
+        return self.failed("it is no ancestor", f"`gitml lineage {case.label}` shows what is")
+
+
 class Lacks(Rule):
     """The version descends from no commit of this id: code with a bug, data without consent."""
 
@@ -209,9 +230,9 @@ class Lacks(Rule):
         """Ask git; a commit that a whole clone does not have is nobody's ancestor."""
         if case.odb.resolve(self.lacks) is None:
             return self.passed("no such commit here")
-        asked = ("merge-base", "--is-ancestor", self.lacks, str(case.version))
-        code = case.git.process(*asked, env={"GIT_GRAFT_FILE": "/dev/null"}).returncode
-        return self.passed("it is no ancestor") if code == 1 else self.failed("it is an ancestor")
+        if _descends(case, self.lacks) is False:
+            return self.passed("it is no ancestor")
+        return self.failed("it is an ancestor")
 
 
 class Signed(Rule):
@@ -245,6 +266,56 @@ class Signed(Rule):
         return self.passed(found.words)
 
 
+class Approvals(Rule):
+    """So many people of a group agree: on the forge's request, or by commits that they signed.
+
+    Somebody of a group may have several names, ``"ada@example.org ada"``: an address, by which
+    ``allowed_signers`` knows the key, and an account. It is one person all the same. With
+    ``from = "commits"`` only signatures count, which a server sees for itself.
+    """
+
+    approvals: int
+    of: str
+    from_: str | None = None
+    moves = EVERY_MOVE
+
+    def complain(self, config: Config) -> str | None:
+        """A group that there is not, or is too small, or another place."""
+        if self.from_ not in (None, "forge", "commits"):
+            return 'from is "forge" or "commits"'
+        missing = _no_group(config, self.of)
+        if missing is None and len(config.groups[self.of]) < self.approvals:
+            return f"{self.of} has {len(config.groups[self.of])} people"
+        return missing
+
+    def check_name(self) -> str:
+        """The word and the group."""
+        return f"approvals {self.of}"
+
+    def expects(self) -> str:
+        """How many, and whose."""
+        return f"{self.approvals} of {self.of}"
+
+    def judge(self, case: Case) -> Check:
+        """Count the people of the group, whichever of their names agrees."""
+        if case.evidence.via == EMERGENCY and case.move == ROLL_BACK:
+            return self.passed(EMERGENCY)
+        places = [] if self.from_ == "commits" else [case.evidence.approvals]
+        places += [] if self.from_ == "forge" else [case.evidence.signed_for]
+        asked = [one for one in places if one is not None]
+        agreed = [approval for one in asked for approval in one()]
+        group = case.config.groups[self.of]
+        people = {at for at, one in enumerate(group) for a in agreed if _is_of(a.who, [one])}
+        names = ", ".join(f"{one.who} {one.how}" for one in agreed if _is_of(one.who, group))
+        if len(people) >= self.approvals:
+            return self.passed(names)
+        if len(asked) < len(places):
+            return self.unknown(names or "nobody has looked", "approvals come by a pull request")
+        others = ", ".join(one.who for one in agreed if not _is_of(one.who, group))
+        found = names or "nobody"
+        return self.failed(found, f"not of {self.of}: {others}" if others else "")
+
+
 class Via(Rule):
     """The way by which the promotion has to come: ``via = "pull-request"``."""
 
@@ -270,6 +341,13 @@ class Via(Rule):
         return self.failed(way or "direct", opens)
 
 
+def _descends(case: Case, commit: str) -> bool | None:
+    """Whether the version has a commit among its ancestors; None where git cannot tell."""
+    asked = ("merge-base", "--is-ancestor", commit, str(case.version))
+    code = case.git.process(*asked, env={"GIT_GRAFT_FILE": "/dev/null"}).returncode
+    return {0: True, 1: False}.get(code)
+
+
 def _no_group(config: Config, group: str | None) -> str | None:
     if group is None or group in config.groups:
         return None
@@ -278,7 +356,7 @@ def _no_group(config: Config, group: str | None) -> str | None:
 
 
 def _is_of(who: str, group: Sequence[str]) -> bool:
-    return who.casefold() in {one.casefold() for one in group}
+    return who.casefold() in {name for one in group for name in one.casefold().split()}
 
 
 def _listed(words: tuple[str, ...] | list[str]) -> str:

@@ -65,7 +65,7 @@ class Online:
                 atomic = False
                 continue
             stubborn += 1
-            if stubborn >= _STUBBORN or time.monotonic() > deadline:
+            if refusal.judged or stubborn >= _STUBBORN or time.monotonic() > deadline:
                 self._refuse_taken(new, transport.list_remote(self.git, self.remote))
                 raise self._refused(refusal)
             time.sleep(random.uniform(0.02, 0.1) * stubborn)  # noqa: S311 - jitter
@@ -90,10 +90,9 @@ class Online:
         return [Change(name, oid, None) for name, oid in places.items() if name not in here]
 
     def _refused(self, refusal: Refusal) -> GitmlError:
-        name, why = next(iter(refusal.refs.items()), ("the push", refusal.words))
-        error = GitmlError(
+        name = next(iter(refusal.refs), "the push")
+        return refusal.error(
             f"{self.remote} refuses {name}; nothing was changed",
             hint="whoever runs it may have protected these tags",
+            name=name,
         )
-        error.__cause__ = GitmlError(why.strip("() "))
-        return error

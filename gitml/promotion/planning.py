@@ -12,10 +12,12 @@ from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.history.index import Index
 from gitml.history.revs import ModelState, Names
+from gitml.promotion.approving import signed_approvals
 from gitml.promotion.judging import judge
 from gitml.promotion.promote import held_before
 from gitml.promotion.rule import PROMOTE as PROMOTE_MOVE
 from gitml.promotion.rule import PULL_REQUEST, ROLL_BACK, Approval, Case, Evidence, Policies
+from gitml.promotion.signers import signers_at
 from gitml.promotion.verdict import Verdict
 from gitml.promotion.wishes import Wishes, path_of
 
@@ -226,12 +228,36 @@ class Planner(Frozen):
         )
 
     def evidence(self, move: PlannedMove) -> Evidence:
-        """What a wish comes with: that it came by a pull request, and who approved it there."""
-        commit, approvals = move.commit, self.approvals
+        """What a wish comes with: that it came by a pull request, and who approved of it."""
+        model, stage, forge = move.model, move.stage, self.approvals
+        source = self._source(model, stage)
+
+        def is_wished() -> bool:  # what is only thought of has been approved by nobody
+            return source.of(model).get(stage) == move.wish
+
+        def on_forge() -> list[Approval]:
+            commit = source.set_by(model, stage) if is_wished() else None
+            return forge(commit) if forge is not None and commit is not None else []
+
+        def signed_for() -> list[Approval]:
+            if move.version is None or not is_wished():
+                return []
+            signers = signers_at(self.odb, self.wishes.tip)
+            return signed_approvals(source, signers, model, stage, move.version)
+
         return Evidence(
             via=PULL_REQUEST,
-            approvals=(lambda: approvals(commit)) if approvals and commit else None,
+            approvals=on_forge if forge is not None else None,
+            signed_for=signed_for,
         )
+
+    def _source(self, model: str, stage: str) -> Wishes:
+        """Where the wish for a stage stands: on the proposal, if that changes it."""
+        try:
+            is_proposed = self.proposal is not None and stage in self.proposal.of(model)
+        except ConfigError:
+            is_proposed = False
+        return self.proposal.head if self.proposal is not None and is_proposed else self.wishes
 
     def _wrong(self, move: PlannedMove, error: GitmlError) -> PlannedMove:
         where = path_of(move.model)

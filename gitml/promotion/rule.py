@@ -148,11 +148,13 @@ class Evidence(Frozen):
     """What the repository alone does not say; None where the caller has not looked.
 
     ``via`` is how the promotion comes about ("pull-request", or empty for a direct one).
-    ``approvals`` gives those that a forge knows of, ``signature`` how the event tag is signed.
+    ``approvals`` gives those that a forge knows of, ``signed_for`` those of signed commits,
+    ``signature`` how the event tag is signed.
     """
 
     via: str | None = ""
     approvals: Callable[[], Sequence[Approval]] | None = None
+    signed_for: Callable[[], Sequence[Approval]] | None = None
     signature: Callable[[], Signature] | None = None
 
 

@@ -125,6 +125,22 @@ class Wishes(Frozen):
         listing = self._log("-1", str(self.tip), model=model)
         return listing[0] if listing else None
 
+    def set_by(self, model: str, stage: str) -> ObjectId | None:
+        """The commit of the branch that gave a stage its wish; None where it has none."""
+        wish, found = self.of(model).get(stage), None
+        for commit in self._log(str(self.tip), model=model) if wish is not None else ():
+            if self._line(commit, model, stage) != wish:
+                break
+            found = commit
+        return found
+
+    def sets(self, commit: ObjectId, model: str, stage: str, which: str | None) -> bool:
+        """Whether a commit, wherever it stands, is what makes ``which`` the wish for a stage."""
+        if self._line(commit, model, stage) != which:
+            return False
+        parents = self.odb.commit(commit).parents
+        return all(self._line(one, model, stage) != which for one in parents)
+
     def knows(self, commit: ObjectId) -> bool:
         """Whether a commit is part of the branch's history."""
         question = ("merge-base", "--is-ancestor", str(commit), str(self.tip))
@@ -160,9 +176,10 @@ class Wishes(Frozen):
         return parse(data, path) if data is not None else {}
 
     def _log(self, *what: str, model: str) -> list[ObjectId]:
-        flags = ("log", "--first-parent", "--diff-merges=first-parent", "--format=%H")
+        # -s: to ask for the differences of merges alone is to ask for their text, too.
+        flags = ("log", "--first-parent", "--diff-merges=first-parent", "-s", "--format=%H")
         listing = self.git.run(*flags, *what, "--", path_of(model))
-        return [ObjectId(line) for line in listing.decode().split()]
+        return [ObjectId.parse(line) for line in listing.decode().split()]
 
 
 def _text(data: bytes, path: str) -> str:

@@ -194,12 +194,11 @@ class Review(Stages):
             refusal = transport.push(self.git, remote, [move])
         if refusal is not None:
             branch = move.name.removeprefix("refs/heads/")
-            error = GitmlError(
+            raise refusal.error(
                 f"{remote} refuses the branch {branch}; no request was opened",
                 hint="somebody else may have pushed it just now: the same command again",
+                name=move.name,
             )
-            error.__cause__ = GitmlError(refusal.refs.get(move.name, refusal.words).strip("() "))
-            raise error
 
     def rollback(
         self,
@@ -231,11 +230,12 @@ class Review(Stages):
         return self._moving(move, names, online, retry=True)
 
     def needs_request(self, stage: str) -> bool:
-        """Whether the policy of a stage asks for a pull request."""
-        from gitml.promotion.checks import Via
+        """Whether the policy of a stage asks for a pull request, or for who approves of it."""
+        from gitml.promotion.checks import Approvals, Via
 
         policy = self._policies.stages.get(stage)
-        return policy is not None and policy.asks(Via) and self.git.has_remote()
+        asked = policy is not None and (policy.asks(Via) or policy.asks(Approvals))
+        return asked and self.git.has_remote()
 
     def request_back(
         self,

@@ -385,14 +385,13 @@ def _refused(plan: Plan, refusal: Refusal) -> GitmlError:
     """
     reasons = {name: why for name, why in refusal.refs.items() if "atomic" not in why}
     shown = reasons or dict(refusal.refs)
-    name, why = next(iter(shown.items()), ("", refusal.words))
+    name = next(iter(shown), "")
     more = f" and {len(shown) - 1} more" if len(shown) > 1 else ""
     what = f"{name}{more}" if name else "the push"
-    error = GitmlError(
+    return refusal.error(
         f"{plan.remote} refuses {what}",
         hint="its administrator can allow refs below `refs/gitml/` and tags with `@`"
         if name.startswith(("refs/gitml/", "refs/notes/", f"{TAGS}/"))
         else f"`git push {plan.remote}` says it in git's own words",
+        name=name,
     )
-    error.__cause__ = GitmlError(why.strip("() ") or refusal.words)
-    return error

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from gitml.entities.ids import ObjectId
 from gitml.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -16,7 +15,6 @@ from gitml.errors import (
     RemoteFailed,
     UsageError,
 )
-from gitml.promotion.planning import PlannedMove
 from gitml.repo import Repo
 from tests.forges.server import TOKEN, Forge, Refusal, serving
 from tests.promotion.conftest import PATH, Reviewed, reviewed, reviewed_once
@@ -295,15 +293,29 @@ def test_nobody_looks_for_a_token_before_a_policy_asks_who_approved(
     assert [one.what for one in repo.apply_stages()] == ["promote"]
 
 
-def test_who_approved_on_the_forge_is_evidence(hub: Shop) -> None:
+def test_two_of_a_group_approve_on_the_forge(hub: Shop) -> None:
+    groups = '\n[groups]\nowners = ["carol", "dave@example.org dave", "erin"]\n'
+    text = (hub.team.bob.path / "gitml.toml").read_text()
+    hub.team.merge(text + groups, "owners", "gitml.toml")
+    hub.team.policy('[{ approvals = 2, of = "owners" }]')
     hub.bob.request("clf@v2", "production", "why")
-    hub.forge.approve(1, "carol")
-    commit = ObjectId(hub.forge.merge(1))
-    repo = hub.bob
-    online = repo._required_online(None)
-    online.look()
-    evidence = repo._planner(online).evidence(
-        PlannedMove("clf", "production", "v2", "promote", commit=commit)
-    )
-    assert evidence.approvals is not None
-    assert [(one.who, one.how) for one in evidence.approvals()] == [("carol", "on github")]
+    for who in ("carol", "frank"):
+        hub.forge.approve(1, who)
+    hub.forge.merge(1)
+    (planned,) = hub.bob.apply_stages()
+    assert planned.what == "refused"
+    assert planned.verdict is not None
+    check = planned.verdict.checks[0]
+    assert (check.found, check.detail) == ("carol on github", "not of owners: frank")
+    with pytest.raises(PolicyNotMet) as caught:
+        hub.bob.promote("clf@v2", "production", "past them")
+    assert "approvals come by a pull request" in caught.value.causes()[0]
+    # Who approved another request, merged later, approved of nothing here.
+    hub.bob.request("clf@v2", "staging", "why")
+    for who in ("dave", "erin"):
+        hub.forge.approve(2, who)
+    hub.forge.merge(2)
+    assert [one.what for one in hub.bob.apply_stages()] == ["refused", "promote"]
+    hub.forge.approve(1, "dave")
+    assert [one.what for one in hub.bob.apply_stages()] == ["promote", "done"]
+    assert hub.team.holders() == ["clf@v2"]

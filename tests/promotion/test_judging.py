@@ -203,3 +203,12 @@ def test_a_commit_that_it_must_not_stand_on(models: Workshop) -> None:
     bug = models.git("log", "-1", "--format=%H", "--", "pipelines/training.py")
     assert only(models, f'{{ lacks = "{bug}" }}').found == "it is an ancestor"
     assert only(models, f'{{ lacks = "{"0" * 40}" }}').ok
+
+
+def test_a_commit_that_it_must_stand_on(models: Workshop) -> None:
+    mend = models.git("log", "-1", "--format=%H", "--", "pipelines/training.py")
+    assert only(models, f'{{ has = "{mend}" }}').found == "it is an ancestor"
+    models.write("more.txt", "x")
+    models.commit("later")
+    for absent in (models.git("rev-parse", "HEAD"), "0" * 40):
+        assert only(models, f'{{ has = "{absent}" }}').found == "it is no ancestor"

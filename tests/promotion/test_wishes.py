@@ -145,3 +145,17 @@ def test_a_merge_is_the_wish_commit_of_what_it_brings(book: GitRepository) -> No
     book.git("switch", "--quiet", "--orphan", "elsewhere")
     wish(book, 'x = "v1"\n')
     assert not at(book).knows(ObjectId(book.git("rev-parse", "main")))
+
+
+def test_a_merge_of_another_wish_makes_no_wish_new(book: GitRepository) -> None:
+    """Whatever the difference of a merge says, it is no commit: else it would undo roll-backs."""
+    first = wish(book, 'x = "v1"\ny = "v1"\n')
+    book.git("switch", "--quiet", "--create", "try")
+    wish(book, 'x = "v1"\ny = "v2"\n')
+    book.git("switch", "--quiet", "main")
+    book.git("merge", "--quiet", "--no-ff", "--no-edit", "try")
+    assert not at(book).is_newer("clf", "x", first)
+    assert at(book).is_newer("clf", "y", first)
+    assert at(book).set_by("clf", "x") == first
+    assert at(book).set_by("clf", "y") == ObjectId(book.git("rev-parse", "HEAD"))
+    assert at(book).set_by("clf", "z") is None
