@@ -454,7 +454,7 @@ class Checker:
             else:
                 damaged |= dict.fromkeys(damage.digests, f"{damage.reason} in {where}")
         affected = self._affected()
-        missing = {one for one in self.blobs if one not in damaged and not self.store.has(one)}
+        missing = set(self.store.absent(one for one in self.blobs if one not in damaged))
         # What nobody has read yet in this clone is where it comes from when somebody does.
         missing -= self.store.elsewhere(missing)
         missing -= self._elsewhere

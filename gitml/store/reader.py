@@ -80,6 +80,11 @@ class Reader:
         """Whether a copy is held, by name and size alone: existence is not integrity."""
         return next(self._found(digest), None) is not None
 
+    def absent(self, digests: Iterable[Digest]) -> list[Digest]:
+        """Those of which no copy is held, in order: `has` for many at the price of a few."""
+        self._refresh()
+        return self._absent(dict.fromkeys(digests))
+
     def info(self, digest: Digest) -> StoredObject:
         """What is held under the digest, without reading it; raises MissingBytes."""
         for copy in self._found(digest):
@@ -123,8 +128,7 @@ class Reader:
         """
         supply = self._supply()
         if supply is not None:
-            self._refresh()
-            missing = self._absent(dict.fromkeys(digests))
+            missing = self.absent(digests)
             if missing:
                 supply.bring(missing)
                 self._refresh()

@@ -13,6 +13,8 @@ all of the object, and who pushes asks for that alone.
 from __future__ import annotations
 
 import json
+import os
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,7 +23,14 @@ from typing import Any, TypeVar
 
 from gitml.entities import codec
 from gitml.entities.ids import Digest
-from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError
+from gitml.errors import (
+    AuthenticationFailed,
+    ConnectionLost,
+    CorruptData,
+    GitmlError,
+    MissingBytes,
+    StorageError,
+)
 from gitml.frozen import Frozen
 from gitml.fs import make_directories
 from gitml.remotes.base import PART, Remote
@@ -35,6 +44,7 @@ FORMAT = b"gitml-remote 1\n"
 _MAX_SHEET = 1 << 30
 _MAX_WHERE = 64 << 20
 _ASKED_AT_ONCE = 500
+_SAMPLE = 4
 
 
 class Part(Frozen):
@@ -121,7 +131,7 @@ class Catalogue:
     """What is known of one remote; what was learnt once is kept below ``folder``.
 
     Everything on a remote is immutable, so what is remembered stays true unless somebody deletes
-    from it by hand. ``sheets`` are those of packs, by name.
+    from it by hand; `doubt` notices that. ``sheets`` are those of packs, by name.
     """
 
     def __init__(self, remote: Remote, folder: Path) -> None:
@@ -153,11 +163,35 @@ class Catalogue:
                 with (self.folder / "there").open("ab") as file:
                     file.write(b"".join(one.raw for one in new))
 
+    def doubt(self) -> None:
+        """Ask for some of what is remembered, and forget all of it where one is not there.
+
+        So a remote that was emptied, or that an older copy was put back of, is noticed for the
+        price of one question. Where nobody answers, or lets us in, what was known is still known.
+        """
+        with suppress(OSError):
+            with (self.folder / "there").open("rb") as file:
+                count = os.fstat(file.fileno()).st_size // 32
+                digests = set()
+                for at in {*random.sample(range(count), min(count, _SAMPLE - 1)), count - 1}:
+                    file.seek(max(at, 0) * 32)
+                    digests.add(file.read(32))
+            keys = [where_key(Digest.from_bytes(one)) for one in digests if one]
+            with suppress(ConnectionLost, AuthenticationFailed):
+                if len(self.remote.stat(keys)) < len(keys):
+                    self.forget()
+
+    @property
+    def tips(self) -> Path:
+        """A file for whoever notes commits all of whose bytes are there; `forget` removes it."""
+        return self.folder / "tips"
+
     def forget(self) -> None:
         """Believe nothing that was remembered of what is there."""
         self._there = set()
         with suppress(OSError):
             (self.folder / "there").unlink(missing_ok=True)
+            self.tips.unlink(missing_ok=True)
 
     def _known(self) -> set[Digest]:
         if self._there is None:

@@ -54,7 +54,9 @@ class Carrier:
         known = [one.target for one in plan.there.values()]
         new = new_needs(self.git, tips, known) if plan.moves else {}
         catalogue = self.open_catalogue()
-        seen = _Seen(catalogue.folder / "tips") if catalogue is not None else None
+        if catalogue is not None:
+            catalogue.doubt()
+        seen = _Seen(catalogue.tips) if catalogue is not None else None
         fresh = [one for one in tips if seen is None or one not in seen]
         needs = {**needs_at(self.git, fresh), **new}
         if not needs:
@@ -86,8 +88,7 @@ class Carrier:
 
     def _pass_over_lost(self, missing: dict[Digest, Need], new: dict[Digest, Need]) -> list[str]:
         """Take out what only its maker can bring: it was pushed before, and is not here either."""
-        store = self.open_store()
-        lost = [d for d in missing if d not in new and not store.has(d)]
+        lost = self.open_store().absent(digest for digest in missing if digest not in new)
         return sorted(missing.pop(digest).where for digest in lost)
 
 

@@ -19,7 +19,9 @@ def proven(store: Store, catalogue: Catalogue, needs: Collection[Need]) -> set[b
     """
     catalogue.forget()
     catalogue.check_format()
-    held = {one.digest: one for one in needs if store.has(one.digest)}
+    held = {one.digest: one for one in needs}
+    for digest in store.absent(held):
+        del held[digest]
     found = catalogue.whereabouts(sorted(held))
     names = {name for one in found.values() for name in one.packs}
     sheets = {name: catalogue.sheet(name)[0] for name in catalogue.stat_sheets(names)}

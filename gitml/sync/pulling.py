@@ -144,19 +144,21 @@ class Puller:
         return [step.commit for run in runs for step in run.record.steps if step.commit is not None]
 
     def _bring(self, needs: dict[Digest, Need]) -> int:
-        missing = [one for one in needs if not self.store.has(one)]
+        missing = self.store.absent(needs)
         self.store.bring(missing)
+        lost = self.store.absent(missing)
+        here = set(needs).difference(lost)
         members: set[Digest] = set()
         for digest, need in needs.items():
-            if need.kind == "tree" and self.store.has(digest):
+            if need.kind == "tree" and digest in here:
                 tree = self.store.read_tree(digest)
                 members.update(entry.digest for entry in tree.entries)
-        more = [one for one in members if not self.store.has(one)]
+        more = self.store.absent(members)
         self.store.bring(more)
-        lost = sorted({needs[one].where for one in missing if not self.store.has(one)})
-        if lost or not all(map(self.store.has, more)):
+        if lost or self.store.absent(more):
+            places = sorted({needs[one].where for one in lost})
             raise MissingBytes(
-                f"nobody has pushed the bytes of {', '.join(lost[:5]) or 'some folders'}; "
+                f"nobody has pushed the bytes of {', '.join(places[:5]) or 'some folders'}; "
                 "all else is here",
                 hint="`gitml push` in the clone where they were made",
             )

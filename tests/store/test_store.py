@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -436,3 +437,17 @@ def test_a_thousand_small_blobs_take_no_time(store: Store) -> None:
         put(store, *(b"%d " % attempt + blob for blob in blobs))
         best = min(best, time.perf_counter() - started)
     assert best < 0.4  # 0.05 on an idle machine; the tests run on busy ones
+
+
+def test_the_absent_ones_are_those_that_it_has_not(tmp_path: Path) -> None:
+    """Also what another process has stored since, and what lies loose."""
+    store, other = Store(tmp_path / "store"), Store(tmp_path / "store")
+    never = [hash_bytes(b"never %d" % number) for number in range(20)]
+    assert store.absent(never) == never
+    (tmp_path / "loose").write_bytes(random.Random(1).randbytes(2 << 20))
+    with other.writer() as writer:
+        held = [writer.put_bytes(b"held %d" % number) for number in range(20)]
+        held.append(writer.put_file(tmp_path / "loose")[0])
+    asked = [one for pair in zip(held, [*never, never[0]], strict=True) for one in pair]
+    assert store.absent(asked) == never
+    assert [one for one in asked if not store.has(one)] == [*never, never[0]]

@@ -357,3 +357,48 @@ def test_data_that_was_pushed_by_plain_git_is_mended_by_a_push(team: Team) -> No
     assert team.bob.repo().push().sent > 0
     alice.repo().pull()
     assert (alice.path / "data/big.csv").read_text() == "a,b\n" * 100
+
+
+@pytest.mark.parametrize("how", ["emptied", "emptied and used by others", "an older copy"])
+def test_a_push_notices_that_the_remote_was_wiped(team: Team, tmp_path: Path, how: str) -> None:
+    """Nobody has told this clone: it believes what it remembers, but not without a look."""
+    older = tmp_path / "older"
+    team.bob.repo().push()
+    shutil.copytree(team.lake, older)
+    team.bob.run()
+    team.bob.repo().push()
+    assert team.bob.repo().push().sent == 0
+    shutil.rmtree(team.lake)
+    shutil.copytree(older, team.lake) if how == "an older copy" else team.lake.mkdir()
+    if how == "emptied and used by others":
+        others = Store(tmp_path / "others")
+        digests = put(others, b"of others")
+        send(others, Counted(FolderRemote(team.lake)), tmp_path / "o", needs(*digests))
+    assert team.bob.repo().push().sent > 0
+    alice = team.clone("alice")
+    alice.repo().fetch()
+    assert alice.repo().artifact("clf@v1:model").load() == {"weights": [1.0, 2.0, 3.0]}
+
+
+def test_a_look_at_what_is_remembered_is_one_question(
+    bob: Store, remote: Counted, tmp_path: Path
+) -> None:
+    digests = put(bob, *(b"%d" % number for number in range(100)))
+    send(bob, remote, tmp_path / "b", needs(*digests))
+    remote.counts.calls.clear()
+    catalogue = Catalogue(remote, tmp_path / "b")
+    catalogue.doubt()
+    assert dict(remote.counts.calls) == {"stat": 1}
+    assert catalogue.holds(digests) == set(digests)
+    assert dict(remote.counts.calls) == {"stat": 1}
+
+
+def test_what_is_remembered_of_a_remote_that_is_away_stays(
+    bob: Store, remote: Counted, tmp_path: Path
+) -> None:
+    digests = put(bob, b"x")
+    send(bob, remote, tmp_path / "b", needs(*digests))
+    (tmp_path / "lake").rename(tmp_path / "unmounted")
+    catalogue = Catalogue(remote, tmp_path / "b")
+    catalogue.doubt()
+    assert catalogue.holds(digests) == set(digests)

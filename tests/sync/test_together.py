@@ -14,7 +14,7 @@ from gitml.repo import Repo
 from tests.sync.conftest import Team
 from tests.workshop import Workshop
 
-SECONDS = 40
+SECONDS = 120
 
 PUSHER = """
 import itertools, sys, time
@@ -59,6 +59,7 @@ def test_every_clone_beside_two_pushers_is_complete(team: Team, tmp_path: Path) 
         clones += 1
     said = [one.communicate()[0] for one in racing]
     assert [one.returncode for one in racing] == [0, 0], said
+    print(f"{clones} clones beside {[one.split()[-1] for one in said]} pushes")
     assert clones > 1
     assert min(int(one.strip().splitlines()[-1]) for one in said) > 1
     team.bob.repo().fetch()
@@ -95,12 +96,14 @@ def test_three_that_promote_and_number_at_once_make_one_line(team: Team) -> None
         for one, name in zip(clones, ("bob", "alice", "caroline"), strict=True)
     ]
     watcher = team.clone("dave")
-    until = time.time() + SECONDS
+    fetches, until = 0, time.time() + SECONDS
     while time.time() < until:
         watcher.git("fetch", "--quiet", "--tags")
+        fetches += 1
     said = [one.communicate()[0] for one in racing]
     assert [one.returncode for one in racing] == [0, 0, 0], said
     assert min(int(one.strip().splitlines()[-1]) for one in said) > 0
+    print(f"{fetches} fetches beside {[one.split()[-1] for one in said]} promotions")
     states = []
     for one in (*clones, watcher):
         one.git("fetch", "--quiet", "--tags")
