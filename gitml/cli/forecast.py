@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitml.cli import render
 from gitml.cli.render import paint
@@ -27,21 +27,26 @@ _PARTS = 3
 def answer_forecast(repo: Repo, name: str, steps: list[Explanation], as_json: bool) -> None:
     """Print the forecast of a run: a line a step, and what it comes to."""
     if as_json:
-        listed = [
-            {
-                "name": one.step,
-                "outcome": one.outcome,
-                "reason": one.reason,
-                "commit": str(one.hit) if one.hit else None,
-                "since": str(one.since) if one.since else None,
-                "changed": [asdict(part) for part in one.changed],
-            }
-            for one in steps
-        ]
-        render.answer_json("run.plan", {"pipeline": name, "steps": listed})
+        render.answer_json("run.plan", forecast_document(name, steps))
         return
     rows = [[f"  {_word(one)}", f"{name}.{one.step}", _why(repo, one)] for one in steps]
     render.answer(*render.table(rows), _sum(name, steps))
+
+
+def forecast_document(name: str, steps: list[Explanation]) -> dict[str, Any]:
+    """A forecast for programs."""
+    listed = [
+        {
+            "name": one.step,
+            "outcome": one.outcome,
+            "reason": one.reason,
+            "commit": str(one.hit) if one.hit else None,
+            "since": str(one.since) if one.since else None,
+            "changed": [asdict(part) for part in one.changed],
+        }
+        for one in steps
+    ]
+    return {"pipeline": name, "steps": listed}
 
 
 def _word(one: Explanation) -> str:

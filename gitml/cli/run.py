@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +16,20 @@ import click
 
 from gitml.cli import documents, render
 from gitml.cli.describe import step_counts
-from gitml.cli.forecast import answer_forecast
+from gitml.cli.forecast import answer_forecast, forecast_document
 from gitml.cli.invocation import dry_run_option, json_option, with_repo
 from gitml.cli.parameters import coerced, from_file, from_options
 from gitml.cli.render import paint
+from gitml.cli.sweep import Sweep, combinations, swept
 from gitml.errors import GitmlError, StepFailed, UsageError
+from gitml.frozen import Frozen
 
 if TYPE_CHECKING:
     from gitml.entities.records import Failure
     from gitml.handles import RunHandle
     from gitml.pipelines.dsl import PipelineFunction
     from gitml.pipelines.execute import StepEvent
+    from gitml.pipelines.explain import Explanation
     from gitml.pipelines.selection import Selection
     from gitml.repo import Repo
 
@@ -94,12 +98,16 @@ def run(
     from the cache. What runs is the working tree as it is; if it is dirty, a snapshot is recorded
     and your index, branch and stash stay as they are. A run that fails is recorded too.
 
+    Several values between commas are a sweep: a run for each combination, and a table at the end. A
+    text with commas is written as JSON: `-p 'name="a,b"'`.
+
     A step that is taken over from another run is not looked at again, whatever changed in its code
     since; the record names the commit that it comes from.
 
     \b
     gitml run training
     gitml run training -p depth=8 -p train.seed=3
+    gitml run training -p rate=0.01,0.1,1
     gitml run training --from train --dry-run
     """
     resumed = _resumed(repo, resume) if resume else None
@@ -111,34 +119,88 @@ def run(
     selection = _selection(start, only, resumed, no_record)
     given = {**(resumed.parameters if resumed else {})}
     given |= {**(from_file(file, pipeline.signature) if file else {}), **from_options(parameters)}
+    order = _Order(repo, pipeline, not no_cache, selection)
+    if several := swept(given):
+        if no_record or resumed is not None:
+            raise UsageError("a sweep makes new runs, with a record each")
+        _sweep(order, given, several, dry_run, as_json)
+        return
     values = coerced(given, pipeline.function)
     if dry_run:
-        steps = repo.forecast(pipeline, values, cache=not no_cache, selection=selection)
-        answer_forecast(repo, pipeline.name, steps, as_json)
+        answer_forecast(repo, pipeline.name, order.forecast(values), as_json)
         return
     if no_record:
         _run_unrecorded(repo, pipeline, values, as_json)
         return
-    try:
-        with _ended_by_signals():
-            done = repo.run(
-                pipeline,
-                values,
-                cache=not no_cache,
-                selection=selection,
-                tell=_teller(pipeline),
-            )
-    except SystemExit as error:
-        raise _as_failure(error, as_json) from None
-    except (Exception, KeyboardInterrupt) as error:
-        _tell_failure(error, as_json)
-        raise
+    done = order.run(values, as_json)
     if as_json:
         render.answer_json("run", documents.run_document(done))
         return
     render.answer(_done(repo, done))
     if step := _next_step(done):
         render.tell(f"Next: {step}")
+
+
+class _Order(Frozen):
+    """What is to be run, and how; the parameters are still open."""
+
+    repo: Repo
+    pipeline: PipelineFunction
+    cache: bool
+    selection: Selection
+
+    def forecast(self, values: dict[str, Any]) -> list[Explanation]:
+        """What a run with these parameters would do."""
+        return self.repo.forecast(self.pipeline, values, cache=self.cache, selection=self.selection)
+
+    def run(self, values: dict[str, Any], as_json: bool = False) -> RunHandle:
+        """The run with these parameters; a failure is told before it is raised."""
+        try:
+            with _ended_by_signals():
+                return self.repo.run(
+                    self.pipeline,
+                    values,
+                    cache=self.cache,
+                    selection=self.selection,
+                    tell=_teller(self.pipeline),
+                )
+        except SystemExit as error:
+            raise _as_failure(error, as_json) from None
+        except (Exception, KeyboardInterrupt) as error:
+            _tell_failure(error, as_json)
+            raise
+
+
+def _sweep(
+    order: _Order, given: dict[str, Any], several: dict[str, list[Any]], dry: bool, as_json: bool
+) -> None:
+    """A run, or its forecast, for every combination of the parameters with several values."""
+    chosen = combinations(several)
+    wanted = [coerced({**given, **one}, order.pipeline.function) for one in chosen]
+    if dry:
+        _forecast_sweep(order, wanted, list(several), as_json)
+        return
+    sweep = Sweep(order.repo, list(several))
+    for place, values in enumerate(wanted, 1):
+        title = render.settings({name: values[name] for name in several})
+        sweep.add(f"{place}/{len(wanted)}  {title}", partial(order.run, values))
+    sweep.answer(as_json)
+
+
+def _forecast_sweep(
+    order: _Order, wanted: list[dict[str, Any]], names: list[str], as_json: bool
+) -> None:
+    pipeline = order.pipeline.name
+    plans = []
+    for values in wanted:
+        given = {name: values[name] for name in names}
+        steps = order.forecast(values)
+        plans.append({"parameters": given, **forecast_document(pipeline, steps)})
+        if not as_json:
+            render.answer(paint("head", render.settings(given)))
+            answer_forecast(order.repo, pipeline, steps, as_json)
+    if as_json:
+        render.answer_json("run.sweep.plan", {"swept": names, "runs": plans})
 
 
 def _resumed(repo: Repo, text: str) -> RunHandle:
