@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gitml.api import (
         Artifact,
+        CSVString,
+        HTMLString,
+        MarkdownString,
         Model,
         Repo,
         data,
@@ -27,6 +30,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Artifact",
+    "CSVString",
+    "HTMLString",
+    "MarkdownString",
     "Model",
     "Repo",
     "data",

@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from gitml.errors import UsageError
 from gitml.handles import RunHandle, StoredOutput, VersionHandle
+from gitml.materializers.text import CSVString, HTMLString, MarkdownString
 from gitml.pipelines import context, dsl
 from gitml.pipelines.context import get_context, log_metadata, log_metrics
 from gitml.pipelines.dsl import DataFile, StepFunction
@@ -20,6 +21,9 @@ from gitml.repo import Repo
 
 __all__ = [
     "Artifact",
+    "CSVString",
+    "HTMLString",
+    "MarkdownString",
     "Model",
     "Pipeline",
     "Repo",

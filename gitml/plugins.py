@@ -34,12 +34,16 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "gitml.materializers": {
         "arrow": "gitml.materializers.arrow:ArrowMaterializer",
         "bytes": "gitml.materializers.blob:BytesMaterializer",
+        "csv": "gitml.materializers.text:CsvMaterializer",
+        "html": "gitml.materializers.text:HtmlMaterializer",
         "json": "gitml.materializers.json:JsonMaterializer",
+        "markdown": "gitml.materializers.text:MarkdownMaterializer",
         "npy": "gitml.materializers.npy:NpyMaterializer",
         "pandas": "gitml.materializers.pandas:PandasMaterializer",
         "path": "gitml.materializers.blob:PathMaterializer",
         "pickle": "gitml.materializers.pickle:PickleMaterializer",
         "sklearn": "gitml.materializers.sklearn:SklearnMaterializer",
+        "structured": "gitml.materializers.structured:StructuredMaterializer",
     },
     "gitml.remotes": {
         "file": "gitml.remotes.folder:FolderRemote",

@@ -7,6 +7,8 @@ saved or loaded. Third parties add one class and one entry point in the group
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import functools
 import types
 import typing
@@ -25,6 +27,7 @@ __all__ = [
     "Rules",
     "for_type",
     "for_value",
+    "is_structured",
     "library",
     "load_value",
     "named",
@@ -61,14 +64,20 @@ _TYPES: Mapping[str, str] = {
     "pandas.DataFrame": "pandas",
     "pandas.Series": "pandas",
     "sklearn.base.BaseEstimator+": "sklearn",
+    "pydantic.BaseModel+": "structured",
+    "pydantic.main.BaseModel+": "structured",
+    "gitml.HTMLString": "html",
+    "gitml.MarkdownString": "markdown",
+    "gitml.CSVString": "csv",
 }
 
 
 def for_value(value: object, rules: Rules) -> Materializer:
     """The materializer that saves ``value``.
 
-    Built-ins first, then installed plugins, then pickle where the rules allow it; otherwise raises
-    UnsupportedValue, which names the type and the ways out.
+    Built-ins first, then installed plugins, then a class that is nothing but its fields, then
+    pickle where the rules allow it; otherwise raises UnsupportedValue, which names the type and the
+    ways out.
     """
     found = _for_class(type(value))
     if found is not None:
@@ -161,7 +170,21 @@ def _for_class(kind: type) -> Materializer | None:
     for spelling in _spellings(kind):
         if spelling in offered:
             return named(offered[spelling])
-    return None
+    return named("structured") if is_structured(kind) else None
+
+
+def is_structured(kind: type) -> bool:
+    """Whether a class is nothing but its fields: a dataclass, named tuple, enum or pydantic model.
+
+    A subclass of another class with a life of its own counts too; saving finds what is more.
+    """
+    if kind.__module__ == "builtins":
+        return False
+    if dataclasses.is_dataclass(kind) or issubclass(kind, enum.Enum):
+        return True
+    if issubclass(kind, tuple):
+        return hasattr(kind, "_fields")
+    return any(_TYPES.get(one) == "structured" for one in _spellings(kind))
 
 
 @functools.cache

@@ -26,17 +26,20 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import decimal
+import functools
 import json
 import math
 import struct
 import uuid
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, TypeAlias
 
 from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers.base import JSON, Content, Materializer, Rules, library, type_name
 
 MAX_DEPTH = 100
+
+Other: TypeAlias = "Callable[[Any, Walk], JSON]"
 
 _NAN = struct.pack(">d", math.nan).hex()
 _NUMPY_SCALARS = frozenset(
@@ -94,9 +97,17 @@ def _is_short(value: Any) -> bool:
     return value is None or type(value) is bool or (type(value) is str and len(value) <= 80)
 
 
-def plain(value: object, where: str = "value") -> JSON:
-    """The value in JSON's own types, by the format above; ``where`` begins the place in errors."""
-    return _Encoder(where).plain(value)
+def fact(value: object) -> JSON:
+    """A value for metadata: itself when it is a short scalar, else the name of its type."""
+    return value if _is_short(value) else type_name(value)  # type: ignore[return-value]
+
+
+def plain(value: object, where: str = "value", other: Other | None = None) -> JSON:
+    """The value in JSON's own types, by the format above; ``where`` begins the place in errors.
+
+    A format built on this one has ``other`` for the values that this one refuses.
+    """
+    return Walk(where, other).plain(value)
 
 
 def text(value: JSON) -> str:
@@ -106,22 +117,22 @@ def text(value: JSON) -> str:
     )
 
 
-def decode(raw: bytes) -> object:
-    """The value whose canonical JSON is ``raw``; raises CorruptData."""
+def decode(raw: bytes, more: Mapping[str, Callable[[Any], object]] | None = None) -> object:
+    """The value whose canonical JSON is ``raw``, with ``more`` tags; raises CorruptData."""
+    read = functools.partial(_object, {**_TAGS, **more} if more else _TAGS)
     try:
-        return json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant
-        )
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=read, parse_constant=_no_constant)
     except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
         raise CorruptData("not a value in gitml's JSON format") from error
 
 
-class _Encoder:
+class Walk:
     """One walk through a value, which knows where it is."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, other: Other | None = None) -> None:
         self._path = [where]
         self._open: set[int] = set()
+        self._other = other
 
     def plain(self, value: Any) -> JSON:
         """The value in JSON's own types; raises UnsupportedValue at the place that fails."""
@@ -140,56 +151,73 @@ class _Encoder:
             tag, encode = _SCALARS[kind]
             payload = encode(value)
             if payload is None:
-                raise self._refusal(value, "has a time zone with a name or a fold")
+                raise self.refusal(value, "has a time zone with a name or a fold")
             return {tag: payload}
-        if kind.__module__ == "numpy":
-            return self._numpy(value)
-        raise self._refusal(value, f"is a {type_name(value)}")
+        if kind.__module__ == "numpy" and (made := self._numpy(value)) is not None:
+            return made
+        if self._other is not None:
+            return self._entered(value, lambda: self._other(value, self))  # type: ignore[misc]
+        raise self.refusal(value, f"is a {type_name(value)}")
 
-    def _container(self, value: Any) -> JSON:
-        if id(value) in self._open:
-            raise self._refusal(value, "contains itself")
-        if len(self._path) > MAX_DEPTH:
-            raise self._refusal(value, f"lies more than {MAX_DEPTH} levels deep")
-        self._open.add(id(value))
-        made: JSON
-        if type(value) is dict:
-            made = self._dict(value)
-        elif type(value) is list:
-            made = self._items(value)
-        elif type(value) is tuple:
-            made = {"$tuple": self._items(value)}
-        else:
-            items = [self._at(".item", one) for one in value]
-            made = {f"${type(value).__name__}": sorted(items, key=text)}
-        self._open.discard(id(value))
-        return made
-
-    def _dict(self, value: dict[Any, Any]) -> JSON:
-        if all(type(key) is str and not key.startswith("$") for key in value):
-            return {self._text(key): self._at(f"[{key!r}]", one) for key, one in value.items()}
-        pairs = [(self._at(".key", key), self._at(f"[{key!r}]", one)) for key, one in value.items()]
-        pairs.sort(key=lambda pair: text(pair[0]))
-        return {"$dict": [list(pair) for pair in pairs]}
-
-    def _items(self, value: Iterable[Any]) -> list[JSON]:
-        return [self._at(f"[{index}]", one) for index, one in enumerate(value)]
-
-    def _at(self, step: str, value: Any) -> JSON:
+    def at(self, step: str, value: Any) -> JSON:
+        """A part of the value, one step further down."""
         self._path.append(step)
         made = self.plain(value)
         self._path.pop()
         return made
+
+    def refusal(self, value: object, why: str) -> UnsupportedValue:
+        """The error that ``value``, where the walk is now, ``why`` (such as "is a socket")."""
+        where = "".join(self._path if len(self._path) < 12 else [*self._path[:11], "…"])
+        hint = None
+        if type(value) not in _CONTAINERS:
+            hint = "return it as an output of its own, or turn it into plain Python data first"
+        return UnsupportedValue(f"{where} {why}", hint=hint)
+
+    def _container(self, value: Any) -> JSON:
+        return self._entered(value, lambda: self._parts(value))
+
+    def _entered(self, value: Any, make: Callable[[], JSON]) -> JSON:
+        """What ``make`` makes of a value with parts; raises for cycles and for too many levels."""
+        if id(value) in self._open:
+            raise self.refusal(value, "contains itself")
+        if len(self._path) > MAX_DEPTH:
+            raise self.refusal(value, f"lies more than {MAX_DEPTH} levels deep")
+        self._open.add(id(value))
+        made = make()
+        self._open.discard(id(value))
+        return made
+
+    def _parts(self, value: Any) -> JSON:
+        if type(value) is dict:
+            return self._dict(value)
+        if type(value) is list:
+            return self._items(value)
+        if type(value) is tuple:
+            return {"$tuple": self._items(value)}
+        items = [self.at(".item", one) for one in value]
+        return {f"${type(value).__name__}": sorted(items, key=text)}
+
+    def _dict(self, value: dict[Any, Any]) -> JSON:
+        if all(type(key) is str and not key.startswith("$") for key in value):
+            return {self._text(key): self.at(f"[{key!r}]", one) for key, one in value.items()}
+        pairs = [(self.at(".key", key), self.at(f"[{key!r}]", one)) for key, one in value.items()]
+        pairs.sort(key=lambda pair: text(pair[0]))
+        return {"$dict": [list(pair) for pair in pairs]}
+
+    def _items(self, value: Iterable[Any]) -> list[JSON]:
+        return [self.at(f"[{index}]", one) for index, one in enumerate(value)]
 
     def _text(self, value: str) -> str:
         if not value.isascii():
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise self._refusal(value, "holds a lone surrogate, which is no text") from None
+                raise self.refusal(value, "holds a lone surrogate, which is no text") from None
         return value
 
     def _numpy(self, value: Any) -> JSON:
+        """A scalar of the format, None for all else that NumPy has."""
         name = getattr(getattr(value, "dtype", None), "name", "")
         numpy = library("numpy", "numpy")
         if name in _NUMPY_SCALARS and isinstance(value, numpy.generic):
@@ -197,14 +225,7 @@ class _Encoder:
             again = numpy.dtype(name).type(inner)
             if type(again) is type(value) and again.tobytes() == value.tobytes():
                 return {"$numpy": [name, self.plain(inner)]}
-        raise self._refusal(value, f"is a {type_name(value)}")
-
-    def _refusal(self, value: object, why: str) -> UnsupportedValue:
-        where = "".join(self._path if len(self._path) < 12 else [*self._path[:11], "…"])
-        hint = None
-        if type(value) not in _CONTAINERS:
-            hint = "return it as an output of its own, or turn it into plain Python data first"
-        return UnsupportedValue(f"{where} {why}", hint=hint)
+        return None
 
 
 def _float(value: float) -> JSON:
@@ -237,11 +258,11 @@ _SCALARS: dict[type, tuple[str, Callable[[Any], JSON]]] = {
 }
 
 
-def _object(pairs: list[tuple[str, Any]]) -> object:
+def _object(tags: Mapping[str, Callable[[Any], object]], pairs: list[tuple[str, Any]]) -> object:
     """A JSON object read back: a tagged value, or a dict."""
     if len(pairs) == 1 and pairs[0][0].startswith("$"):
         tag, payload = pairs[0]
-        return _TAGS[tag](payload)
+        return tags[tag](payload)
     made = dict(pairs)
     if len(made) != len(pairs) or any(key.startswith("$") for key in made):
         raise ValueError("a key twice, or a tag among keys")

@@ -7,6 +7,7 @@ import typing
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, NewType, TypedDict
 
@@ -19,7 +20,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 
 import gitml.materializers as lookup
-from gitml import plugins
+from gitml import HTMLString, plugins
 from gitml.errors import GitmlError, NameNotFound, UnsupportedValue
 from gitml.materializers import (
     GROUP,
@@ -42,10 +43,20 @@ class Row(TypedDict):
     name: str
 
 
-@dataclass
 class Opaque:
     """A class that nothing stores."""
 
+    def __init__(self, size: int = 0) -> None:
+        self.size = size
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque) and other.size == self.size
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass
+class Fields:
     size: int = 0
 
 
@@ -80,6 +91,9 @@ def test_the_static_table_is_what_the_classes_say() -> None:
         (bytes, "bytes"),
         (LogisticRegression, "sklearn"),
         (BaseEstimator, "sklearn"),
+        (Fields, "structured"),
+        (IntEnum, "structured"),
+        (HTMLString, "html"),
     ],
 )
 def test_an_annotation_tells(annotation: object, name: str) -> None:
