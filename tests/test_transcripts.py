@@ -10,7 +10,7 @@ import pytest
 from tests.transcripts import check, needs
 
 ROOT = Path(__file__).parents[1]
-DOCS = [ROOT / f"docs/{name}.md" for name in ("data", "sharing", "tutorial", "hooks")]
+DOCS = [ROOT / f"docs/{name}.md" for name in ("comparing", "data", "sharing", "tutorial", "hooks")]
 TRANSCRIPTS = [*sorted((ROOT / "tests/cli").glob("*.md")), *DOCS]
 
 

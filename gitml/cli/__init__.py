@@ -23,7 +23,7 @@ TASKS = {
         Entry(
             "diff",
             "gitml.cli.diff:diff",
-            "Compare data: files added, removed, renamed and changed, with their sizes.",
+            "Compare two runs or versions in all that made them, or two states of the data.",
         ),
         Entry("rm", "gitml.cli.rm:rm", "Remove data with its pointer."),
         Entry("mv", "gitml.cli.mv:mv", "Move data with its pointer."),

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli import render
+from gitml.cli import differences, render
 from gitml.cli.invocation import json_option, with_repo
 from gitml.cli.render import paint
 
 if TYPE_CHECKING:
-    from gitml.diff import Comparison, Row
     from gitml.entities.pointer import Pointer
     from gitml.repo import Repo
     from gitml.repo.data import Difference
@@ -46,30 +45,31 @@ def diff(
     as_markdown: bool,
     as_json: bool,
 ) -> None:
-    """Compare data: files added, removed, renamed and changed, with their sizes.
+    """Compare two runs or versions in all that made them, or two states of the data.
 
-    Alone it compares the working tree with the pointers in git's index, with one name with that
-    state. A state is a revision of git's, a model version (then metrics and parameters are compared
-    too) or an artifact with a digest. `A...B` begins where the two parted. Exits with 1 when
-    something differs.
+    Of runs and versions (`clf@production`, a pipeline for its newest run): parameters, metrics,
+    inputs, code, environment and outputs. Of anything else, a revision of git's or an artifact with
+    a digest, the data: files added, removed, renamed and changed. Alone it compares the working
+    tree with the pointers in git's index, with one name with that state. `A...B` begins where the
+    two parted; a PATH leaves only its data. Exits with 1 when something differs.
 
     \b
     gitml diff main...HEAD --md
-    gitml diff clf@v2 clf@v3
+    gitml diff clf@production clf@latest
     """
     found = repo.diff(words, Path.cwd(), staged=staged, tables=not summary)
     if as_json:
         render.answer_json("diff", _document(found))
     elif as_markdown:
-        render.answer(*_markdown(found, summary=summary))
+        render.answer(*_markdown(repo, found, summary=summary))
     else:
-        render.answer(*_lines(found, summary=summary))
+        render.answer(*_lines(repo, found, summary=summary))
     context.exit(1 if found else 0)
 
 
-def _lines(found: Difference, *, summary: bool) -> Iterator[str]:
-    if found.versions is not None:
-        yield from _version_lines(found.versions)
+def _lines(repo: Repo, found: Difference, *, summary: bool) -> Iterator[str]:
+    if found.records:
+        yield from differences.lines(repo, found.records, summary=summary)
     rows = []
     for change in found.data:
         rows.append(_summary_row(change))
@@ -81,23 +81,10 @@ def _lines(found: Difference, *, summary: bool) -> Iterator[str]:
         yield from (f"  {line}" for line in table.lines())
     if found.data:
         yield _total(found)
-    elif not found:
+    if found.records:
+        yield differences.sizes(found.records.sizes)
+    if not found:
         yield f"No difference between {found.old} and {found.new}"
-
-
-def _version_lines(versions: Comparison) -> Iterator[str]:
-    rows = [_version_row(row) for row in (*versions.parameters, *versions.metrics) if not row.same]
-    labels = [one.label for one in versions.versions]
-    if rows:
-        yield from render.table(rows, ["", *labels, ""], right={1, 2, 3})
-        yield ""
-
-
-def _version_row(row: Row) -> list[str]:
-    cells = ["" if one is None else render.value(one) for one in row.values]
-    delta = row.deltas[-1] if row.deltas else None
-    change = "" if delta is None else f"{'+' if delta >= 0 else ''}{render.number(delta)}"
-    return [row.name, *cells, change]
 
 
 def _summary_row(change: DataChange) -> list[str]:
@@ -155,21 +142,16 @@ def _total(found: Difference) -> str:
     return f"{render.count(len(files), 'file')} {verb}: {_counts(files)}{sizes}" if files else ""
 
 
-def _markdown(found: Difference, *, summary: bool) -> Iterator[str]:
+def _markdown(repo: Repo, found: Difference, *, summary: bool) -> Iterator[str]:
     """The difference for a pull request; every name is escaped, however it is called."""
-    yield f"**Data: {render.markdown(found.old)} → {render.markdown(found.new)}**"
+    title = f"{render.markdown(found.old)} → {render.markdown(found.new)}"
+    yield f"**{title}**" if found.records is not None else f"**Data: {title}**"
     yield ""
     if not found:
         yield "No difference."
         return
-    if found.versions is not None:
-        labels = [render.markdown(one.label) for one in found.versions.versions]
-        yield f"| | {' | '.join(labels)} | |"
-        yield "|---|---:|---:|---:|"
-        for row in (*found.versions.parameters, *found.versions.metrics):
-            if not row.same:
-                yield f"| {' | '.join(map(render.markdown, _version_row(row)))} |"
-        yield ""
+    if found.records:
+        yield from differences.markdown(repo, found.records, summary=summary)
     if found.data:
         yield "| data | files | size |"
         yield "|---|---|---:|"
@@ -186,6 +168,9 @@ def _markdown(found: Difference, *, summary: bool) -> Iterator[str]:
         yield ""
     if found.data:
         yield _total(found)
+    if found.records:
+        yield ""
+        yield differences.sizes(found.records.sizes)
 
 
 def _markdown_files(found: Difference) -> Iterator[str]:
@@ -223,11 +208,8 @@ def _document(found: Difference) -> dict[str, Any]:
         "new": found.new,
         "data": [_data_document(one, found) for one in found.data],
     }
-    if found.versions is not None:
-        rows = (*found.versions.parameters, *found.versions.metrics)
-        document["versions"] = [
-            {"name": row.name, "values": list(row.values)} for row in rows if not row.same
-        ]
+    if found.records is not None:
+        document["records"] = differences.document(found.records)
     return document
 
 

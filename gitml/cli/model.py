@@ -14,7 +14,7 @@ from gitml.cli.render import paint
 from gitml.errors import NameNotFound
 
 if TYPE_CHECKING:
-    from gitml.diff import Comparison, Row
+    from gitml.diff.versions import Comparison, Row
     from gitml.repo import Repo
 
 

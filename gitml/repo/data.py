@@ -14,7 +14,8 @@ from gitml.frozen import Frozen
 from gitml.repo.records import Records
 
 if TYPE_CHECKING:
-    from gitml.diff import Comparison
+    from gitml.diff.records import RecordDifference
+    from gitml.diff.records import Side as RecordSide
     from gitml.tables import TableChange
     from gitml.workspace.adding import Added
     from gitml.workspace.checkout import Move as DataMove
@@ -31,18 +32,17 @@ class Difference(Frozen):
     """What differs between two states of the repository.
 
     ``data`` are the pointers whose data differs; ``tables`` the changes of tables among their
-    files, by path; ``versions`` two model versions side by side, where the states are such.
+    files, by path; ``records`` compares two runs or model versions, where the states are such.
     """
 
     old: str
     new: str
     data: Sequence[DataChange]
     tables: Mapping[str, TableChange]
-    versions: Comparison | None = None
+    records: RecordDifference | None = None
 
     def __bool__(self) -> bool:
-        rows = (*self.versions.metrics, *self.versions.parameters) if self.versions else ()
-        return bool(self.data) or not all(row.same for row in rows)
+        return bool(self.data or self.records)
 
 
 class Data(Records):
@@ -151,13 +151,36 @@ class Data(Records):
             raise UsageError("with `--staged` there is one state to compare the index with")
         old = self._side(states[0] if states else "HEAD" if staged else None, index=True)
         new = self._side(states[1] if len(states) > 1 else None, index=staged)
-        versions = None
-        if len(states) == 2 and all(self._is_version(one) for one in states):
-            versions = self.compare(states)
         within = self._inside(paths)
         data = compare_sides(old, new, within)
         found = self._tables(data, new) if tables else {}
-        return Difference(old.label, new.label, data, found, versions)
+        records = None if paths else self._compared_records(states, tables=tables)
+        return Difference(old.label, new.label, data, found, records)
+
+    def _compared_records(self, states: Sequence[str], *, tables: bool) -> RecordDifference | None:
+        """What differs between two runs or versions; None unless both states are one."""
+        sides = [side for one in states if (side := self._record_side(one)) is not None]
+        if len(sides) != 2:
+            return None
+        from gitml.diff.records import compare_records
+
+        directions = self.config.directions if self._has_config else {}
+        return compare_records(self.git, self.parts, *sides, directions=directions, tables=tables)
+
+    def _record_side(self, name: str) -> RecordSide | None:
+        from gitml.diff.records import side_of_run, side_of_version
+
+        try:
+            found = self.resolve(name)
+        except NameNotFound:
+            return None
+        if found.commit is None or found.output is not None:
+            return None
+        if found.kind in ("version", "model"):
+            return side_of_version(self.version_of(found.commit))
+        if found.kind in ("run", "pipeline"):
+            return side_of_run(self.run_of(found.commit), f"run {self.short(found.commit)}")
+        return None
 
     def merge_pointers(self, base: bytes, ours: bytes, theirs: bytes, path: str) -> Merged:
         """The pointer after a merge; see ``gitml.workspace.merging.merge``."""
@@ -225,12 +248,6 @@ class Data(Records):
                 return [left, right]
         return [word]
 
-    def _is_version(self, name: str) -> bool:
-        try:
-            return self.resolve(name).kind in ("version", "model")
-        except NameNotFound:
-            return False
-
     def _side(self, name: str | None, *, index: bool) -> DataSide:
         """The state of the data that a name means; without one, the index or the working tree."""
         from gitml.workspace import compare
@@ -250,15 +267,15 @@ class Data(Records):
         if found.commit is None:
             raise NameNotFound(f"{name} has no version")
         side = compare.side_of_commit(name, self.workspace, self.odb, found.commit)
-        if found.kind not in ("version", "model"):
+        record = self._record_side(name)
+        if record is None:
             return side
-        version = self.version_of(found.commit)
         made = {
-            f":{artifact}": Pointer(stored.digest, stored.record.kind, stored.size)
-            for artifact, stored in version.artifacts.items()
+            place: Pointer(stored.digest, stored.record.kind, stored.size)
+            for place, stored in record.outputs.items()
         }
         artifacts = compare.side_of_pointers("", made, self.store)
-        return compare.DataSide(version.label, {**side.contents, **artifacts.contents})
+        return compare.DataSide(record.label, {**side.contents, **artifacts.contents})
 
     def _tables(self, data: Sequence[DataChange], new: DataSide) -> dict[str, TableChange]:
         """The changes of the tables among changed files, where something can read them."""

@@ -18,7 +18,7 @@ from gitml.history.revs import Found, ModelState
 from gitml.repo.opened import Opened
 
 if TYPE_CHECKING:
-    from gitml.diff import Comparison
+    from gitml.diff.versions import Comparison
     from gitml.history.lineage import Ancestor
 
 
@@ -219,7 +219,7 @@ class Records(Opened):
 
     def compare(self, texts: Sequence[str]) -> Comparison:
         """Versions side by side: of one model all, or those that are named."""
-        from gitml.diff import compare_versions
+        from gitml.diff.versions import compare_versions
 
         if len(texts) == 1 and "@" not in texts[0]:
             versions = self.versions(texts[0])

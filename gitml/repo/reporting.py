@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gitml.diff import Comparison, Row
+from gitml.diff.versions import Comparison, Row
 from gitml.frozen import Frozen
 from gitml.history.lineage import Ancestor
 from gitml.promotion.planning import PlannedMove

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitml.diff import Comparison, Row, compare_versions
+from gitml.diff.versions import Comparison, Row, compare_versions
 from gitml.entities.ids import Digest
 from gitml.handles import VersionHandle
 

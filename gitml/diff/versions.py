@@ -1,4 +1,4 @@
-"""What differs between records, as data; rendering is for others."""
+"""Model versions side by side: their metrics, parameters and artifacts, with the best marked."""
 
 from __future__ import annotations
 
@@ -59,14 +59,24 @@ def compare_versions(
 
     ``directions`` says of a metric whether "max" or "min" is better; without it none is best.
     """
-    metrics = [
-        _metric(name, values, _direction(name, directions))
-        for name, values in _rows([one.metrics for one in versions])
-    ]
-    parameters = [Row(name, values) for name, values in _rows([one.parameters for one in versions])]
-    digests = [{k: a.digest for k, a in one.artifacts.items()} for one in versions]
-    artifacts = [Row(name, values) for name, values in _rows(digests)]
-    return Comparison(tuple(versions), tuple(metrics), tuple(parameters), tuple(artifacts))
+    metrics = metric_rows([one.metrics for one in versions], directions)
+    parameters = rows_of([one.parameters for one in versions])
+    artifacts = rows_of([{k: a.digest for k, a in one.artifacts.items()} for one in versions])
+    return Comparison(tuple(versions), metrics, parameters, artifacts)
+
+
+def metric_rows(
+    tables: Sequence[Mapping[str, float]], directions: Mapping[str, str]
+) -> tuple[Row, ...]:
+    """Each metric over several records, with deltas and best values."""
+    return tuple(
+        _metric(name, values, _direction(name, directions)) for name, values in _rows(tables)
+    )
+
+
+def rows_of(tables: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
+    """Each name of some tables with its value in every one of them."""
+    return tuple(Row(name, values) for name, values in _rows(tables))
 
 
 def _rows(tables: Sequence[Mapping[str, Any]]) -> list[tuple[str, tuple[Any, ...]]]:

@@ -1,0 +1,1 @@
+"""What differs between records, as data; rendering is for others."""
