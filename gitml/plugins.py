@@ -29,6 +29,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "metric": "gitml.promotion.checks:Metric",
         "passed": "gitml.promotion.checks:Passed",
         "signed": "gitml.promotion.checks:Signed",
+        "stored_on": "gitml.promotion.checks:StoredOn",
         "via": "gitml.promotion.checks:Via",
     },
     "gitml.materializers": {

@@ -235,6 +235,36 @@ class Lacks(Rule):
         return self.failed("it is an ancestor")
 
 
+class StoredOn(Rule):
+    """Every byte that the version and its ancestors name is on a remote, looked at now."""
+
+    stored_on: str
+    moves = HOLDERS
+
+    def complain(self, config: Config) -> str | None:
+        """A remote that everybody knows is named; one of a single clone will not do."""
+        known = ", ".join(sorted(config.remotes)) or "none"
+        missing = f"no remote is called {self.stored_on!r}; [remotes] has {known}"
+        return None if self.stored_on in config.remotes else missing
+
+    def expects(self) -> str:
+        """Where."""
+        return f"all bytes on {self.stored_on}"
+
+    def judge(self, case: Case) -> Check:
+        """Ask the remote for every object, down to the last part."""
+        if case.evidence.absent is None:
+            return self.unknown("nobody has looked")
+        url = case.config.remotes[self.stored_on]
+        lacks = case.evidence.absent(self.stored_on, url, case.version)
+        if not lacks:
+            return self.passed("all are there")
+        shown = ", ".join([*lacks[:3], *(["…"] if len(lacks) > 3 else [])])
+        return self.failed(
+            f"{len(lacks)} objects are not there: {shown}", "`gitml push` sends them"
+        )
+
+
 class Signed(Rule):
     """The event tag is signed by a key of the project's, perhaps one of somebody of a group."""
 

@@ -16,7 +16,15 @@ from gitml.promotion.approving import signed_approvals
 from gitml.promotion.judging import judge
 from gitml.promotion.promote import held_before
 from gitml.promotion.rule import PROMOTE as PROMOTE_MOVE
-from gitml.promotion.rule import PULL_REQUEST, ROLL_BACK, Approval, Case, Evidence, Policies
+from gitml.promotion.rule import (
+    PULL_REQUEST,
+    ROLL_BACK,
+    Absent,
+    Approval,
+    Case,
+    Evidence,
+    Policies,
+)
 from gitml.promotion.signers import signers_at
 from gitml.promotion.verdict import Verdict
 from gitml.promotion.wishes import Wishes, path_of
@@ -107,6 +115,7 @@ class Planner(Frozen):
     wishes: Wishes
     policies: Policies
     approvals: Approvals | None = None
+    absent: Absent | None = None
     proposal: Proposal | None = None
 
     def plan(self) -> list[PlannedMove]:
@@ -249,6 +258,7 @@ class Planner(Frozen):
             via=PULL_REQUEST,
             approvals=on_forge if forge is not None else None,
             signed_for=signed_for,
+            absent=self.absent,
         )
 
     def _source(self, model: str, stage: str) -> Wishes:

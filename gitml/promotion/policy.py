@@ -91,7 +91,7 @@ def find_check(word: str) -> type[Rule] | None:
 
 
 def _digest(config: Config, stage: str, listed: list[Any]) -> str:
-    """A digest of all that decides: the rules, what better means, who is in which group."""
+    """A digest of all that decides: the rules, what better means, who is in which group, where."""
     import hashlib
 
     whole = {
@@ -100,5 +100,8 @@ def _digest(config: Config, stage: str, listed: list[Any]) -> str:
         "directions": dict(config.directions),
         "groups": {name: list(one) for name, one in config.groups.items()},
     }
+    places = [one["stored_on"] for one in listed if "stored_on" in one]
+    if places:
+        whole["remotes"] = {name: config.remotes[name] for name in sorted(places)}
     text = json.dumps(whole, sort_keys=True, default=str)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -144,17 +144,22 @@ class Approval(Frozen):
     how: str
 
 
+Absent = Callable[[str, str, ObjectId], Sequence[str]]
+
+
 class Evidence(Frozen):
     """What the repository alone does not say; None where the caller has not looked.
 
     ``via`` is how the promotion comes about ("pull-request", or empty for a direct one).
     ``approvals`` gives those that a forge knows of, ``signed_for`` those of signed commits,
+    ``absent`` the places whose bytes a remote lacks, by its name, its URL and a version, and
     ``signature`` how the event tag is signed.
     """
 
     via: str | None = ""
     approvals: Callable[[], Sequence[Approval]] | None = None
     signed_for: Callable[[], Sequence[Approval]] | None = None
+    absent: Absent | None = None
     signature: Callable[[], Signature] | None = None
 
 

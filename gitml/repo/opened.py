@@ -162,13 +162,14 @@ class Opened:
     @cached_property
     def _catalogue(self) -> Catalogue | None:
         """What is known of the remote where bytes go; None where there is none."""
+        name = self._bytes_remote
+        return self._catalogue_of(self.remote(name)) if name is not None else None
+
+    def _catalogue_of(self, remote: Remote) -> Catalogue:
+        """What is known of a remote."""
         from gitml.store.digest import hash_bytes
         from gitml.sync.catalogue import Catalogue
 
-        name = self._bytes_remote
-        if name is None:
-            return None
-        remote = self.remote(name)
         place = hash_bytes(remote.url.encode()).hex[:16]
         return Catalogue(remote, self.git.common / "gitml" / "remotes" / place)
 

@@ -217,10 +217,10 @@ class Review(Stages):
         """
         if not emergency:
             return super().rollback(model, stage, reason, remote=remote, dry_run=dry_run)
-        from gitml.promotion.rule import EMERGENCY, Evidence
+        from gitml.promotion.rule import EMERGENCY
 
         def move(promoter: Promoter) -> Move:
-            promoter.hold, promoter.evidence = True, Evidence(via=EMERGENCY)
+            promoter.hold, promoter.evidence = True, replace(promoter.evidence, via=EMERGENCY)
             return promoter.rollback(model, stage, reason)
 
         if dry_run:
@@ -452,6 +452,7 @@ class Review(Stages):
         return Planner(
             *(self.git, self.odb, self.index, wishes, policies),
             approvals=self._approvals(online),
+            absent=self._absent,
             proposal=proposal,
         )
 

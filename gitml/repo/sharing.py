@@ -180,6 +180,25 @@ class Sharing(Data):
         uploader = Uploader(self.store, catalogue)
         return uploader.send(uploader.missing(needs))
 
+    def _absent(self, name: str, url: str, version: ObjectId) -> list[str]:
+        """The places in a version's history whose bytes are not on a remote now; see `proof`.
+
+        The remote is that of the URL, wherever its name leads in this clone.
+        """
+        from gitml.remotes.opening import open_remote
+        from gitml.sync.needs import new_needs
+        from gitml.sync.proof import whole_objects
+
+        needs = new_needs(self.git, [version], [])
+        own = self._remotes.get(name)
+        access = self._access(own.settings if own is not None else {})
+        remote = open_remote(url, access, self.tell)
+        try:
+            there = whole_objects(self._catalogue_of(remote), needs)
+        finally:
+            remote.close()
+        return sorted(need.where for digest, need in needs.items() if digest not in there)
+
     def pull(
         self,
         remote: str | None = None,

@@ -284,10 +284,12 @@ class Stages(Sharing):
 
     def _promoter(self, *, dry_run: bool, online: Online | None = None) -> Promoter:
         from gitml.promotion.promote import Promoter
+        from gitml.promotion.rule import Evidence
 
         return Promoter(
             *(self.git, self.odb, self.index, self._policies, self._person, dry_run, online),
             wished=partial(self._wish_commit, online),
+            evidence=Evidence(absent=self._absent),
             signers=partial(self._signers, online),
             memory=self._memory(online.remote if online is not None else None),
         )

@@ -17,24 +17,32 @@ def proven(store: Store, catalogue: Catalogue, needs: Collection[Need]) -> set[b
     Nothing that was remembered counts. An object is there when its whereabouts are, the sheet of
     each pack and file in them, and each part in its full length. Raises what the remote raises.
     """
-    catalogue.forget()
-    catalogue.check_format()
     held = {one.digest: one for one in needs}
     for digest in store.absent(held):
         del held[digest]
-    found = catalogue.whereabouts(sorted(held))
+    proofs: set[bytes] = set()
+    for digest in whole_objects(catalogue, held):
+        proofs.add(digest.raw)
+        if held[digest].kind == "tree":
+            digests = store.read_tree(digest).columns.digests
+            proofs.update(digests[at : at + 32] for at in range(0, len(digests), 32))
+    return proofs
+
+
+def whole_objects(catalogue: Catalogue, digests: Collection[Digest]) -> set[Digest]:
+    """Those of the objects that are whole on the remote now; raises as `proven`."""
+    catalogue.forget()
+    catalogue.check_format()
+    found = catalogue.whereabouts(sorted(digests))
     names = {name for one in found.values() for name in one.packs}
     sheets = {name: catalogue.sheet(name)[0] for name in catalogue.stat_sheets(names)}
     packs = _whole(catalogue, sheets)
     files = _whole(catalogue, _files(catalogue, found.values()))
-    proofs: set[bytes] = set()
-    for digest, where in found.items():
-        if packs.issuperset(where.packs) and files.issuperset(one.hex for one in where.files):
-            proofs.add(digest.raw)
-            if held[digest].kind == "tree":
-                digests = store.read_tree(digest).columns.digests
-                proofs.update(digests[at : at + 32] for at in range(0, len(digests), 32))
-    return proofs
+    return {
+        digest
+        for digest, where in found.items()
+        if packs.issuperset(where.packs) and files.issuperset(one.hex for one in where.files)
+    }
 
 
 def _whole(catalogue: Catalogue, sheets: dict[str, Sheet]) -> set[str]:

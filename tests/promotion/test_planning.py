@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Sequence
 
 import pytest
@@ -153,3 +155,22 @@ def test_an_apply_that_broke_off_half_way_is_finished_by_the_same_again(
     found = states(reviewed.bob.repo().apply_stages())
     assert found == {"canary": "done", "production": "promote", "staging": "promote"}
     assert reviewed.holders() == ["clf@v2"]
+
+
+def test_all_bytes_are_on_the_remote_when_it_is_asked(reviewed: Reviewed) -> None:
+    lake = reviewed.folder / "another"
+    before = reviewed.bob.repo().remote("lake").url
+    shutil.copytree(before.removeprefix("file://"), lake)
+    toml = (reviewed.bob.path / "gitml.toml").read_text()
+    toml = re.sub(r'url = ".*lake"', f'url = "{lake}"', toml)
+    policy = '[policy.production]\nrequire = [{ stored_on = "lake" }]\n'
+    reviewed.merge(f"{toml}\n{policy}", "policy", "gitml.toml")
+    reviewed.bob.repo().promote("clf@v1", "production", "there")
+    record = reviewed.record("clf@production/1")
+    assert record["verdict"]["checks"][0]["found"] == "all are there"  # type: ignore[index]
+    (next(one for one in (lake / "parts").rglob("*") if one.is_file())).unlink()
+    with pytest.raises(PolicyNotMet) as caught:
+        reviewed.bob.repo().promote("clf@v2", "production", "gone")
+    assert "objects are not there" in caught.value.causes()[0]
+    reviewed.merge('production = "v2"\n')
+    assert [one.what for one in reviewed.alice.repo().apply_stages()] == ["refused"]

@@ -64,6 +64,11 @@ def test_the_digest_is_of_all_that_decides() -> None:
         ('[{ passed = "staging", for = "a week" }]', "for should be a time"),
         ('[{ for = "7d", card = ["x"] }]', "no setting of `card` is called `for`"),
         ("[{ card = [] }]", "card should be a list of texts"),
+        ('[{ stored_on = "lake" }]', r"no remote is called 'lake'; \[remotes\] has none"),
+        ("[{ approvals = 1 }]", "of is missing"),
+        ('[{ approvals = 0, of = "owners" }]', "approvals should be a whole number from 1"),
+        ('[{ approvals = 1, of = "nobody" }]', "no group is called 'nobody'"),
+        ('[{ has = "v2" }]', "it is a full commit id"),
         ('[{ via = "e-mail" }]', 'the only way there is is "pull-request"'),
     ],
 )
