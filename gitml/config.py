@@ -38,7 +38,7 @@ KEYS = (
 
 _MAX_BYTES = 1 << 20
 _KNOWN_TABLES = frozenset({"project", "pipelines", "stacks", "metrics", "policy", "remotes"})
-_KNOWN_TABLES |= {"materializers", "hooks", "groups", "signing"}
+_KNOWN_TABLES |= {"materializers", "hooks", "groups", "signing", "cache"}
 _PROJECT = r"(?m)^\[project\][^\n]*\n"
 _USERINFO = r"(?i)^[a-z][a-z0-9+.-]*://[^/@]*:[^/@]*@"
 _CREDENTIAL = r"(?i)(?:^|_)(?:secret|password|passwd|token|access_key|api_key)(?:_|$)"
@@ -66,8 +66,9 @@ class Config(Frozen):
     ``directions`` says of metrics whether more is better ("max") or less ("min"); ``policies`` are
     the raw tables of the stages, ``groups`` the addresses of the people in each group;
     ``file_limit`` is the size in bytes of the largest file that the hooks let into git and
-    ``unchecked`` the patterns of the paths that they pass over; ``unknown`` are the tables that
-    this version does not read.
+    ``unchecked`` the patterns of the paths that they pass over; with ``strict_env`` a step is
+    cached in the same environment alone; ``unknown`` are the tables that this version does not
+    read.
     """
 
     path: Path
@@ -84,6 +85,7 @@ class Config(Frozen):
     trusted_types: frozenset[str] = frozenset()
     file_limit: int = FILE_LIMIT
     unchecked: tuple[str, ...] = ()
+    strict_env: bool = False
     unknown: tuple[str, ...] = ()
 
 
@@ -136,6 +138,7 @@ def parse(data: bytes, path: Path) -> Config:
         trusted_types=frozenset(materializers.texts("trusted_types", ())),
         file_limit=parse_size(limit, f"{FILE}: hooks.limit") if limit else FILE_LIMIT,
         unchecked=hooks.texts("exclude", ()),
+        strict_env=table.table("cache").flag("strict_env"),
         unknown=tuple(sorted(set(document) - _KNOWN_TABLES)),
     )
 

@@ -54,6 +54,11 @@ _WORDS = {"completed": "ran", "cached": "cached", "started": "running", "taken":
 )
 @click.option("--no-cache", is_flag=True, help="Run every step, also those with a known result.")
 @click.option(
+    "--strict-env",
+    is_flag=True,
+    help="Take a result from the cache only where every installed package was the same.",
+)
+@click.option(
     "--no-record",
     is_flag=True,
     help="Keep nothing: no record, no version, no bytes; every step runs.",
@@ -85,6 +90,7 @@ def run(
     parameters: tuple[str, ...],
     file: Path | None,
     no_cache: bool,
+    strict_env: bool,
     no_record: bool,
     start: tuple[str, ...],
     only: tuple[str, ...],
@@ -110,6 +116,7 @@ def run(
     gitml run training -p rate=0.01,0.1,1
     gitml run training --from train --dry-run
     """
+    repo.strict_env = strict_env
     resumed = _resumed(repo, resume) if resume else None
     if name is None and resumed is None:
         raise UsageError("no pipeline is named", hint="`gitml pipeline list` shows what there is")

@@ -52,13 +52,15 @@ def step_key(
     environment: Mapping[str, str | None] | None = None,
     files: Mapping[str, str] | None = None,
     python: str = "3.11",
+    packages: str | None = None,
 ) -> StepKey:
     """The key of one step of a plan.
 
     ``inputs`` are digests as text, ``outputs`` pairs of an output's name and its materializer with
     version (or an empty string) in the order of the outputs, ``environment`` the values of the
     declared variables, ``files`` what `digest_files` gave for the declared files, ``python`` the
-    minor version that runs the step. Raises UnsupportedValue for a parameter that is not plain
+    minor version that runs the step, ``packages`` the text of ``environment.txt`` where the whole
+    environment counts. Raises UnsupportedValue for a parameter that is not plain
     data; such a step cannot be cached.
     """
     texts = {
@@ -78,6 +80,8 @@ def step_key(
         texts[f"environment {key}"] = _variable(key, setting)
     for key, digest in (files or {}).items():
         texts[f"file {key}"] = quote(digest)
+    if packages is not None:
+        texts["environment.txt"] = quote(packages)
     parts = {f"code {key}": digest for key, digest in closure.parts.items()}
     parts |= {key: digest_text(text) for key, text in texts.items()}
     lines = "".join(f"{quote(key)} {parts[key]}\n" for key in sorted(parts))

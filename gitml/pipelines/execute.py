@@ -103,7 +103,8 @@ class Execution:
 
     ``tell`` is called with each event; ``done`` grows in plan order; ``current`` is the step at
     work, ``log`` what it printed, ``metrics`` and ``metadata`` what it logged, ``series`` its
-    series, stored. A run that is not to be recorded has no journal.
+    series, stored. A run that is not to be recorded has no journal; ``packages`` is the text of the
+    environment where that counts for the cache.
     """
 
     root: Path
@@ -120,6 +121,7 @@ class Execution:
     take_data: Callable[[str], Pinned]
     environment: Mapping[str, str]
     cache: bool
+    packages: str | None = None
     part: Part = field(default_factory=Part)
     tell: Callable[[StepEvent], None] = lambda event: None
     done: dict[str, Done] = field(default_factory=dict)
@@ -321,6 +323,7 @@ class Execution:
             environment={name: self.environment.get(name) for name in step.environment},
             files=digest_files(self.root, step.files),
             python=self._python,
+            packages=self.packages,
         )
 
     def _hit(

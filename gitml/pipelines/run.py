@@ -70,7 +70,10 @@ class Finished:
 
 @dataclass
 class Runner:
-    """Runs pipelines in one repository and records them."""
+    """Runs pipelines in one repository and records them.
+
+    With ``strict_env`` a step is cached only where every installed package is the same.
+    """
 
     git: Git
     odb: Odb
@@ -80,6 +83,7 @@ class Runner:
     rules: Rules
     environment: Mapping[str, str]
     live: int = 2
+    strict_env: bool = False
     _left_out: tuple[str, ...] = field(default=(), init=False)
 
     @property
@@ -200,6 +204,7 @@ class Runner:
             take_data=data.take,
             environment=self.environment,
             cache=plan.cache and record,
+            packages=environment_text().decode() if self.strict_env else None,
         )
 
     def _code(self, data: _DataFiles, closure: set[str]) -> Code:

@@ -36,7 +36,13 @@ class PipelineEntry(Frozen):
 
 
 class Pipelines(Records):
-    """The part of the facade that runs things."""
+    """The part of the facade that runs things.
+
+    Where ``strict_env`` is set, the whole environment counts for the cache, whatever ``gitml.toml``
+    says.
+    """
+
+    strict_env = False
 
     def pipelines(self) -> list[PipelineEntry]:
         """The pipelines that files define and those that have run; no code of theirs is run."""
@@ -159,6 +165,7 @@ class Pipelines(Records):
             rules=self._rules,
             environment=self._environment,
             live=live,
+            strict_env=self.strict_env or self.config.strict_env,
         )
 
     def _pipelines_with(self, text: str, here: Path) -> Iterator[PipelineFunction]:

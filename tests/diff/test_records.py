@@ -145,6 +145,26 @@ def pin(file: Path, revision: str) -> None:
     environment_text.cache_clear()
 
 
+def test_strict_env_makes_a_step_run_again_where_a_package_differs(
+    workshop: Workshop, library: Path
+) -> None:
+    workshop.training()
+    pin(library, "1" * 40)
+    plain = {"prepare": "cached", "train": "cached"}
+    anew = {"prepare": "completed", "train": "completed"}
+    assert workshop.states() == anew
+    pin(library, "2" * 40)
+    assert workshop.states() == plain
+    toml = workshop.path / "gitml.toml"
+    toml.write_text(f"{toml.read_text()}\n[cache]\nstrict_env = true\n")
+    assert workshop.states() == anew
+    assert workshop.states() == plain
+    pin(library, "3" * 40)
+    assert workshop.states() == anew
+    (prepare, train) = differ(workshop, "clf@v2", "clf@v3").steps
+    assert [part.part for part in (*prepare.parts, *train.parts)] == ["environment.txt"] * 2
+
+
 def test_a_private_library_at_another_revision_shows(workshop: Workshop, library: Path) -> None:
     workshop.training()
     pin(library, "1" * 40)
