@@ -35,8 +35,10 @@ MAX_ARROW_BYTES = 1024**3
 MAX_SIZE = (1 << 63) - 1
 _ROW_BYTES = 48
 _MAX_FORM_BYTES = MAX_ARROW_BYTES - 65536
-_VECTORS_PAY = 5000
-"""Entries from which on comparing columns is worth the import of a heavy library."""
+_BLOCK = 4096
+"""Rows that are compared at once: fewer, the more lies around a difference."""
+_FEW = 16
+"""Rows that are not halved again."""
 
 _Rows = tuple[list[int], list[int], list[int], list[int]]
 
@@ -152,7 +154,7 @@ class Tree:
         """The entry at ``path``, or None."""
         raw = path.encode("utf-8", "surrogateescape")
         row = self._row_of(raw)
-        return self.entries[row] if row < len(self) and self._raw_path(row) == raw else None
+        return self.entries[row] if row < len(self) and self.raw_path(row) == raw else None
 
     def below(self, prefix: str) -> Entries:
         """The entries below the folder ``prefix``; of all folders if it is empty."""
@@ -191,14 +193,15 @@ class Tree:
     def likeness(self, row: int, *, with_name: bool) -> tuple[object, ...]:
         """What two entries share if one may be the other under a new path."""
         digest = self.columns.digests[32 * row : 32 * row + 32]
-        name = self._raw_path(row).rpartition(b"/")[2] if with_name else b""
+        name = self.raw_path(row).rpartition(b"/")[2] if with_name else b""
         return self.columns.modes[row] == SYMLINK, digest, name
 
     def _row_of(self, raw: bytes) -> int:
         """The first row whose path is not before ``raw``."""
-        return bisect_left(range(len(self)), raw, key=self._raw_path)
+        return bisect_left(range(len(self)), raw, key=self.raw_path)
 
-    def _raw_path(self, row: int) -> bytes:
+    def raw_path(self, row: int) -> bytes:
+        """The path of a row as bytes."""
         offsets = self.columns.offsets
         return self.columns.paths[offsets[row] : offsets[row + 1]]
 
@@ -267,20 +270,6 @@ def arrow_schema() -> pa.Schema:
     return pa.schema(fields, metadata={b"gitml.tree": b"1"})
 
 
-def to_arrow(tree: Tree) -> pa.RecordBatch:
-    """The columns of a tree as Arrow sees them, without copying them."""
-    import pyarrow as pa
-
-    offsets, paths, modes, sizes, digests = map(pa.py_buffer, tree.columns)
-    schema = arrow_schema()
-    buffers = [[None, offsets, paths], [None, modes], [None, sizes], [None, digests]]
-    columns = [
-        pa.Array.from_buffers(type_, len(tree), held)
-        for type_, held in zip(schema.types, buffers, strict=True)
-    ]
-    return pa.record_batch(columns, schema=schema)
-
-
 class Pairs(Sequence[tuple[TreeEntry, TreeEntry]]):
     """Entries of two trees that belong together, each pair made when it is asked for."""
 
@@ -332,8 +321,7 @@ def diff_trees(old: Tree, new: Tree) -> TreeDiff:
     A rename is a removed and an added entry with the same bytes, both links or both files; among
     several, those with the same name in another folder belong together first.
     """
-    few = max(len(old), len(new)) < _VECTORS_PAY
-    removed, added, before, after = (_compare_few if few else _compare_many)(old, new)
+    removed, added, before, after = _compare(old, new)
     moved_from, moved_to = _renames(old, removed, new, added)
     gone, come = set(moved_from), set(moved_to)
     return TreeDiff(
@@ -344,41 +332,58 @@ def diff_trees(old: Tree, new: Tree) -> TreeDiff:
     )
 
 
-def _compare_few(old: Tree, new: Tree) -> _Rows:
-    """What `_compare_many` gives, without a heavy import."""
-    before = {raw: row for row, raw in enumerate(old.raw_paths())}
-    added, was, now = [], [], []
-    for row, raw in enumerate(new.raw_paths()):
-        other = before.pop(raw, None)
+def _compare(old: Tree, new: Tree) -> _Rows:
+    """The rows removed from ``old``, added in ``new``, and changed: in ``old`` and in ``new``.
+
+    A block of one tree is looked for in the other by its first path, and halved until it is equal
+    byte for byte or a few rows. So only what lies around a difference is looked at row by row.
+    """
+    rows: _Rows = ([], [], [], [])
+    todo = [(range(len(old)), range(len(new)))]
+    while todo:
+        ours, theirs = todo.pop()
+        if len(ours) <= _BLOCK and _are_equal(old, ours, new, theirs):
+            continue
+        if min(len(ours), len(theirs)) <= _FEW:
+            _compare_rows(old, ours, new, theirs, rows)
+            continue
+        middle = len(ours) // 2
+        other = bisect_left(theirs, old.raw_path(ours[middle]), key=new.raw_path)
+        todo += [(ours[middle:], theirs[other:]), (ours[:middle], theirs[:other])]
+    return rows
+
+
+def _are_equal(old: Tree, ours: range, new: Tree, theirs: range) -> bool:
+    """Whether rows of two trees are the same."""
+    if len(ours) != len(theirs):
+        return False
+    at, to = slice(ours.start, ours.stop), slice(theirs.start, theirs.stop)
+    one, two = old.columns, new.columns
+    first, other = one.offsets[at.start], two.offsets[to.start]
+    return (
+        one.digests[32 * at.start : 32 * at.stop] == two.digests[32 * to.start : 32 * to.stop]
+        and one.modes[at] == two.modes[to]
+        and one.sizes[at] == two.sizes[to]
+        and one.paths[first : one.offsets[at.stop]] == two.paths[other : two.offsets[to.stop]]
+        and all(
+            end - first == its - other
+            for end, its in zip(one.offsets[at], two.offsets[to], strict=True)
+        )
+    )
+
+
+def _compare_rows(old: Tree, ours: range, new: Tree, theirs: range, rows: _Rows) -> None:
+    """Add to ``rows`` what differs between these rows, in their order."""
+    removed, added, was, now = rows
+    before = {old.raw_path(row): row for row in ours}
+    for row in theirs:
+        other = before.pop(new.raw_path(row), None)
         if other is None:
             added.append(row)
         elif old.content(other) != new.content(row):
             was.append(other)
             now.append(row)
-    return list(before.values()), added, was, now
-
-
-def _compare_many(old: Tree, new: Tree) -> _Rows:
-    """The rows removed from ``old``, added in ``new``, and changed: in ``old`` and in ``new``."""
-    import pyarrow.compute as pc
-
-    one, two = to_arrow(old), to_arrow(new)
-    found = pc.index_in(two["path"], value_set=one["path"])
-    is_kept = pc.is_valid(found)
-    added = pc.indices_nonzero(pc.invert(is_kept))
-    now = pc.indices_nonzero(is_kept)
-    was = found.drop_null()
-    removed = pc.indices_nonzero(pc.invert(pc.is_in(one["path"], value_set=two["path"])))
-    differs = None
-    for name in ("mode", "size", "digest"):
-        other = pc.not_equal(one[name].take(was), two[name].take(now))
-        differs = other if differs is None else pc.or_(differs, other)
-    return (
-        removed.to_pylist(),
-        added.to_pylist(),
-        was.filter(differs).to_pylist(),
-        now.filter(differs).to_pylist(),
-    )
+    removed += before.values()
 
 
 def _renames(

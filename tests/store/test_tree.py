@@ -191,9 +191,11 @@ small_trees = st.dictionaries(few_paths, contents).map(
 
 
 @given(small_trees, small_trees, st.booleans())
-def test_a_diff_leads_from_the_old_tree_to_the_new(old: Tree, new: Tree, in_bulk: bool) -> None:
+def test_a_diff_leads_from_the_old_tree_to_the_new(old: Tree, new: Tree, halved: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trees, "_VECTORS_PAY", 0 if in_bulk else 100)
+        if halved:
+            patch.setattr(trees, "_BLOCK", 2)
+            patch.setattr(trees, "_FEW", 1)
         diff = diff_trees(old, new)
     made = {one.path: one for one in old.entries}
     for one in diff.removed:
