@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, overload
@@ -13,6 +14,11 @@ from gitml.errors import UsageError
 from gitml.handles import RunHandle, StoredOutput, VersionHandle
 from gitml.materializers.text import CSVString, HTMLString, MarkdownString
 from gitml.pipelines import context, dsl
+from gitml.pipelines.configuration import (
+    RunConfiguration,
+    configured,
+    read_configuration,
+)
 from gitml.pipelines.context import get_context, log_metadata, log_metrics
 from gitml.pipelines.dsl import DataFile, StepFunction
 from gitml.pipelines.observe import watch_imports
@@ -94,6 +100,27 @@ class Pipeline(dsl.PipelineFunction):
                 hint="put the call below `if __name__ == '__main__':`",
             )
         return self.run(self.arguments(args, kwargs))
+
+    def with_options(
+        self,
+        *,
+        config_path: str | Path | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        enable_cache: bool | None = None,
+        model: dsl.Model | None = None,
+    ) -> Pipeline:
+        """A copy with other settings; what is given here comes before what the file says.
+
+        ``config_path`` is a TOML, YAML or JSON file with the keys ``parameters``, ``steps``,
+        ``enable_cache`` and ``model``; ``parameters`` are defaults of the copy, those of steps as
+        ``<step>.<parameter>``.
+        """
+        given = RunConfiguration(parameters or {}, enable_cache, model=model)
+        path = Path(config_path) if config_path is not None else None
+        read = read_configuration(path, os.environ) if path else RunConfiguration()
+        if path is not None and (note := read.note(path)):
+            warnings.warn(note, stacklevel=2)
+        return configured(configured(self, read), given)
 
     def run(
         self,

@@ -10,7 +10,7 @@ from inspect import Signature
 from pathlib import Path
 from typing import Any
 
-from gitml.errors import GitmlError, UsageError
+from gitml.errors import UsageError
 
 
 class Typed(str):
@@ -45,7 +45,9 @@ def from_file(path: Path, signature: Signature) -> dict[str, Any]:
 
     Raises UsageError for what cannot be read, GitmlError for YAML without PyYAML.
     """
-    document = _read(path)
+    from gitml.pipelines.configuration import read_document
+
+    document = read_document(path)
     if not isinstance(document, dict):
         raise UsageError(f"{path} holds no names with values")
     found: dict[str, Any] = {}
@@ -55,38 +57,6 @@ def from_file(path: Path, signature: Signature) -> dict[str, Any]:
         else:
             found[str(name)] = given
     return found
-
-
-def _read(path: Path) -> Any:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read") from error
-    try:
-        if path.suffix == ".toml":
-            import tomllib
-
-            return tomllib.loads(data.decode())
-        if path.suffix == ".json":
-            return json.loads(data)
-        if path.suffix in (".yaml", ".yml"):
-            return _yaml(data)
-    except ValueError as error:
-        raise UsageError(f"{path} cannot be read") from error
-    raise UsageError(f"{path} is no file of parameters", hint="it ends in .toml, .yaml or .json")
-
-
-def _yaml(data: bytes) -> Any:
-    try:
-        import yaml
-    except ImportError as error:
-        raise GitmlError(
-            "reading YAML needs PyYAML, which is not installed", hint="`pip install 'gitml[yaml]'`"
-        ) from error
-    try:
-        return yaml.safe_load(data)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
 
 
 def coerced(values: Mapping[str, Any], function: Callable[..., Any]) -> dict[str, Any]:

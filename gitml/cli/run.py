@@ -22,7 +22,7 @@ from gitml.cli.parameters import coerced, from_file, from_options
 from gitml.cli.render import paint
 from gitml.cli.sweep import Sweep, combinations, swept
 from gitml.errors import GitmlError, StepFailed, UsageError
-from gitml.frozen import Frozen
+from gitml.frozen import Frozen, replace
 
 if TYPE_CHECKING:
     from gitml.entities.records import Failure
@@ -51,6 +51,13 @@ _WORDS = {"completed": "ran", "cached": "cached", "started": "running", "taken":
     "file",
     type=click.Path(path_type=Path),
     help="Read parameters from a TOML, YAML or JSON file; -p comes on top.",
+)
+@click.option(
+    "--config",
+    "config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Take parameters, caching and the model from a TOML, YAML or JSON file.",
 )
 @click.option("--no-cache", is_flag=True, help="Run every step, also those with a known result.")
 @click.option(
@@ -89,6 +96,7 @@ def run(
     name: str | None,
     parameters: tuple[str, ...],
     file: Path | None,
+    config: Path | None,
     no_cache: bool,
     strict_env: bool,
     no_record: bool,
@@ -111,10 +119,8 @@ def run(
     since; the record names the commit that it comes from.
 
     \b
-    gitml run training
     gitml run training -p depth=8 -p train.seed=3
-    gitml run training -p rate=0.01,0.1,1
-    gitml run training --from train --dry-run
+    gitml run training -p rate=0.01,0.1,1 --dry-run
     """
     repo.strict_env = strict_env
     resumed = _resumed(repo, resume) if resume else None
@@ -123,6 +129,8 @@ def run(
     pipeline = _loaded(repo, name or (resumed.pipeline if resumed else ""))
     if resumed is not None and resumed.pipeline != pipeline.name:
         raise UsageError(f"{resumed.id.short} is a run of {resumed.pipeline}")
+    if config is not None:
+        pipeline = _configured(pipeline, config)
     selection = _selection(start, only, resumed, no_record)
     given = {**(resumed.parameters if resumed else {})}
     given |= {**(from_file(file, pipeline.signature) if file else {}), **from_options(parameters)}
@@ -208,6 +216,20 @@ def _forecast_sweep(
             answer_forecast(order.repo, pipeline, steps, as_json)
     if as_json:
         render.answer_json("run.sweep.plan", {"swept": names, "runs": plans})
+
+
+def _configured(pipeline: PipelineFunction, path: Path) -> PipelineFunction:
+    """The pipeline with what a file says about its run."""
+    from gitml.pipelines.configuration import configured, read_configuration
+
+    settings = read_configuration(path, os.environ)
+    if note := settings.note(path):
+        render.tell(f"{paint('warning', 'Note:')} {note}")
+    try:
+        values = coerced(settings.parameters, pipeline.function)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message} in `parameters`") from None
+    return configured(pipeline, replace(settings, parameters=values))
 
 
 def _resumed(repo: Repo, text: str) -> RunHandle:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections.abc
 import contextvars
+import copy
 import functools
 import inspect
 import traceback
@@ -214,6 +215,12 @@ class StepFunction:
         """The declared outputs; a step without a return annotation has one, typed by its value."""
         return _outputs(self.hints.get("return", inspect.Parameter.empty), self.name)
 
+    def cached(self, cache: bool) -> StepFunction:
+        """The same step, cached or not."""
+        other = copy.copy(self)
+        other.cache = cache
+        return other
+
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         try:
             bound = self.signature.bind(*args, **kwargs)
@@ -243,6 +250,8 @@ class PipelineFunction:
         self.name = check_name(name or function.__name__, "pipeline")
         self.model = model
         self.cache = cache
+        self.preset: Mapping[str, Any] = {}
+        self.caches: Mapping[str, bool] = {}
         self.signature = _signature(function, self.name)
 
     def __repr__(self) -> str:
@@ -291,9 +300,14 @@ class PipelineFunction:
         return composition.nodes
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The pipeline's parameters by name, defaults filled in; raises UsageError."""
+        """The pipeline's parameters by name, defaults filled in; raises UsageError.
+
+        What is ``preset`` stands where nothing is given.
+        """
+        own = {name: one for name, one in self.preset.items() if "." not in name}
         try:
-            bound = self.signature.bind(*args, **kwargs)
+            given = self.signature.bind_partial(*args, **kwargs).arguments
+            bound = self.signature.bind(**{**own, **given})
         except TypeError as error:
             known = ", ".join(self.signature.parameters) or "none"
             raise UsageError(
@@ -323,6 +337,21 @@ def override(nodes: list[Node], values: Mapping[str, Any]) -> list[Node]:
         _check_parameter(value, path)
         changed[name] = replace(node, bindings={**node.bindings, parameter: value})
     return [changed[node.name] for node in nodes]
+
+
+def switch_caches(nodes: list[Node], caches: Mapping[str, bool]) -> list[Node]:
+    """The calls with the caching of steps switched: ``{"train": False}``; raises UsageError."""
+    known = [node.name for node in nodes]
+    for name in caches:
+        if name not in known:
+            raise UsageError(
+                f"no step is called `{name}`, so its caching cannot be switched",
+                hint=f"there are: {', '.join(known[:8])}",
+            )
+    return [
+        replace(node, step=node.step.cached(caches[node.name])) if node.name in caches else node
+        for node in nodes
+    ]
 
 
 def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:

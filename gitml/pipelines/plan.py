@@ -26,6 +26,7 @@ from gitml.pipelines.dsl import (
     PipelineFunction,
     StepFunction,
     override,
+    switch_caches,
 )
 
 
@@ -106,9 +107,11 @@ class Planner:
         Raises UsageError, NameNotFound and what reading the code raises.
         """
         own = {key: value for key, value in parameters.items() if "." not in key}
-        theirs = {key: value for key, value in parameters.items() if "." in key}
+        given = {**pipeline.preset, **parameters}
+        theirs = {key: value for key, value in given.items() if "." in key}
         arguments = pipeline.arguments((), own)
         nodes = override(pipeline.compose(arguments), theirs)
+        nodes = switch_caches(nodes, pipeline.caches)
         self._refuse_twins(pipeline, nodes)
         makes, uses = self._model(pipeline.model)
         tracer = Tracer(self.root)
