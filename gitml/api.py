@@ -12,7 +12,7 @@ from typing import Any, overload
 
 from gitml.errors import UsageError
 from gitml.handles import RunHandle, StoredOutput, VersionHandle
-from gitml.materializers.text import CSVString, HTMLString, MarkdownString
+from gitml.materializers.text import CSVString, HTMLString, MarkdownString, SVGString
 from gitml.pipelines import context, dsl
 from gitml.pipelines.configuration import (
     RunConfiguration,
@@ -33,6 +33,7 @@ __all__ = [
     "Model",
     "Pipeline",
     "Repo",
+    "SVGString",
     "data",
     "get_context",
     "load_artifact",

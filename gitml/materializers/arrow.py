@@ -46,6 +46,7 @@ class ArrowMaterializer(Materializer):
 def write(table: Any, *, stream: bool = False) -> bytes:
     """The canonical IPC file (or stream) of a table; raises UnsupportedValue."""
     pa = library("pyarrow", "arrow")
+    library("pyarrow.compute", "arrow")  # it is no attribute before somebody imports it
     columns = []
     for index, field in enumerate(table.schema):
         try:

@@ -21,7 +21,6 @@ import base64
 import dataclasses
 import enum
 import functools
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from typing import Any, ClassVar
 
 from gitml import materializers
 from gitml.errors import CorruptData, UnsupportedValue
-from gitml.materializers import json
+from gitml.materializers import classes, json
 from gitml.materializers.base import JSON, Content, Materializer, Rules, library, shown, type_name
 
 
@@ -72,8 +71,8 @@ class _Writer:
         kind = type(value)
         if not materializers.is_structured(kind):
             return self._stored(value, walk)
-        path = _path(kind)
-        if _found(path) is not kind:
+        path = classes.spelled(kind)
+        if classes.found(path) is not kind:
             raise walk.refusal(
                 value, f"is a {type_name(kind)}, whose class cannot be found by its name"
             )
@@ -179,27 +178,11 @@ class _Reader:
 
     def _class(self, path: str, fits: Callable[[type], bool]) -> Any:
         """The class that a file names, once it is known to be trusted and of its kind."""
-        module, _, name = path.partition(":")
-        wanted, rules = self._wanted, self._rules
-        kind: Any = wanted if wanted is not None and _path(wanted) == path else _found(path)
-        if not (
-            module in rules.trusted_modules
-            or f"{module}.{name}" in rules.trusted_types
-            or (wanted is not None and wanted.__module__ == module)
-        ):
+        kind = classes.trusted(path, self._wanted, self._rules)
+        if not fits(kind):
             raise UnsupportedValue(
-                f"the value is a {module}.{name}, a class that is not trusted here",
-                hint="annotate the parameter with it, or hand it over as "
-                f"`.load({name.rpartition('.')[2]})`; or add `{module}.{name}` to `trusted_types` "
-                "below `[materializers]` in gitml.toml",
+                f"{path.replace(':', '.')} is of another kind than when it was saved"
             )
-        if kind is None:
-            raise UnsupportedValue(
-                f"the value is a {module}.{name}, and no such class is here",
-                hint="look in the code commit of the step that made it: it was moved or renamed",
-            )
-        if not isinstance(kind, type) or not fits(kind):
-            raise UnsupportedValue(f"{module}.{name} is of another kind than when it was saved")
         return kind
 
 
@@ -218,22 +201,6 @@ class _Embedded:
     def path(self) -> Path:
         """Nothing: no materializer of fields needs a file."""
         raise CorruptData("a field that is a file")
-
-
-def _path(kind: type) -> str:
-    return f"{kind.__module__}:{kind.__qualname__}"
-
-
-def _found(path: str) -> Any:
-    """The class at ``module:qualified.name`` that says so of itself, or None."""
-    module, _, name = path.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = inspect.getattr_static(found, part)
-    except (ImportError, AttributeError, ValueError):
-        return None
-    return found if isinstance(found, type) and _path(found) == path else None
 
 
 def _is_namedtuple(kind: type) -> bool:

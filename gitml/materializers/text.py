@@ -36,12 +36,21 @@ class CSVString(_Document):
     __slots__ = ()
 
 
+class SVGString(_Document):
+    """A picture in SVG, as a stored matplotlib figure comes back; notebooks show it."""
+
+    __slots__ = ()
+
+    def _repr_svg_(self) -> str:
+        return str(self)
+
+
 _KINDS: dict[str, type[_Document]] = {
     "html": HTMLString,
     "markdown": MarkdownString,
     "csv": CSVString,
 }
-for _kind in _KINDS.values():
+for _kind in (*_KINDS.values(), SVGString):
     _kind.__module__ = "gitml"  # where it is public: records name it so, whatever is imported
 
 
