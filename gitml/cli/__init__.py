@@ -50,7 +50,11 @@ TASKS = {
         Entry("status", "gitml.cli.status:status", "Show how the repository stands."),
         Entry("log", "gitml.cli.log:log", "List the runs, newest first."),
         Entry("show", "gitml.cli.show:show", "Describe whatever a name means."),
-        Entry("lineage", "gitml.cli.lineage:lineage", "Show how a thing was made."),
+        Entry(
+            "lineage",
+            "gitml.cli.lineage:lineage",
+            "Show how a thing was made, or where two things part.",
+        ),
     ),
     "share models": (
         Entry("model", "gitml.cli.model:model", "List, describe and compare model versions."),

@@ -18,6 +18,7 @@ from gitml.history.revs import Found, ModelState
 from gitml.repo.opened import Opened
 
 if TYPE_CHECKING:
+    from gitml.diff.lineages import StepPair
     from gitml.diff.versions import Comparison
     from gitml.history.lineage import Ancestor
 
@@ -84,6 +85,22 @@ class Records(Opened):
         if found.commit is None:
             raise NameNotFound(f"{text} has no version")
         return Lineage(self.index, self.odb).of(found.commit, found.name)
+
+    def compare_lineages(self, old: str, new: str, step: str | None = None) -> list[StepPair]:
+        """The steps of two lineages beside each other, each behind what it was made of.
+
+        With ``step`` that one alone; raises NameNotFound where a side has no such step.
+        """
+        from gitml.diff.lineages import compare_lineages
+
+        pairs = compare_lineages(self.index, self.lineage(old), self.lineage(new))
+        if step is None:
+            return list(pairs)
+        for text, side in ((old, "old"), (new, "new")):
+            known = [one.name for one in pairs if getattr(one, side) is not None]
+            if step not in known:
+                raise NameNotFound.among(f"step in the lineage of {text}", step, known)
+        return [one for one in pairs if one.name == step]
 
     def runs(
         self,
