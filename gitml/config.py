@@ -15,6 +15,8 @@ from gitml.errors import ConfigError, NoRepository
 from gitml.frozen import Frozen, field
 
 FILE = "gitml.toml"
+CARD = ("license", "audience", "use_cases", "limitations", "trade_offs", "ethics", "tags")
+"""What a model card says besides the description: texts, and ``tags``, which are a list."""
 KEYS = (
     "project.id",
     "pipelines.paths",
@@ -31,6 +33,8 @@ KEYS = (
     "remotes.<name>.default",
     "materializers.pickle",
     "materializers.trusted_types",
+    "models.<name>.description",
+    *(f"models.<name>.{one}" for one in CARD),
     "hooks.limit",
     "hooks.exclude",
 )
@@ -38,7 +42,7 @@ KEYS = (
 
 _MAX_BYTES = 1 << 20
 _KNOWN_TABLES = frozenset({"project", "pipelines", "stacks", "metrics", "policy", "remotes"})
-_KNOWN_TABLES |= {"materializers", "hooks", "groups", "signing", "cache"}
+_KNOWN_TABLES |= {"materializers", "hooks", "groups", "signing", "models", "cache"}
 _PROJECT = r"(?m)^\[project\][^\n]*\n"
 _USERINFO = r"(?i)^[a-z][a-z0-9+.-]*://[^/@]*:[^/@]*@"
 _CREDENTIAL = r"(?i)(?:^|_)(?:secret|password|passwd|token|access_key|api_key)(?:_|$)"
@@ -65,7 +69,8 @@ class Config(Frozen):
 
     ``directions`` says of metrics whether more is better ("max") or less ("min"); ``policies`` are
     the raw tables of the stages, ``groups`` the addresses of the people in each group;
-    ``file_limit`` is the size in bytes of the largest file that the hooks let into git and
+    ``models`` is what the cards of models say where the code says nothing; ``file_limit`` is
+    the size in bytes of the largest file that the hooks let into git and
     ``unchecked`` the patterns of the paths that they pass over; with ``strict_env`` a step is
     cached in the same environment alone; ``unknown`` are the tables that this version does not
     read.
@@ -83,6 +88,7 @@ class Config(Frozen):
     default_remote: str = ""
     pickle: bool = False
     trusted_types: frozenset[str] = frozenset()
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     file_limit: int = FILE_LIMIT
     unchecked: tuple[str, ...] = ()
     strict_env: bool = False
@@ -136,6 +142,7 @@ def parse(data: bytes, path: Path) -> Config:
         default_remote=_default_remote(table),
         pickle=materializers.flag("pickle"),
         trusted_types=frozenset(materializers.texts("trusted_types", ())),
+        models={name: _card(one) for name, one in table.tables("models")},
         file_limit=parse_size(limit, f"{FILE}: hooks.limit") if limit else FILE_LIMIT,
         unchecked=hooks.texts("exclude", ()),
         strict_env=table.table("cache").flag("strict_env"),
@@ -313,6 +320,19 @@ def _signing(table: _Table) -> Signing:
     files = ("allowed_signers", "revoked_signers", "gpg_keys")
     named = {key: text for key in files if (text := table.text(key))}
     return Signing(table.flag("tags"), **named)
+
+
+def _card(table: _Table) -> dict[str, Any]:
+    """What is said of a model, by the names of its card's fields; raises for another name."""
+    for key in table.content:
+        if key not in ("description", *CARD):
+            known = ", ".join(("description", *CARD))
+            raise ConfigError(f"{FILE}: {table.path}.{key} is no field of a model card: {known}")
+    said: dict[str, Any] = {
+        key: list(table.texts(key, ())) if key == "tags" else table.text(key)
+        for key in table.content
+    }
+    return {key: one for key, one in said.items() if one}
 
 
 def _direction(table: _Table) -> str:

@@ -312,6 +312,13 @@ class VersionHandle(RecordHandle):
         }
 
     @property
+    def card(self) -> dict[str, Any]:
+        """What its makers say of it: "description", "license", "limitations", …."""
+        record = self.entry.record
+        said = {"description": record.description} if record.description else {}
+        return {**said, **(record.card or {})}
+
+    @property
     def run(self) -> RunHandle | None:
         """The run that made it."""
         entry = self.parts.index.run(self.entry.record.run)

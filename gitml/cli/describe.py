@@ -172,6 +172,11 @@ def describe_step(repo: Repo, step: StepHandle) -> Iterator[str]:
         yield from render.paragraph(printed, "  ")
 
 
+def _said(value: object) -> str:
+    """A field of a model card on one line."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def describe_version(repo: Repo, version: VersionHandle) -> Iterator[str]:
     """A model version: what made it, how good it is, what it holds, who uses it."""
     record = version.entry.record
@@ -182,6 +187,7 @@ def describe_version(repo: Repo, version: VersionHandle) -> Iterator[str]:
         [
             ("revoked", paint("failed", _revoked(version.revoked))),
             ("about", record.description or ""),
+            *((name.replace("_", " "), _said(one)) for name, one in (record.card or {}).items()),
             ("commit", paint("dim", repo.short(version.id))),
             ("made by", f"run {paint('run', repo.short(record.run))} of {made}"),
             ("code", code_words(repo, record.code)),

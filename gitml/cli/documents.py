@@ -120,6 +120,7 @@ def version_document(version: VersionHandle, consumers: list[RunHandle]) -> Docu
         "run": str(record.run),
         "code": _fields(record.code),
         "description": record.description,
+        "card": dict(record.card or {}),
         "parameters": dict(version.parameters),
         "metrics": dict(version.metrics),
         "metadata": version.metadata(),

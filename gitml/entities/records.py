@@ -184,7 +184,8 @@ class VersionArtifact(Record):
 class Version(Record):
     """``model.json``: a model version, without its number (that lives in the tag alone).
 
-    ``keys`` maps the steps of the run to their cache keys ("" where there is none).
+    ``keys`` maps the steps of the run to their cache keys ("" where there is none). ``card`` is
+    what its makers say of it, by the names of `gitml.config.CARD`.
     """
 
     model: str
@@ -197,6 +198,7 @@ class Version(Record):
     keys: Mapping[str, str]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     description: str | None = None
+    card: Mapping[str, Any] | None = None
 
 
 class Fold(Record):

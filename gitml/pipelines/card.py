@@ -7,13 +7,28 @@ from typing import Any
 
 from gitml.entities.records import Output, Version
 
+_TITLES = {
+    "license": "License",
+    "audience": "Audience",
+    "use_cases": "Use cases",
+    "limitations": "Limitations",
+    "trade_offs": "Trade-offs",
+    "ethics": "Ethics",
+}
+
 
 def model_card(version: Version, metrics: Mapping[str, float]) -> str:
     """The card as Markdown: what made the version, with what, how good it is, what it holds."""
     lines = [f"# {version.model}", ""]
     if version.description:
         lines += [_text(version.description), ""]
+    card = version.card or {}
+    if tags := card.get("tags"):
+        lines += ["Tags: " + ", ".join(_text(str(one)) for one in tags), ""]
     lines += [f"Made by the pipeline `{version.pipeline}` on {version.created[:10]}."]
+    for name, title in _TITLES.items():
+        if name in card:
+            lines += ["", f"## {title}", "", _text(str(card[name]))]
     lines += _table("Metrics", "metric", {k: f"{v:.6g}" for k, v in sorted(metrics.items())})
     lines += _table("Parameters", "parameter", dict(sorted(version.parameters.items())))
     artifacts = {one.name: _artifact(one.output) for one in version.artifacts}

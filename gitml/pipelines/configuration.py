@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gitml.config import CARD
 from gitml.errors import GitmlError, NameNotFound, UsageError
 from gitml.frozen import Frozen, field
 from gitml.pipelines.dsl import Model, PipelineFunction
@@ -49,19 +50,8 @@ _IGNORED_OF_STEP = _IGNORED | frozenset(
 )
 _KEYS = frozenset({"parameters", "steps", "enable_cache", "model"})
 _KEYS_OF_STEP = frozenset({"parameters", "enable_cache"})
-_KEYS_OF_MODEL = frozenset({"name", "version", "description"})
-_IGNORED_OF_MODEL = frozenset(
-    {
-        "license",
-        "audience",
-        "use_cases",
-        "limitations",
-        "trade_offs",
-        "ethics",
-        "tags",
-        "save_models_to_registry",
-    }
-)
+_KEYS_OF_MODEL = frozenset({"name", "version", "description", *CARD})
+_IGNORED_OF_MODEL = frozenset({"save_models_to_registry"})
 
 _KINDS: dict[type, str] = {
     dict: "a table",
@@ -163,7 +153,12 @@ class _Reader:
         if version is not None and type(version) not in (int, str):
             raise self._wrong("model.version", str, version)
         name = self._get(given, "name", str, "", "model.")
-        return Model(name, version, self._get(given, "description", str, None, "model."))
+        said = {
+            key: self._get(given, key, list if key == "tags" else str, None, "model.")
+            for key in ("description", *CARD)
+            if given.get(key) is not None
+        }
+        return Model(name, version, **said)
 
     def _check_keys(
         self, table: dict[str, Any], where: str, known: frozenset[str], ignored: frozenset[str]

@@ -13,11 +13,12 @@ import functools
 import inspect
 import traceback
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+from gitml.config import CARD
 from gitml.entities.ids import check_model_name, check_name
 from gitml.entities.records import SERIES
 from gitml.errors import GitmlError, UsageError
@@ -31,16 +32,44 @@ class Model:
     """A model by name; with ``version`` one of its versions: a number, a stage, "latest", ….
 
     As a pipeline's ``model`` without a version it says what a run makes; with one, what it uses.
-    ``repo`` is the URL of another git repository to read it from, outside of pipelines.
+    ``repo`` is the URL of another git repository to read it from, outside of pipelines. The other
+    fields are the card of the versions that a run makes. Raises UsageError without a name.
     """
 
-    name: str
+    name: str = ""
     version: str | int | None = None
     description: str | None = None
     repo: str | None = None
+    license: str | None = None
+    audience: str | None = None
+    use_cases: str | None = None
+    limitations: str | None = None
+    trade_offs: str | None = None
+    ethics: str | None = None
+    tags: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise UsageError(
+                f"a model needs a name, and this one has {self.name!r}", hint='`Model("clf")`'
+            )
         check_model_name(self.name)
+        for field_name in ("description", *CARD):
+            said = getattr(self, field_name)
+            if field_name == "tags":
+                fits = not isinstance(said, str) and all(isinstance(one, str) for one in said)
+                object.__setattr__(self, "tags", tuple(said))
+            else:
+                fits = said is None or isinstance(said, str)
+            if not fits:
+                wanted = "a list of texts" if field_name == "tags" else "text"
+                raise UsageError(f"{field_name} of the model {self.name} should be {wanted}")
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What is said of the model besides its description."""
+        said = {name: getattr(self, name) for name in CARD}
+        return {name: list(one) if name == "tags" else one for name, one in said.items() if one}
 
     @property
     def which(self) -> str:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gitml.config import CARD
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.pointer import Pointer
@@ -83,6 +84,7 @@ class Runner:
     rules: Rules
     environment: Mapping[str, str]
     live: int = 2
+    cards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     strict_env: bool = False
     _left_out: tuple[str, ...] = field(default=(), init=False)
 
@@ -342,6 +344,7 @@ class Runner:
             for key, value in one.record.parameters.items()
             if plan.parameters.get(key) != value
         }
+        settled = self.cards.get(model.name, {})
         record = Version(
             model=model.name,
             pipeline=plan.pipeline,
@@ -352,7 +355,8 @@ class Runner:
             artifacts=version_artifacts(done),
             keys={one.name: one.record.key or "" for one in done},
             metadata=united({one.name: one.record.metadata for one in done}),
-            description=model.description,
+            description=model.description or settled.get("description"),
+            card={**{k: v for k, v in settled.items() if k in CARD}, **model.card} or None,
         )
         return recorder.version(record, metrics, model_card(record, metrics), now)
 

@@ -155,7 +155,8 @@ class Card(Rule):
     def judge(self, case: Case) -> Check:
         """Look at the version's record, and at what was noted on it later."""
         record = case.entry.record
-        known = {**record.metadata, **case.noted, "description": record.description}
+        said = {"description": record.description, **(record.card or {})}
+        known = {**record.metadata, **said, **case.noted}
         missing = [one for one in self.card if known.get(one) in (None, "", [], {})]
         if not missing:
             return self.passed(f"{len(self.card)} of {len(self.card)}")

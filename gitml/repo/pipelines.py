@@ -165,6 +165,7 @@ class Pipelines(Records):
             rules=self._rules,
             environment=self._environment,
             live=live,
+            cards=self.config.models,
             strict_env=self.strict_env or self.config.strict_env,
         )
 

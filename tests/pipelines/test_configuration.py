@@ -45,10 +45,15 @@ def test_what_has_no_meaning_is_named_once(tmp_path: Path) -> None:
         {
             "settings": {"docker": {"requirements": ["numpy"]}},
             "steps": {"train": {"step_operator": "vertex"}},
-            "model": {"name": "clf", "license": "MIT"},
+            "model": {"name": "clf", "license": "MIT", "save_models_to_registry": True},
         },
     )
-    assert found.ignored == ("settings", "steps.train.step_operator", "model.license")
+    assert found.ignored == (
+        "settings",
+        "steps.train.step_operator",
+        "model.save_models_to_registry",
+    )
+    assert found.model is not None and found.model.card == {"license": "MIT"}
     note = found.note(Path("run.json"))
     assert note is not None
     assert note.startswith("run.json sets what has no meaning here: settings, steps.train")
