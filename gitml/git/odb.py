@@ -72,6 +72,12 @@ class Tag(Frozen):
     tagger: str
     message: str
 
+    @property
+    def seconds(self) -> int:
+        """When it was made, since the epoch, as its tagger says; 0 where that is nothing."""
+        date = self.tagger.rpartition("> ")[2].partition(" ")[0]
+        return int(date) if date.isascii() and date.isdecimal() and len(date) < 16 else 0
+
 
 class TreeEntry(Frozen):
     """An entry of a git tree: raw name, mode, id."""

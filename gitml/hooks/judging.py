@@ -10,7 +10,7 @@ from gitml.entities.ids import ObjectId
 from gitml.entities.records import Promotion
 from gitml.errors import PolicyNotMet
 from gitml.frozen import replace
-from gitml.git.odb import Odb
+from gitml.git.odb import Odb, is_ancestor
 from gitml.git.process import Git
 from gitml.git.signing import GOOD, Verifier
 from gitml.history.index import Index
@@ -48,7 +48,9 @@ class Judging:
         self.index = index
         self.policies = read_policies(config)
 
-    def refuse(self, tag: ObjectId, move: Promotion, target: ObjectId) -> None:
+    def refuse(
+        self, tag: ObjectId, move: Promotion, target: ObjectId, before: Promotion | None
+    ) -> None:
         """Raise PolicyNotMet unless the move that a tag records meets what is asked for here.
 
         What a server cannot know, who approved on a forge say, or what a remote holds, is believed
@@ -59,6 +61,8 @@ class Judging:
             raise PolicyNotMet(
                 f"it was judged by another policy for {move.stage} than the one in force here"
             )
+        if policy is not None:
+            self._refuse_older(move, before)
         kind = CLEAR if move.version is None else PROMOTE
         kind = ROLL_BACK if move.restores is not None else kind
         names = Names.now(self.index, self.odb)
@@ -78,6 +82,22 @@ class Judging:
                 missed = verdict.missed
         if missed:
             raise _refusal(verdict, missed)
+
+    def _refuse_older(self, move: Promotion, before: Promotion | None) -> None:
+        """Raise PolicyNotMet for a move by a policy that is older than the one of the move before.
+
+        The branch may have been pushed back behind it. A commit that is not here is one by which
+        nobody could tell, of this move and of the next, which policy is newer.
+        """
+        here, known = move.policy_commit, before.policy_commit if before is not None else None
+        if here is None or here not in self.odb:
+            raise PolicyNotMet("it names no commit of its policy that is here: push the branch")
+        if here == known or known is None or known not in self.odb:
+            return
+        if is_ancestor(self.git, here, known):
+            raise PolicyNotMet(
+                f"it was judged by an older policy than the move before: {here.short}"
+            )
 
     def _evidence(self, move: Promotion, policy: Policy | None) -> Evidence:
         """How a move came about and who signed for it, as far as its policy asks."""

@@ -11,6 +11,7 @@ to install anything. The policy is judged by the same function as everywhere.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import cached_property
@@ -19,14 +20,16 @@ from typing import TYPE_CHECKING
 
 from gitml import config as configuration
 from gitml.entities import codec
-from gitml.entities.ids import ObjectId, check_model_name, check_stage_name
+from gitml.entities.ids import ObjectId, check_model_name, check_stage_name, check_twins
 from gitml.entities.records import Promotion, Tombstone, Version
 from gitml.errors import GitmlError, InvalidName
 from gitml.frozen import Frozen
 from gitml.git import refs
 from gitml.git.odb import Odb, Tag, is_ancestor
 from gitml.git.process import Git
-from gitml.history.record import RUNS, STAGES, TAGS, VERSIONS
+from gitml.git.refs import Ref
+from gitml.history.index import line_of
+from gitml.history.record import RUNS, STAGES, TAGS, VERSIONS, seconds_of
 from gitml.history.revs import read_promotion, read_tombstone
 
 if TYPE_CHECKING:
@@ -41,6 +44,10 @@ _LEAF = (
 _HEADS = "refs/heads/"
 _NOTES = "refs/notes/gitml"
 _NONE = "0" * 40
+_LEAP = 1000
+"""Numbers that may be passed over: one far off would leave none to be given."""
+_AHEAD, _BEHIND = 3600.0, 86400.0
+"""Seconds by which the clock of whoever pushes may be off, and for which a push may wait."""
 
 
 class Refused(GitmlError):
@@ -127,7 +134,7 @@ class Receiver:
         if found["version"] is not None:
             self._number(update.new, model, int(found["version"]))
         elif found["revoked"] is not None:
-            self._annotated(update.new, f"{model}@{leaf}")
+            self._revocation(update)
         elif found["stone"] is not None:
             self._tombstone(update.new, model, int(found["stone"]))
         else:
@@ -138,9 +145,27 @@ class Receiver:
             return  # another tool's `name@v1`
         tag = self._annotated(new, f"{model}@v{number}")
         self._version(tag.target, model)
+        last = max([0, *self._numbers(model)])
+        if number > last + _LEAP:
+            raise Refused(f"the numbers of {model} go on from {last}")
         if f"deleted/{number}" in self._tags(model):
             raise Refused(f"{model}@v{number} was deleted, and its number is not given again")
         self._records_above(tag.target)
+
+    def _numbers(self, model: str) -> list[int]:
+        """The numbers that versions of a model have, or had."""
+        found = (re.fullmatch(f"(?:v|deleted/)({_NUMBER})", leaf) for leaf in self._tags(model))
+        return [int(one[1]) for one in found if one]
+
+    def _revocation(self, update: Update) -> None:
+        """What is no revocation is not let in: it would stand in the way of the true one."""
+        from gitml.history.revocations import read_revocation
+
+        assert update.new is not None  # noqa: S101 - nobody takes one back
+        tag = self._annotated(update.new, update.name.removeprefix(f"{TAGS}/"))
+        record = read_revocation(Ref(update.name, update.new, tag.target), line_of(tag))
+        if record.project != self._project:
+            raise Refused(f"it belongs to another project, {record.project}")
 
     def _tombstone(self, new: ObjectId, model: str, number: int) -> None:
         name = f"{model}@deleted/{number}"
@@ -157,6 +182,8 @@ class Receiver:
 
     def _move(self, new: ObjectId, model: str, stage: str, n: int) -> None:
         name = f"{model}@{stage}/{n}"
+        stages = {leaf.partition("/")[0] for leaf in self._tags(model) if "/" in leaf}
+        check_twins([stage], stages, "stage")
         tag = self._annotated(new, name)
         move = read_promotion(tag, model, stage, n)
         last = self._last(model, stage)
@@ -175,11 +202,26 @@ class Receiver:
             raise Refused("it tags another commit than it names")
         if before is not None and move.at < before.at:
             raise Refused("it is older than the move before")
+        self._dated(move, tag)
         if move.version is not None:
             self._version(move.version, model)
             self._is_numbered(move.version, model)
         self._goes_back(move, model, stage)
-        self._policy(new, move, tag.target)
+        self._policy(new, move, tag.target, before)
+
+    def _dated(self, move: Promotion, tag: Tag) -> None:
+        """Raise unless a move is of now.
+
+        A date of the past would get around a key's end or a week of waiting, and one of the future
+        keeps everybody out of the stage until then.
+        """
+        at, now = seconds_of(move.at), time.time()
+        if abs(at - tag.seconds) > 1:
+            raise Refused("its tag has another date than it names")
+        if at > now + _AHEAD:
+            raise Refused(f"it is dated {move.at}, and that is yet to come")
+        if self._has_policies and at < now - _BEHIND:
+            raise Refused(f"it is dated {move.at}, and was not pushed then")
 
     def _is_numbered(self, version: ObjectId, model: str) -> None:
         tags = self._tags(model)
@@ -206,10 +248,12 @@ class Receiver:
         if restored.version != move.version:
             raise Refused(f"{model}@{stage}/{move.restores} did not make that version the holder")
 
-    def _policy(self, new: ObjectId, move: Promotion, target: ObjectId) -> None:
+    def _policy(
+        self, new: ObjectId, move: Promotion, target: ObjectId, before: Promotion | None
+    ) -> None:
         """What the policy on the default branch says of a move, and what every stage asks for."""
         if self._has_policies or move.policy is not None or self._has_revocations:
-            self._judging.refuse(new, move, target)
+            self._judging.refuse(new, move, target, before)
 
     @cached_property
     def _judging(self) -> Judging:

@@ -49,6 +49,8 @@ def _fault(index: Index, event: Event, before: Event | None, project: str) -> st
         return "it names another holder before than the event before"
     if tag is None or tag.target != (promotion.version or holder):
         return "it tags another commit than it names"
+    if abs(seconds_of(promotion.at) - (tag.seconds if tag is not None else 0)) > 1:
+        return "its tag has another date than it names"
     if before is not None and seconds_of(promotion.at) < seconds_of(before.promotion.at):
         return "it is older than the event before"
     return None

@@ -87,7 +87,7 @@ def fill(server: Workshop, bob: Workshop, runs: int) -> None:
 def moves(bob: Workshop, count: int) -> list[ObjectId]:
     """A chain of promotions, of the two versions in turn."""
     repo = bob.repo()
-    policy = repo._policies.stages["production"].digest
+    policies = repo._policies
     versions = [repo.version(f"clf@v{n}").id for n in (1, 2)]
     recorder = Recorder(repo.git, repo.odb, Person("Ada Example", "ada@example.org"))
     tags: list[ObjectId] = []
@@ -103,7 +103,8 @@ def moves(bob: Workshop, count: int) -> list[ObjectId]:
             version=versions[n % 2],
             before=versions[(n - 1) % 2] if n > 1 else None,
             previous=tags[-1] if tags else None,
-            policy=policy,
+            policy=policies.stages["production"].digest,
+            policy_commit=policies.commit,
         )
         name = f"clf@production/{n}"
         document = codec.to_document(record)

@@ -18,7 +18,7 @@ from gitml.entities.records import Promotion, Tombstone
 from gitml.frozen import replace
 from gitml.git.odb import Odb
 from gitml.git.process import Git
-from gitml.history.record import Person, Recorder, timestamp
+from gitml.history.record import Person, Recorder, seconds_of, timestamp
 from gitml.history.revs import read_promotion
 from gitml.hooks.install import SERVER_EVENTS, install, script, server_script
 from tests.promotion.conftest import PATH, Reviewed, reviewed, reviewed_once
@@ -75,7 +75,10 @@ def move(one: Workshop, name: str = "clf@production/2", **changes: Any) -> tuple
         before=before.version,
         previous=first,
     )
-    target = changes.pop("target", None)
+    target, tagged = changes.pop("target", None), changes.pop("tagged", None)
+    if changes.get("policy"):
+        listing = one.git("log", "-1", "--format=%H", "origin/main", "--", "gitml.toml")
+        made = replace(made, policy_commit=ObjectId(listing))
     made = replace(made, **changes)
     recorder = Recorder(git, odb, ADA)
     tag = recorder.line_tag(
@@ -83,7 +86,7 @@ def move(one: Workshop, name: str = "clf@production/2", **changes: Any) -> tuple
         target or made.version or before.version or first,
         "clf",
         codec.to_document(made),
-        time.time(),
+        tagged or seconds_of(made.at),
     )
     recorder.builder.write_loose()
     odb.close()
@@ -130,6 +133,8 @@ def test_a_plain_move_goes_in_and_is_what_gitml_would_make(guarded: Reviewed) ->
         ({"hold": True, "restores": 1}, "clf@production/1 did not make that version the holder"),
         ({"restores": 9}, "clf@production/9, which it restores, is not there"),
         ({"policy": "sha256:00"}, "judged by another policy"),
+        ({"at": timestamp(time.time() + 90000)}, "is yet to come"),
+        ({"tagged": time.time() - 90000}, "its tag has another date than it names"),
     ],
 )
 def test_a_move_that_does_not_follow_is_refused(
@@ -187,9 +192,14 @@ def test_what_was_made_is_neither_moved_nor_removed(guarded: Reviewed, name: str
 
 def test_a_revocation_is_not_taken_back(guarded: Reviewed) -> None:
     bob = guarded.bob
-    name = "clf@revoked/0123456789ab"
+    version = commit_of(bob, "clf@v2").short
+    name = f"clf@revoked/{version}"
     bob.git("tag", "-a", "-m", "x", name, "clf@v2^{commit}")
-    assert push(bob, f"refs/tags/{name}") is None
+    assert push(bob, f"refs/tags/{name}") is not None  # it would keep the true one out for ever
+    bob.git("tag", "-d", name)
+    bob.repo().revoke("clf@v2", "wrong")
+    true = bob.git("rev-parse", name)
+    assert "the tag was made as" in str(push(bob, f"{true}:refs/tags/clf@revoked/{'1' * 12}"))
     assert "neither moved nor removed" in str(push(bob, f":refs/tags/{name}"))
     assert "neither moved nor removed" in str(push(bob, f"HEAD:refs/tags/{name}"))
     assert "it is no annotated tag" in str(push(bob, "HEAD:refs/tags/clf@revoked/1123456789ab"))
@@ -203,6 +213,59 @@ def test_numbers_are_tags_of_versions(guarded: Reviewed) -> None:
     assert "is a version of clf, not of reg" in str(push(bob, "refs/tags/reg@v1"))
     renamed = bob.git("rev-parse", "clf@v2")
     assert "the tag was made as clf@v2" in str(push(bob, f"{renamed}:refs/tags/clf@v9"))
+
+
+def test_no_number_is_far_off(guarded: Reviewed) -> None:
+    """The highest one would leave none to be given."""
+    bob = guarded.bob
+    bob.git("tag", "-a", "-m", "x", "clf@v999999999", "clf@v2^{commit}")
+    assert "the numbers of clf go on from 2" in str(push(bob, "refs/tags/clf@v999999999"))
+
+
+def test_a_stage_that_differs_only_in_case_is_refused(guarded: Reviewed) -> None:
+    """Its moves would meet no policy."""
+    tag, _ = move(
+        guarded.bob, "clf@Production/1", stage="Production", n=1, previous=None, before=None
+    )
+    words = str(push(guarded.bob, f"{tag}:refs/tags/clf@Production/1"))
+    assert "differs only in case from `production`" in words
+
+
+def test_nobody_waits_in_the_past(guarded: Reviewed) -> None:
+    """A week in staging takes a week, whatever the first move there says of its date."""
+    guarded.policy('[{ passed = "staging", for = "7d" }]')
+    at = timestamp(time.time() - 8 * 86400)
+    given = {"stage": "staging", "n": 1, "previous": None, "before": None, "at": at}
+    tag, _ = move(guarded.bob, "clf@staging/1", **given)
+    words = str(push(guarded.bob, f"{tag}:refs/tags/clf@staging/1"))
+    assert "and was not pushed then" in words
+
+
+def test_a_branch_that_was_pushed_back_is_no_way_to_an_older_policy(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    guarded.policy('[{ metric = "accuracy", min = 0.1 }]')
+    old = bob.git("rev-parse", "HEAD")
+    text = (bob.path / "gitml.toml").read_text()
+    guarded.merge(text.replace("min = 0.1", "min = 0.9"), "stricter", "gitml.toml")
+    bob.repo().promote("clf@v2", "production", "better")
+    assert push(bob, f"+{old}:refs/heads/main") is None
+    bob.git("fetch", "--quiet")
+    last = ObjectId(bob.git("rev-parse", "clf@production/2"))
+    bob.git("reset", "--quiet", "--hard", old)
+    digest = bob.repo()._policies.stages["production"].digest
+    after = {"n": 3, "previous": last, "before": commit_of(bob, "clf@v2"), "policy": digest}
+    tag, _ = move(bob, "clf@production/3", version=commit_of(bob, "clf@v1"), **after)
+    words = str(push(bob, f"{tag}:refs/tags/clf@production/3"))
+    assert "an older policy than the move before" in words
+    other, _ = move(
+        bob,
+        "clf@production/3",
+        version=commit_of(bob, "clf@v1"),
+        policy_commit=ObjectId("1" * 40),
+        **after,
+    )
+    words = str(push(bob, f"{other}:refs/tags/clf@production/3"))
+    assert "names no commit of its policy that is here" in words
 
 
 def test_a_tombstone_tells_the_truth(guarded: Reviewed) -> None:

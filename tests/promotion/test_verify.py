@@ -204,6 +204,16 @@ def test_an_altered_last_record_is_told_by_its_signature(team: Team) -> None:
     team.refused("clf@production/1: the signature is not that of this tag")
 
 
+def test_a_date_of_the_past_does_not_make_a_key_valid(three: Team) -> None:
+    """A key has to be valid at the time of the tag, so that is the record's as well."""
+    head, _, rest = three.tag("clf@production/3").partition(b"\n\n")
+    lines = head.split(b"\n")
+    lines[3] = lines[3].rpartition(b"> ")[0] + b"> 1500000000 +0000"
+    made = b"\n".join(lines) + b"\n\n" + rest.partition(b"-----BEGIN")[0]
+    three.put("clf@production/3", Signer(Git.discover(three.workshop.path)).sign(made))
+    three.refused("clf@production/3 is not what it should be: its tag has another date")
+
+
 def test_fork(three: Team) -> None:
     """Another third move, signed by an owner too, under the number that was seen already."""
     seen = three.workshop.git("rev-parse", "clf@production/3")
