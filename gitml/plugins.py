@@ -23,6 +23,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "gitml.checks": {
         "approvals": "gitml.promotion.checks:Approvals",
         "card": "gitml.promotion.checks:Card",
+        "command": "gitml.promotion.checks:Command",
         "has": "gitml.promotion.checks:Has",
         "lacks": "gitml.promotion.checks:Lacks",
         "lineage": "gitml.promotion.checks:LineageIs",

@@ -24,6 +24,7 @@ from gitml.promotion.rule import (
     Case,
     Evidence,
     Policies,
+    Run,
 )
 from gitml.promotion.signers import signers_at
 from gitml.promotion.verdict import Verdict
@@ -116,6 +117,7 @@ class Planner(Frozen):
     policies: Policies
     approvals: Approvals | None = None
     absent: Absent | None = None
+    run: Run | None = None
     proposal: Proposal | None = None
 
     def plan(self) -> list[PlannedMove]:
@@ -259,6 +261,7 @@ class Planner(Frozen):
             approvals=on_forge if forge is not None else None,
             signed_for=signed_for,
             absent=self.absent,
+            run=self.run,
         )
 
     def _source(self, model: str, stage: str) -> Wishes:

@@ -145,6 +145,7 @@ class Approval(Frozen):
 
 
 Absent = Callable[[str, str, ObjectId], Sequence[str]]
+Run = Callable[[Sequence[str], Mapping[str, str]], tuple[int, str]]
 
 
 class Evidence(Frozen):
@@ -152,14 +153,15 @@ class Evidence(Frozen):
 
     ``via`` is how the promotion comes about ("pull-request", or empty for a direct one).
     ``approvals`` gives those that a forge knows of, ``signed_for`` those of signed commits,
-    ``absent`` the places whose bytes a remote lacks, by its name, its URL and a version, and
-    ``signature`` how the event tag is signed.
+    ``absent`` the places whose bytes a remote lacks, by its name, its URL and a version, ``run``
+    the exit code and last line of a program, and ``signature`` how the event tag is signed.
     """
 
     via: str | None = ""
     approvals: Callable[[], Sequence[Approval]] | None = None
     signed_for: Callable[[], Sequence[Approval]] | None = None
     absent: Absent | None = None
+    run: Run | None = None
     signature: Callable[[], Signature] | None = None
 
 

@@ -453,6 +453,7 @@ class Review(Stages):
             *(self.git, self.odb, self.index, wishes, policies),
             approvals=self._approvals(online),
             absent=self._absent,
+            run=self._run_program,
             proposal=proposal,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -289,10 +289,17 @@ class Stages(Sharing):
         return Promoter(
             *(self.git, self.odb, self.index, self._policies, self._person, dry_run, online),
             wished=partial(self._wish_commit, online),
-            evidence=Evidence(absent=self._absent),
+            evidence=Evidence(absent=self._absent, run=self._run_program),
             signers=partial(self._signers, online),
             memory=self._memory(online.remote if online is not None else None),
         )
+
+    def _run_program(self, words: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
+        """The exit code and the last line of a program of the project's, run in its root."""
+        from gitml.git.program import run_program
+
+        folder = self.git.root or self.git.common
+        return run_program(words, folder, {**self._environment, **variables})
 
     def _signers(self, online: Online | None) -> Signers:
         from gitml.promotion.signers import signers_at

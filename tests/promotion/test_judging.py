@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,27 @@ def test_a_commit_that_it_must_not_stand_on(models: Workshop) -> None:
     bug = models.git("log", "-1", "--format=%H", "--", "pipelines/training.py")
     assert only(models, f'{{ lacks = "{bug}" }}').found == "it is an ancestor"
     assert only(models, f'{{ lacks = "{"0" * 40}" }}').ok
+
+
+def test_a_program_of_ones_own(models: Workshop) -> None:
+    """It is told what is asked for, and its last line is what it found."""
+    code = 'import os, sys; e = os.environ; print(e["GITML_VERSION"], e["GITML_STAGE"]); '
+    code += 'sys.exit(int(e["GITML_VERSION"][-1]) % 2)'
+    rule = f"{{ command = ['{sys.executable}', '-c', '{code}'] }}"
+    with_policy(models, f"[{rule}]")
+    (check,) = judge(case(models, "v2")).checks
+    assert (check.state, check.found) == ("unknown", "nobody has run it")
+    repo = models.repo()
+    moved = repo.promote("clf@v2", "production", "even")
+    assert moved.verdict is not None
+    assert moved.verdict.checks[0].found == "clf@v2 production"
+    with pytest.raises(PolicyNotMet) as caught:
+        repo.promote("clf@v3", "production", "odd")
+    assert "clf@v3 production, exit code 1" in caught.value.causes()[0]
+    with_policy(models, "[{ command = ['no-such-program'] }]")
+    with pytest.raises(PolicyNotMet) as caught:
+        models.repo().promote("clf@v3", "production", "odd")
+    assert "no-such-program is not here" in caught.value.causes()[0]
 
 
 def test_a_commit_that_it_must_stand_on(models: Workshop) -> None:

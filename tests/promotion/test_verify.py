@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,6 +213,33 @@ def test_a_date_of_the_past_does_not_make_a_key_valid(three: Team) -> None:
     made = b"\n".join(lines) + b"\n\n" + rest.partition(b"-----BEGIN")[0]
     three.put("clf@production/3", Signer(Git.discover(three.workshop.path)).sign(made))
     three.refused("clf@production/3 is not what it should be: its tag has another date")
+
+
+def test_a_version_whose_bytes_changed(team: Team) -> None:
+    """A number that leads to other bytes than the run made is neither verified nor promoted."""
+    git = team.workshop.git
+    git("tag", "-d", "clf@v3")
+    version = git("for-each-ref", "--format=%(objectname)", "refs/gitml/versions").split()
+    version += [git("rev-parse", "clf@v2^{commit}")]
+    record = git("show", f"{version[-1]}:.gitml/model.json")
+    digest = re.search(r"blake3:([0-9a-f]{64})", record)
+    assert digest
+    changed = record.replace(digest[1], "0" * 64)
+    blob = git("hash-object", "-w", "--stdin", text=changed)
+    git("read-tree", version[-1])
+    git("update-index", "--add", "--cacheinfo", f"100644,{blob},.gitml/model.json")
+    tree = git("write-tree")
+    git("read-tree", "HEAD")
+    body = git("cat-file", "commit", version[-1])
+    old = git("rev-parse", f"{version[-1]}^{{tree}}")
+    made = git("hash-object", "-t", "commit", "-w", "--stdin", text=body.replace(old, tree) + "\n")
+    git("-c", "tag.gpgSign=false", "tag", "-a", "-m", "clf v3", "clf@v3", made)
+    lines = (team.workshop.path / "allowed_signers").read_text()
+    team.settle('[{ lineage = "complete" }]', lines)
+    team.refused("clf@v3 stands on", "clf@v3")
+    with pytest.raises(PolicyNotMet) as caught:
+        team.promote("clf@v3")
+    assert caught.value.exit_code == 3
 
 
 def test_fork(three: Team) -> None:

@@ -1,0 +1,89 @@
+"""What `gitml promote` takes in a clone whose git remote is a folder, and how much of it is git's.
+
+    python -m tests.bench.promote --runs 100 10000
+
+Two clones promote in turns, whole commands. Git alone looks at the remote twice, fetches a tag and
+pushes one; that is what a network would make longer. Medians, and the difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.bench.receive import POLICY, fill
+from tests.workshop import Workshop, model_for_copies
+
+
+def measure(folder: Path, runs: int, moves: int) -> None:
+    """Print the medians for one number of runs, which both clones and the remote have."""
+    with model_for_copies(folder) as bob:
+        server = Workshop(folder / "server.git")
+        server.path.mkdir()
+        server.git("init", "--quiet", "--bare", "--initial-branch=main")
+        bob.git("branch", "--quiet", "-M", "main")
+        bob.git("remote", "add", "origin", server.path.as_uri())
+        (folder / "lake").mkdir()
+        with (bob.path / "gitml.toml").open("a", encoding="utf-8") as file:
+            file.write(f'\n[remotes.lake]\nurl = "{folder / "lake"}"\n{POLICY}')
+        bob.training()
+        bob.commit("settings")
+        for rate in (0.1, 0.2):
+            bob.run("training", {"rate": rate})
+        bob.repo().push()
+        fill(server, bob, runs)
+        bob.git("clone", "--quiet", server.path.as_uri(), "../alice")
+        alice = Workshop(folder / "alice")
+        for one in (bob, alice):
+            command(one, "fetch")
+        took: list[float] = []
+        bare: list[float] = []
+        for n in range(moves):
+            one, other = (bob, alice) if n % 2 else (alice, bob)
+            began = time.perf_counter()
+            command(one, "promote", f"clf@v{1 + n % 2}", "production", "-m", "measured")
+            took.append(time.perf_counter() - began)
+            command(other, "fetch")
+            began = time.perf_counter()
+            by_git(one, n)
+            bare.append(time.perf_counter() - began)
+        whole, git = (1000 * statistics.median(times[2:]) for times in (took, bare))
+        print(f"{runs} runs: promote {whole:.0f} ms, git alone {git:.0f} ms", end=", ")
+        print(f"besides {whole - git:.0f} ms; {sorted(round(1000 * one) for one in took)}")
+
+
+def command(one: Workshop, *arguments: str) -> None:
+    """One whole command of gitml."""
+    words = [sys.executable, "-m", "gitml", *arguments]
+    subprocess.run(words, cwd=one.path, check=True, capture_output=True)
+
+
+def by_git(one: Workshop, n: int) -> None:
+    """What git itself takes to look, to fetch nothing, to look again, and to push a tag."""
+    one.git("ls-remote", "--quiet", "origin")
+    one.git("fetch", "--quiet", "--no-tags", "origin", "HEAD")
+    one.git("ls-remote", "--quiet", "origin")
+    one.git("push", "--quiet", "origin", f"clf@v1:refs/tags/measured/{n}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, nargs="+", default=[100, 10_000])
+    parser.add_argument("--moves", type=int, default=12, help="promotions, in turns")
+    given = parser.parse_args()
+    for runs in given.runs:
+        folder = Path(tempfile.mkdtemp(prefix="gitml-promote-"))
+        try:
+            measure(folder, runs, given.moves)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
