@@ -8,7 +8,6 @@ that is another one under the same number.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gitml.entities.checksum import sha256_hex
 from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, NotTrusted, StorageError
 from gitml.frozen import Frozen, field
@@ -43,7 +43,7 @@ class Memory(Frozen):
 
         A fork has the same id and goes its own way, so the place is part of the name.
         """
-        name = hashlib.sha256(f"{project}\\n{place}".encode()).hexdigest()[:32]
+        name = sha256_hex(f"{project}\\n{place}".encode())[:32]
         path = folder / "gitml" / "seen" / f"{name}.json"
         return cls(path, _read(path))
 

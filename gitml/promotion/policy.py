@@ -15,6 +15,7 @@ from typing import Any
 from gitml import config as configuration
 from gitml import plugins
 from gitml.config import Config
+from gitml.entities.checksum import sha256_hex
 from gitml.entities.ids import ObjectId, check_stage_name
 from gitml.errors import ConfigError, GitmlError, InvalidName, NameNotFound
 from gitml.git.odb import Odb
@@ -92,8 +93,6 @@ def find_check(word: str) -> type[Rule] | None:
 
 def _digest(config: Config, stage: str, listed: list[Any]) -> str:
     """A digest of all that decides: the rules, what better means, who is in which group, where."""
-    import hashlib
-
     whole = {
         "stage": stage,
         "require": listed,
@@ -104,4 +103,4 @@ def _digest(config: Config, stage: str, listed: list[Any]) -> str:
     if places:
         whole["remotes"] = {name: config.remotes[name] for name in sorted(places)}
     text = json.dumps(whole, sort_keys=True, default=str)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return f"sha256:{sha256_hex(text.encode())}"
