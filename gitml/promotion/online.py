@@ -53,7 +53,7 @@ class Online:
         new = [Move(one.name, one.new) for one in tags if one.new is not None and one.old is None]
         deadline, stubborn, atomic = time.monotonic() + _BUDGET, 0, True
         while True:
-            there = transport.list_remote(self.git, self.remote)
+            there = transport.list_remote(self.git, self.remote, tags_only=True)
             self._refuse_taken(new, there)
             missing = [one for one in new if one.name not in there]
             if not missing:
@@ -66,7 +66,9 @@ class Online:
                 continue
             stubborn += 1
             if refusal.judged or stubborn >= _STUBBORN or time.monotonic() > deadline:
-                self._refuse_taken(new, transport.list_remote(self.git, self.remote))
+                self._refuse_taken(
+                    new, transport.list_remote(self.git, self.remote, tags_only=True)
+                )
                 raise self._refused(refusal)
             time.sleep(random.uniform(0.02, 0.1) * stubborn)  # noqa: S311 - jitter
 
