@@ -374,10 +374,21 @@ class Approvals(Rule):
         if len(people) >= self.approvals:
             return self.passed(names)
         if len(asked) < len(places):
-            return self.unknown(names or "nobody has looked", "approvals come by a pull request")
+            opens = f"`gitml promote {case.label} {case.stage} --pull-request -m WHY`"
+            words = f"approvals come by a pull request: {opens}"
+            return self.unknown(names or "nobody has looked", words)
         others = ", ".join(one.who for one in agreed if not _is_of(one.who, group))
-        found = names or "nobody"
-        return self.failed(found, f"not of {self.of}: {others}" if others else "")
+        words = f"not of {self.of}: {others}" if others else self._way(case)
+        return self.failed(names or "nobody", words)
+
+    def _way(self, case: Case) -> str:
+        """How somebody approves."""
+        from gitml.promotion.approving import trailer
+
+        if self.from_ == "forge":
+            return ""
+        said = trailer(case.model, case.stage, case.version)
+        return f'`git commit --allow-empty -S -m Approve --trailer "{said}"` approves'
 
 
 class Via(Rule):

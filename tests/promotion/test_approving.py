@@ -89,7 +89,10 @@ def owners(reviewed: Reviewed, keys_once: Path, tmp_path: Path) -> Iterator[Owne
 def test_two_owners_sign_and_the_wish_is_carried_out(owners: Owners) -> None:
     owners.wish('production = "v2"\n', "ada")
     owners.push()
-    assert (owners.check().state, owners.check().found[:12]) == ("failed", "ada@x.org by")
+    check = owners.check()
+    assert (check.state, check.found[:12]) == ("failed", "ada@x.org by")
+    commit = owners.team.bob.repo().names.version("clf", "v2")
+    assert f'--trailer "{trailer("clf", "production", commit)}"' in check.detail
     owners.approve("cleo")
     owners.push()
     assert owners.check().state == "passed"
