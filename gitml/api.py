@@ -22,6 +22,7 @@ from gitml.pipelines.configuration import (
 from gitml.pipelines.context import get_context, log_metadata, log_metrics
 from gitml.pipelines.dsl import DataFile, StepFunction
 from gitml.pipelines.observe import watch_imports
+from gitml.pipelines.options import DEFAULT_OPTIONS, Callback, Callbacks
 from gitml.pipelines.selection import Selection
 from gitml.repo import Repo
 
@@ -156,6 +157,7 @@ def step(
     cache: bool = True,
     environment: list[str] | None = None,
     files: list[str] | None = None,
+    **options: Any,
 ) -> Callable[[Callable[..., Any]], StepFunction]: ...
 def step(
     function: Callable[..., Any] | None = None,
@@ -164,11 +166,14 @@ def step(
     cache: bool = True,
     environment: list[str] | None = None,
     files: list[str] | None = None,
+    **options: Any,
 ) -> StepFunction | Callable[[Callable[..., Any]], StepFunction]:
     """A function as a step: recorded, stored, cached; called outside of a pipeline, itself.
 
     ``environment`` names variables and ``files`` repository paths that its result depends on;
-    ``cache=False`` runs it every time.
+    ``cache=False`` runs it every time. The other options say how it is run: ``retries`` with
+    ``backoff`` and ``timeout`` in seconds, and what is called ``on_start``, ``on_success`` and
+    ``on_failure``.
     """
 
     def decorate(plain: Callable[..., Any]) -> StepFunction:
@@ -178,6 +183,7 @@ def step(
             cache=cache,
             environment=tuple(environment or ()),
             files=tuple(files or ()),
+            options=DEFAULT_OPTIONS.changed(name or plain.__name__, options),
         )
 
     return decorate(function) if function is not None else decorate
@@ -187,7 +193,14 @@ def step(
 def pipeline(function: Callable[..., Any]) -> Pipeline: ...
 @overload
 def pipeline(
-    *, name: str | None = None, model: dsl.Model | None = None, cache: bool = True
+    *,
+    name: str | None = None,
+    model: dsl.Model | None = None,
+    cache: bool = True,
+    execution_mode: str = "fail_fast",
+    on_start: Callback | None = None,
+    on_success: Callback | None = None,
+    on_failure: Callback | None = None,
 ) -> Callable[[Callable[..., Any]], Pipeline]: ...
 def pipeline(
     function: Callable[..., Any] | None = None,
@@ -195,11 +208,26 @@ def pipeline(
     name: str | None = None,
     model: dsl.Model | None = None,
     cache: bool = True,
+    execution_mode: str = "fail_fast",
+    on_start: Callback | None = None,
+    on_success: Callback | None = None,
+    on_failure: Callback | None = None,
 ) -> Pipeline | Callable[[Callable[..., Any]], Pipeline]:
-    """A function that calls steps as a pipeline; calling it runs it and gives the run."""
+    """A function that calls steps as a pipeline; calling it runs it and gives the run.
+
+    ``execution_mode`` says what happens when a step fails: "fail_fast" and "stop_on_failure" begin
+    no other, "continue_on_failure" does all that does not need it.
+    """
 
     def decorate(plain: Callable[..., Any]) -> Pipeline:
-        return Pipeline(plain, name=name, model=model, cache=cache)
+        return Pipeline(
+            plain,
+            name=name,
+            model=model,
+            cache=cache,
+            execution_mode=execution_mode,
+            callbacks=Callbacks(on_start, on_success, on_failure),
+        )
 
     return decorate(function) if function is not None else decorate
 

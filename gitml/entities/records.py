@@ -90,6 +90,7 @@ class Step(Record):
     ``key`` is the step cache key (absent where the step cannot be cached), ``parts`` what it was
     made of, by readable name; ``code_id`` leaves out Python's version; ``observed`` are repository
     files that were read while it ran and are not in the closure (path to digest or "absent").
+    ``attempts`` is how often it was tried, absent for once.
     ``reused`` is the first original where this record stands for a cached execution on an abandoned
     branch, and ``reached`` the sources of that original which the inputs do not lead to.
     """
@@ -113,6 +114,7 @@ class Step(Record):
     log: Log | None = None
     reused: ObjectId | None = None
     reached: tuple[ObjectId, ...] = ()
+    attempts: int | None = None
 
     def input_commits(self) -> list[ObjectId]:
         """The commits that made what the step was given or loaded: its parents after the code."""
@@ -122,6 +124,8 @@ class Step(Record):
 
 class RunStep(Record):
     """A step in a run: its state, and the step commit where there is one.
+
+    ``after`` are the steps that had to be done before it and gave it nothing.
 
     Of a step that did not finish there is what it had said: ``log`` is what it printed, ``series``
     and ``metadata`` what it had logged. Its metrics are among those of the run.
@@ -133,6 +137,7 @@ class RunStep(Record):
     log: Log | None = None
     series: Output | None = None
     metadata: Mapping[str, Any] | None = None
+    after: tuple[str, ...] | None = None
 
 
 class Failure(Record):
@@ -156,6 +161,7 @@ class Run(Record):
 
     ``model`` is the model that it makes a version of. A run of which every step was cached makes
     none; ``version`` is then the commit of the version that has the same steps and outputs.
+    ``failure`` is what ended it, or the first where it went on; ``failures`` are those after it.
     """
 
     pipeline: str
@@ -170,6 +176,7 @@ class Run(Record):
     version: ObjectId | None = None
     pins: tuple[Pin, ...] = ()
     failure: Failure | None = None
+    failures: tuple[Failure, ...] | None = None
 
 
 class VersionArtifact(Record):

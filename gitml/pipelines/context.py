@@ -75,11 +75,11 @@ def get_context() -> StepContext:
 
 
 @contextmanager
-def running(context: StepContext) -> Iterator[None]:
+def running(context: StepContext) -> Iterator[StepContext]:
     """Make ``context`` the running step's for the length of a block."""
     token = _running.set(context)
     try:
-        yield
+        yield context
     finally:
         _running.reset(token)
 

@@ -23,6 +23,13 @@ from gitml.entities.ids import check_model_name, check_name
 from gitml.entities.records import SERIES
 from gitml.errors import GitmlError, UsageError
 from gitml.pipelines.closure import unwrap
+from gitml.pipelines.options import (
+    DEFAULT_OPTIONS,
+    NO_CALLBACKS,
+    Callbacks,
+    StepOptions,
+    check_mode,
+)
 
 PARAMETER_TYPES = (type(None), bool, int, float, str)
 
@@ -154,11 +161,13 @@ class Node:
     """A call of a step in a pipeline: its name in the graph, and what each parameter is bound to.
 
     A binding is a ``Handle``, an ``Artifact``, a ``DataFile``, or a plain parameter value.
+    ``after`` are calls that have to be done before it and give it nothing.
     """
 
     name: str
     step: StepFunction
     bindings: Mapping[str, Any]
+    after: tuple[str, ...] = ()
 
 
 @dataclass
@@ -169,16 +178,40 @@ class Composition:
     nodes: list[Node] = field(default_factory=list)
     _calls: dict[str, int] = field(default_factory=dict)
 
-    def add(self, step: StepFunction, bindings: Mapping[str, Any]) -> Node:
+    def add(self, step: StepFunction, bindings: Mapping[str, Any], after: Any = None) -> Node:
         """Record a call; a step that is called again gets ``_2``, ``_3`` … behind its name."""
+        waits = tuple(dict.fromkeys(self._earlier(after, step.name)))
         name = step.name
         while name in self._calls:
             self._calls[step.name] += 1
             name = f"{step.name}_{self._calls[step.name]}"
         self._calls[name] = 1
-        node = Node(name, step, bindings)
+        node = Node(name, step, bindings, waits)
         self.nodes.append(node)
         return node
+
+    def _earlier(self, after: Any, step: str) -> Iterator[str]:
+        """The names of the calls that ``after`` means: outputs, steps, names, or lists of them."""
+        if after is None:
+            return
+        if isinstance(after, (list, tuple)):
+            for one in after:
+                yield from self._earlier(one, step)
+            return
+        if isinstance(after, Handle):
+            name = after.node
+        elif isinstance(after, StepFunction):
+            calls = [one.name for one in self.nodes if one.step.name == after.name]
+            name = calls[-1] if calls else after.name
+        else:
+            name = after
+        if name not in {one.name for one in self.nodes}:
+            known = ", ".join(one.name for one in self.nodes) or "none"
+            raise UsageError(
+                f"{step}: `after` names {name!r}, which was not called before",
+                hint=f"called so far: {known}",
+            )
+        yield name
 
 
 _composition: contextvars.ContextVar[Composition | None] = contextvars.ContextVar(
@@ -202,6 +235,7 @@ class StepFunction:
         cache: bool = True,
         environment: tuple[str, ...] = (),
         files: tuple[str, ...] = (),
+        options: StepOptions = DEFAULT_OPTIONS,
     ) -> None:
         plain, fixed = unwrap(function)
         functools.update_wrapper(self, plain)
@@ -212,21 +246,49 @@ class StepFunction:
         self.cache = cache
         self.environment = environment
         self.files = files
+        self.options = options
         self.signature = _signature(function, self.name)
+        options.check(self.name)
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Record the call while a pipeline is composed, otherwise call the function."""
+        """Record the call while a pipeline is composed, otherwise call the function.
+
+        ``after``, where the function has no parameter of that name, says what has to be done first.
+        """
         composition = _composition.get()
+        after = None if "after" in self.signature.parameters else kwargs.pop("after", None)
         if composition is None:
             return self._given(*args, **kwargs)
-        node = composition.add(self, self._bind(args, kwargs))
+        node = composition.add(self, self._bind(args, kwargs), after)
         handles = tuple(Handle(node.name, output.name) for output in self.outputs)
         if not handles:
             return None
         return handles[0] if len(handles) == 1 else handles
+
+    def with_options(
+        self,
+        *,
+        name: str | None = None,
+        cache: bool | None = None,
+        environment: list[str] | None = None,
+        files: list[str] | None = None,
+        **options: Any,
+    ) -> StepFunction:
+        """The same step with other options, those of `@step`; this one stays as it is.
+
+        Raises UsageError for options that there are not.
+        """
+        return StepFunction(
+            self._given,
+            name=name or self.name,
+            cache=self.cache if cache is None else cache,
+            environment=self.environment if environment is None else tuple(environment),
+            files=self.files if files is None else tuple(files),
+            options=self.options.changed(self.name, options),
+        )
 
     @functools.cached_property
     def hints(self) -> dict[str, Any]:
@@ -273,6 +335,8 @@ class PipelineFunction:
         name: str | None = None,
         model: Model | None = None,
         cache: bool = True,
+        execution_mode: str = "fail_fast",
+        callbacks: Callbacks = NO_CALLBACKS,
     ) -> None:
         functools.update_wrapper(cast("Callable[..., Any]", self), function)
         self.function = function
@@ -281,7 +345,10 @@ class PipelineFunction:
         self.cache = cache
         self.preset: Mapping[str, Any] = {}
         self.caches: Mapping[str, bool] = {}
+        self.execution_mode = check_mode(execution_mode, self.name)
+        self.callbacks = callbacks
         self.signature = _signature(function, self.name)
+        callbacks.check(self.name)
 
     def __repr__(self) -> str:
         return f"<pipeline {self.name}>"

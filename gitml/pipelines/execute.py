@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
 import posixpath
 import sys
 import time
@@ -33,7 +32,7 @@ from gitml.errors import (
     UnsupportedValue,
     UsageError,
 )
-from gitml.frozen import replace
+from gitml.frozen import Frozen, replace
 from gitml.git.odb import is_ancestor
 from gitml.history.index import Index, StepEntry
 from gitml.history.journal import FinishedStep, Journal
@@ -42,11 +41,12 @@ from gitml.history.record import Recorder, timestamp
 from gitml.history.revs import Names
 from gitml.materializers import Rules
 from gitml.pipelines import context, series
+from gitml.pipelines.attempts import attempted
 from gitml.pipelines.cache import StepKey, step_key
 from gitml.pipelines.content import StoredContent
 from gitml.pipelines.dsl import OutputSpec
-from gitml.pipelines.guard import Guard
 from gitml.pipelines.observe import Observer, digest_files, digest_observed, is_unchanged
+from gitml.pipelines.options import Moment
 from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import FromStep, Pinned, Plan, PlannedStep, Value, artifact_name, pinned
 from gitml.pipelines.selection import Part
@@ -87,6 +87,25 @@ class Done:
         return "cached" if self.cached else "completed"
 
 
+class _Called(Frozen):
+    """A call that went well: its value, its context, what was seen, and the attempts it took."""
+
+    returned: Any
+    running: context.StepContext
+    seen: Observer
+    attempts: int
+
+
+class FailedStep(Frozen):
+    """A step that failed in a run that goes on: its error, and what it had said before."""
+
+    error: GitmlError
+    log: Log | None
+    metrics: Mapping[str, float]
+    metadata: Mapping[str, Any]
+    series: Output | None
+
+
 @dataclass(frozen=True, slots=True)
 class StepEvent:
     """Something to tell while a run goes on: ``state`` is "started", "cached", "completed", …."""
@@ -125,6 +144,7 @@ class Execution:
     part: Part = field(default_factory=Part)
     tell: Callable[[StepEvent], None] = lambda event: None
     done: dict[str, Done] = field(default_factory=dict)
+    failed: dict[str, FailedStep] = field(default_factory=dict)
     log: Log | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -133,15 +153,47 @@ class Execution:
     _reachable: dict[ObjectId, bool] = field(default_factory=dict)
     _descending: dict[ObjectId, bool] = field(default_factory=dict)
     _warned: set[str] = field(default_factory=set)
+    _skipped: set[str] = field(default_factory=set)
+    _interrupt: KeyboardInterrupt | None = None
 
     def __post_init__(self) -> None:
         self._lineage = Lineage(self.index, self.recorder.odb)
         self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
 
     def step(self, planned: PlannedStep) -> None:
-        """Do one step: adopt a cached execution or call the function, and note it as done."""
+        """Do one step: adopt a cached execution or call the function, and note it as done.
+
+        Where the run goes on after a failure, one that fails is noted as failed, and one that needs
+        it is left out; what storing and git raise ends the run nevertheless.
+        """
         if planned.name in self.part.left_out:
             return
+        if not self.plan.goes_on:
+            self._do(planned)
+            return
+        missing = [one for one in planned.needs() if one in self.failed or one in self._skipped]
+        if missing:
+            self._skipped.add(planned.name)
+            note = f"{planned.name} is skipped, since {missing[0]} is not done"
+            self.tell(StepEvent("", "note", notes=(note,)))
+            return
+        try:
+            self._do(planned)
+        except StorageError:
+            raise
+        except GitmlError as error:
+            said = (dict(self.metrics), dict(self.metadata), self.series)
+            self.failed[planned.name] = FailedStep(error, self.log, *said)
+            self.tell(StepEvent(planned.name, "failed"))
+
+    def end(self) -> None:
+        """Raise the first failure of a run that went on after it."""
+        for name, failed in self.failed.items():
+            self.current, self.log, self.series = name, failed.log, failed.series
+            self.metrics, self.metadata = failed.metrics, failed.metadata
+            raise failed.error
+
+    def _do(self, planned: PlannedStep) -> None:
         began = time.perf_counter()
         self._begin(planned)
         if self._known(planned, began):
@@ -244,6 +296,8 @@ class Execution:
             record = done.record if done.new else None
             self.journal.add(FinishedStep(entry, record, done.metrics, done.at))
         self.tell(StepEvent(done.name, done.state, time.perf_counter() - began))
+        if self._interrupt is not None:
+            raise self._interrupt
 
     def salvage(self) -> None:
         """Keep the bytes of the steps that are done, when no more can be written.
@@ -497,23 +551,26 @@ class Execution:
     ) -> Done:
         started = time.time()
         clock = time.perf_counter()
-        arguments = {
-            name: binding.value if isinstance(binding, Value) else self._load(planned, name, inputs)
-            for name, binding in planned.bindings.items()
-        }
-        running = context.StepContext(
-            self.plan.pipeline,
-            planned.name,
-            _parameters(planned),
-            self.plan.uses or self.plan.model,
-            functools.partial(self._load_by_name, planned),
-            self._data_in_step,
-            self.journal.log if self.journal is not None else lambda logged: None,
-        )
-        returned, seen = self._run_function(planned, arguments, running)
+        printed: list[bytes] = []
+        running = self._context(planned)
+        try:
+            called = self._run_function(planned, inputs, running, printed)
+            outputs = self._store_outputs(planned, called.returned)
+        except GitmlError as error:
+            self._call_back(planned, "on_failure", running, printed, error.__cause__ or error)
+            raise
+        finally:
+            self.log = self._keep(printed)
+        interrupt = None
+        try:
+            self._call_back(planned, "on_success", called.running, printed)
+        except KeyboardInterrupt as error:  # the step is done, and its record must stand
+            interrupt = error
+        self.log = self._keep(printed)
+        running, seen = called.running, called.seen
         if seen.unstable:
             key = None
-        outputs = self._store_outputs(planned, returned)
+        self._keep_series(running)
         if self.series is not None:
             outputs = (*outputs, self.series)
         record = Step(
@@ -538,35 +595,86 @@ class Execution:
             ),
             metadata=running.metadata,
             log=self.log,
+            attempts=called.attempts if called.attempts > 1 else None,
         )
+        self._interrupt = interrupt
         at = started + record.duration
         return self._recorded(planned, record, dict(running.metrics), at, cached=False)
 
+    def _context(self, planned: PlannedStep) -> context.StepContext:
+        return context.StepContext(
+            self.plan.pipeline,
+            planned.name,
+            _parameters(planned),
+            self.plan.uses or self.plan.model,
+            functools.partial(self._load_by_name, planned),
+            self._data_in_step,
+            self.journal.log if self.journal is not None else lambda logged: None,
+        )
+
+    def _keep_series(self, running: context.StepContext) -> None:
+        self.series = store_series(self.writer, running.points, self.plan.pipeline, running.step)
+
     def _run_function(
-        self, planned: PlannedStep, arguments: Mapping[str, Any], running: context.StepContext
-    ) -> tuple[Any, Observer]:
+        self,
+        planned: PlannedStep,
+        inputs: Mapping[str, Pinned],
+        running: context.StepContext,
+        printed: list[bytes],
+    ) -> _Called:
         """What the function returned, and what it read besides its code and its inputs.
 
-        ``log`` is what it printed, also when it raises.
+        Every attempt has a context and arguments of its own: what one has logged or changed before
+        it failed is not the next one's. ``printed`` is what all of them printed.
         """
-        printed: list[bytes] = []
+        self._call_back(planned, "on_start", running, printed)
         data = [one.spelling for one in planned.bindings.values() if isinstance(one, Pinned)]
         observer = Observer(self.root, planned.closure, [*planned.step.files, *data])
-        self.metrics, self.metadata = running.metrics, running.metadata
+
+        def once() -> Any:
+            nonlocal running
+            running = self._context(planned)
+            self.metrics, self.metadata = running.metrics, running.metadata
+            with context.running(running):
+                return planned.step.function(**self._arguments(planned, inputs))
+
+        options = planned.step.options
         try:
-            with self.capture.step(printed), observer, context.running(running):
-                returned = _called(planned.step.function, arguments)
+            with self.capture.step(printed), observer:
+                returned, attempts = attempted(options, planned.name, once)
         except (GitmlError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # also what asyncio and others cancel with
-            raise StepFailed(f"the step {planned.name} of {self.plan.pipeline} failed") from error
+            often = f" in all {options.retries + 1} attempts" if options.retries else ""
+            message = f"the step {planned.name} of {self.plan.pipeline} failed{often}"
+            raise StepFailed(message) from error
         finally:
-            self.log = self._keep(printed)
-            self.series = store_series(
-                self.writer, running.points, self.plan.pipeline, running.step
-            )
+            self._keep_series(running)
         self._name_once(f"{planned.name} started {one}" for one in observer.subprocesses)
-        return returned, observer
+        return _Called(returned, running, observer, attempts)
+
+    def _arguments(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> dict[str, Any]:
+        return {
+            name: binding.value if isinstance(binding, Value) else self._load(planned, name, inputs)
+            for name, binding in planned.bindings.items()
+        }
+
+    def _call_back(
+        self,
+        planned: PlannedStep,
+        moment: Moment,
+        running: context.StepContext,
+        printed: list[bytes],
+        error: BaseException | None = None,
+    ) -> None:
+        """Tell the step's callback; when that raises, say so and go on."""
+        callbacks = planned.step.options.callbacks
+        if getattr(callbacks, moment) is None:
+            return
+        with self.capture.step(printed), context.running(running):
+            problem = callbacks.call(moment, error)
+        if problem is not None:
+            self.tell(StepEvent("", "note", notes=(f"{planned.name}: {problem}",)))
 
     def _store_outputs(self, planned: PlannedStep, returned: Any) -> tuple[Output, ...]:
         specs = planned.step.outputs
@@ -640,17 +748,6 @@ class Execution:
         self._warned.update(fresh)
         if fresh:
             self.tell(StepEvent("", "note", notes=tuple(fresh)))
-
-
-def _called(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """What a step's function returns; a child that it forked ends here instead of going on."""
-    process = os.getpid()
-    try:
-        with Guard():
-            return function(**arguments)
-    finally:
-        if os.getpid() != process:
-            os._exit(0 if sys.exc_info()[0] is None else 1)
 
 
 def _as_it_is(planned: PlannedStep, entry: StepEntry, *, taken: bool = False) -> Done:

@@ -66,6 +66,12 @@ class PlannedStep:
     step: StepFunction
     bindings: Mapping[str, Binding]
     closure: Closure
+    after: tuple[str, ...] = ()
+
+    def needs(self) -> tuple[str, ...]:
+        """The steps that have to be done before it."""
+        given = [one.step for one in self.bindings.values() if isinstance(one, FromStep)]
+        return tuple(dict.fromkeys([*given, *self.after]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,8 @@ class Plan:
     """A run before it runs.
 
     ``model`` is the model that it makes a version of, ``uses`` the version that it was given (by
-    the full id of its commit).
+    the full id of its commit). ``goes_on`` tells that after a failure all that does not depend on
+    it is still done.
     """
 
     pipeline: str
@@ -85,6 +92,7 @@ class Plan:
     pins: tuple[Pin, ...]
     uses: Model | None
     cache: bool
+    goes_on: bool = False
 
 
 @dataclass
@@ -128,6 +136,7 @@ class Planner:
             tuple(self._pins(pipeline.model, uses, pins)),
             uses,
             pipeline.cache,
+            pipeline.execution_mode == "continue_on_failure",
         )
 
     def _refuse_twins(self, pipeline: PipelineFunction, nodes: Sequence[Node]) -> None:
@@ -157,7 +166,7 @@ class Planner:
     def _step(self, node: Node, tracer: Tracer, pins: dict[str, Pinned]) -> PlannedStep:
         closure = tracer.trace(node.step.function, declared_environment=node.step.environment)
         bindings = {key: self._bind(value, pins) for key, value in node.bindings.items()}
-        return PlannedStep(node.name, node.step, bindings, closure)
+        return PlannedStep(node.name, node.step, bindings, closure, node.after)
 
     def _bind(self, value: Any, pins: dict[str, Pinned]) -> Binding:
         if isinstance(value, Handle):

@@ -47,6 +47,7 @@ from gitml.pipelines.dsl import Model, PipelineFunction
 from gitml.pipelines.environment import environment_text
 from gitml.pipelines.execute import Done, Execution, StepEvent, store_series
 from gitml.pipelines.failure import describe
+from gitml.pipelines.options import Callbacks, Moment
 from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import Pinned, Plan, Planner
 from gitml.pipelines.selection import WHOLE, Selection, choose
@@ -116,10 +117,15 @@ class Runner:
             steps, name = execution.plan.steps, execution.plan.pipeline
             execution.part = choose(steps, selection, self.index, name)
             self._name_left_out(execution)
+            call_back = partial(_call_back, execution, pipeline.callbacks)
             try:
+                call_back("on_start")
                 orchestrator.run(execution.plan.steps, execution.step)
+                execution.end()
             except BaseException as error:
                 self._record_failure(execution, error)
+                if isinstance(error, Exception):
+                    call_back("on_failure", error.__cause__ or error)
                 raise
             try:
                 finished = self._publish(execution, "completed", None)
@@ -127,6 +133,7 @@ class Runner:
                 execution.salvage()
                 raise
             _settle(execution)
+            call_back("on_success")
         return finished
 
     def run_unrecorded(
@@ -153,6 +160,7 @@ class Runner:
                 execution.tell = tell
                 try:
                     orchestrator.run(execution.plan.steps, execution.step)
+                    execution.end()
                 except Exception as error:
                     failure = describe(error, execution.current, self.environment)
                     error.failure = failure  # type: ignore[attr-defined]
@@ -280,6 +288,7 @@ class Runner:
             version=resolved.id if resolved else None,
             pins=plan.pins,
             failure=failure,
+            failures=self._other_failures(execution),
         )
         execution.writer.commit()
         recorder = execution.recorder
@@ -296,6 +305,12 @@ class Runner:
             self._publish_version(recorder, makes.name, version, changes)
         keep_up(self.git, ref)
         return Finished(commit, run, version, makes is not None and resolved is None)
+
+    def _other_failures(self, execution: Execution) -> tuple[Failure, ...] | None:
+        """Why steps failed besides the one that the run ended with."""
+        failed = execution.failed.items()
+        others = [(name, one.error) for name, one in failed if name != execution.current]
+        return tuple(describe(error, name, self.environment) for name, error in others) or None
 
     def _record_run(
         self,
@@ -581,19 +596,33 @@ def _digests(artifacts: Iterable[VersionArtifact]) -> dict[str, Digest]:
 
 
 def _logged_metrics(execution: Execution, done: Iterable[Done]) -> dict[str, Mapping[str, float]]:
-    """The metrics of each step, also of one that did not finish."""
+    """The metrics of each step, also of those that did not finish."""
     logged: dict[str, Mapping[str, float]] = {one.name: one.metrics for one in done}
-    return {execution.current: execution.metrics, **logged}
+    failed = {name: one.metrics for name, one in execution.failed.items()}
+    return {execution.current: execution.metrics, **failed, **logged}
 
 
 def _run_steps(execution: Execution, state: str) -> Iterable[RunStep]:
     """Every step of the plan as it ended: done, failed or interrupted, or never begun."""
     for planned in execution.plan.steps:
-        done = execution.done.get(planned.name)
+        done, failed = execution.done.get(planned.name), execution.failed.get(planned.name)
+        after = planned.after or None
         if done is not None:
-            yield RunStep(done.name, done.state, done.commit)
+            yield RunStep(done.name, done.state, done.commit, after=after)
+        elif failed is not None:
+            said = (failed.log, failed.series, dict(failed.metadata) or None)
+            yield RunStep(planned.name, "failed", None, *said, after)
         elif planned.name == execution.current:
             said = (execution.log, execution.series, dict(execution.metadata) or None)
-            yield RunStep(planned.name, state, None, *said)
+            yield RunStep(planned.name, state, None, *said, after)
         else:
-            yield RunStep(planned.name, "skipped")
+            yield RunStep(planned.name, "skipped", after=after)
+
+
+def _call_back(
+    execution: Execution, callbacks: Callbacks, moment: Moment, error: BaseException | None = None
+) -> None:
+    """Tell the pipeline's callback; when that raises, say so and go on."""
+    problem = callbacks.call(moment, error)
+    if problem is not None:
+        execution.tell(StepEvent("", "note", notes=(f"{execution.plan.pipeline}: {problem}",)))
