@@ -183,7 +183,7 @@ def step(
             cache=cache,
             environment=tuple(environment or ()),
             files=tuple(files or ()),
-            options=DEFAULT_OPTIONS.changed(name or plain.__name__, options),
+            options=DEFAULT_OPTIONS.changed(name or "step", options),
         )
 
     return decorate(function) if function is not None else decorate
