@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -37,6 +37,7 @@ class Log(click.Command):
 
 
 @click.command(cls=Log)
+@click.argument("name", metavar="[PATH|ARTIFACT|COMMIT]", required=False)
 @click.option(
     "-n",
     "--limit",
@@ -49,33 +50,47 @@ class Log(click.Command):
 @click.option("--pipeline", metavar="NAME", help="Show runs of this pipeline only.")
 @click.option("--model", metavar="NAME", help="Show runs that make versions of this model only.")
 @click.option("--failed", is_flag=True, help="Show only runs that did not complete.")
+@click.option("--metric", metavar="NAME", help="Show one metric: its values, what changed, bars.")
+@click.option("--since", metavar="DATE", help="Show runs since then, a date as git takes it.")
 @click.option("--graph", "as_graph", is_flag=True, help="Draw what was made of what.")
 @json_option
 @with_repo
 def log(
     repo: Repo,
+    name: str | None,
     limit: int,
     pipeline: str | None,
     model: str | None,
     failed: bool,
+    metric: str | None,
+    since: str | None,
     as_graph: bool,
     as_json: bool,
 ) -> None:
     """List the runs, newest first.
 
-    With `--graph` also the model versions that they made and the data that they were given, each
-    above what it was made of. Plain git knows it too: `git log --graph clf@v3 --not main`.
+    With a NAME those that have to do with it: that were given a file or have it in their code, that
+    made or used an artifact or a version, that ran a code commit. With `--graph` also the versions
+    that they made and the data that they were given, each above what it was made of. On a terminal
+    git's pager shows it. Plain git knows it too: `git log --graph clf@v3 --not main`.
 
     \b
-    gitml log -n 5 --pipeline training
-    gitml log --graph
+    gitml log --metric accuracy --since '2 weeks ago'
+    gitml log --graph data/raw.csv
     """
     if pipeline is not None:
         repo.resolve(f"pipeline/{pipeline}")
     if model is not None:
         repo.resolve(f"model/{model}")
-    state = "failed" if failed else None
-    runs = repo.runs(limit=limit + 1, pipeline=pipeline, state=state, model=model)
+    runs = repo.runs(
+        limit=limit + 1,
+        pipeline=pipeline,
+        state="failed" if failed else None,
+        model=model,
+        metric=metric,
+        since=repo.moment_of(since) if since is not None else None,
+        about=name,
+    )
     shown, more = runs[:limit], len(runs) > limit
     if as_json:
         from gitml.cli import documents
@@ -83,11 +98,30 @@ def log(
         render.answer_json("log", {"runs": [documents.run_summary(one) for one in shown]})
         return
     if not shown:
-        render.tell("No run failed" if failed else "No runs yet")
+        is_narrow = name or since or metric or pipeline or model
+        render.tell("No run failed" if failed else "No such run" if is_narrow else "No runs yet")
         return
-    render.answer(*(_graph(repo, shown) if as_graph else _table(repo, shown)))
+    _answer(repo, _graph(repo, shown) if as_graph else _table(repo, shown, metric))
     if more:
         render.tell(f"Older runs are left out: `gitml log -n {limit * 10}`")
+
+
+def _answer(repo: Repo, lines: list[str]) -> None:
+    """Print the lines; on a terminal through the pager that git would use."""
+    started = []
+
+    def start() -> IO[bytes] | None:
+        from gitml.git.process import start_pager
+
+        command = repo.pager()
+        if command is None:
+            return None
+        started.append(start_pager(command))
+        return started[0].stdin
+
+    render.answer_paged(start, *lines)
+    for one in started:
+        one.wait()
 
 
 def _graph(repo: Repo, runs: list[RunHandle]) -> list[str]:
@@ -96,21 +130,41 @@ def _graph(repo: Repo, runs: list[RunHandle]) -> list[str]:
     return graph.drawn(repo, runs)
 
 
-def _table(repo: Repo, runs: list[RunHandle]) -> list[str]:
+def _table(repo: Repo, runs: list[RunHandle], metric: str | None) -> list[str]:
+    shown = _metric_cells(runs, metric) if metric is not None else None
     rows = [
         [
             f"{run_glyph(run)} {paint('run', repo.short(run.id))}",
             run.pipeline,
             version_words(run),
             step_counts(run),
-            render.metrics(run.metrics, _METRICS),
+            *(shown[place] if shown else [render.metrics(run.metrics, _METRICS)]),
             run.entry.author,
             render.ago(run.entry.at),
         ]
-        for run in runs
+        for place, run in enumerate(runs)
     ]
-    header = ["  run", "pipeline", "made", "steps", "metrics", "by", "when"]
-    return render.table(rows, header)
+    named = [metric, ""] if metric is not None else ["metrics"]
+    header = ["  run", "pipeline", "made", "steps", *named, "by", "when"]
+    lines = render.table(rows, header, right={4, 5} if metric is not None else ())
+    if metric is not None and len(runs) > 1:
+        bars = render.sparkline([run.metrics.get(metric) for run in reversed(runs)])
+        lines += ["", f"{metric}  {bars}  {paint('dim', 'oldest to newest')}"]
+    return lines
+
+
+def _metric_cells(runs: list[RunHandle], metric: str) -> list[list[str]]:
+    """A metric's value in each run, and its difference to the run of that pipeline before."""
+    before: dict[str, float] = {}
+    cells = []
+    for run in reversed(runs):
+        value = run.metrics[metric]
+        last = before.get(run.pipeline)
+        delta = None if last is None else value - last
+        sign = "+" if delta is not None and delta >= 0 else ""
+        cells.append([render.number(value), "" if delta is None else sign + render.number(delta)])
+        before[run.pipeline] = value
+    return cells[::-1]
 
 
 def version_words(run: RunHandle) -> str:

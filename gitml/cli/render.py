@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 # The one table of colours: what a piece of text is, and how that looks (SGR parameters).
 COLOURS = {
@@ -76,6 +76,7 @@ _ASCII = str.maketrans(
         "…": "...",
         "←": "<-",
         "µ": "u",
+        **dict(zip("▁▂▃▄▅▆▇█", "_.-=+*%#", strict=True)),
     }
 )
 _ascii_only = False
@@ -101,6 +102,17 @@ def tell(*lines: str) -> None:
     """Print lines to standard error."""
     with contextlib.suppress(BrokenPipeError):
         _write(sys.stderr, lines)
+
+
+def answer_paged(start: Callable[[], IO[bytes] | None], *lines: str) -> None:
+    """Print lines to standard output: on a terminal through what ``start`` opens, if anything."""
+    pipe = start() if sys.stdout.isatty() else None
+    if pipe is None:
+        answer(*lines)
+        return
+    text = "".join(f"{_shown(line, sys.stdout)}\n" for line in lines)
+    with contextlib.suppress(BrokenPipeError), pipe:
+        pipe.write(text.encode(sys.stdout.encoding or "utf-8", "surrogateescape"))
 
 
 def answer_rows(
@@ -266,6 +278,22 @@ def metrics(values: Mapping[str, float], limit: int | None = None) -> str:
     if limit is not None and len(shown) > limit:
         return "  ".join([*shown[:limit], "…"])
     return "  ".join(shown)
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """Numbers as a row of bars from the least to the greatest; a gap where there is none."""
+    finite = [one for one in values if one is not None and math.isfinite(one)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    bars = "▁▂▃▄▅▆▇█"
+
+    def bar(one: float | None) -> str:
+        if one is None or not math.isfinite(one):
+            return " "
+        # Halves, since the difference of two huge numbers may be infinite.
+        share = (one / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5
+        return bars[round(share * (len(bars) - 1))]
+
+    return "".join(map(bar, values))
 
 
 def size(count: int) -> str:

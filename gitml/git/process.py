@@ -239,6 +239,12 @@ def _header_text(text: str | None) -> str:
     return "".join(one for one in text or "" if one not in "<>" and one >= " ").strip()
 
 
+def start_pager(command: str) -> subprocess.Popen[bytes]:
+    """A pager that is written to through its pipe, begun as git does: by a shell."""
+    env = {"LESS": "FRX", "LV": "-c"} | os.environ
+    return subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.PIPE, env=env)
+
+
 def _command(arguments: Sequence[str]) -> list[str]:
     return ["git", "-c", "core.fsmonitor=false", "-c", "core.fsync=all", *arguments]
 

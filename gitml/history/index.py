@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -191,8 +191,14 @@ class Index:
         pipeline: str | None = None,
         state: str | None = None,
         model: str | None = None,
+        metric: str | None = None,
+        since: float | None = None,
+        among: Collection[ObjectId] | None = None,
     ) -> list[RunEntry]:
-        """Runs, newest first; ``state`` "failed" means every run that did not complete."""
+        """Runs, newest first; ``state`` "failed" means every run that did not complete.
+
+        With ``metric`` those that have it, with ``since`` (seconds) those that ended then or later.
+        """
         where, values = ["1"], list[object]()
         if pipeline is not None:
             where.append("pipeline = ?")
@@ -205,6 +211,16 @@ class Index:
         if model is not None:
             where.append("json_extract(document, '$.model') = ?")
             values.append(model)
+        if metric is not None:
+            having = "SELECT 1 FROM json_each(metrics, '$.metrics') WHERE key = ?"
+            where.append(f"instr(metrics, ?) AND EXISTS ({having})")  # the former is quick
+            values += [json.dumps(metric, ensure_ascii=False), metric]
+        if since is not None:
+            where.append("at >= ?")
+            values.append(since)
+        if among is not None:
+            where.append("id IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps([str(one) for one in among]))
         values.append(-1 if limit is None else limit)
         rows = self._rows(
             "SELECT id, document, metrics, author, at FROM runs"  # noqa: S608 - fixed fragments
@@ -281,6 +297,40 @@ class Index:
             (name, pipeline),
         )
         return [self._step(row) for row in rows]
+
+    def metric_names(self) -> list[str]:
+        """The names of all metrics that runs have."""
+        query = "SELECT DISTINCT key FROM runs, json_each(metrics, '$.metrics') ORDER BY key"
+        return [name for (name,) in self._rows(query)]
+
+    def codes(self) -> list[tuple[ObjectId, ObjectId, bool]]:
+        """Of every run its id, its code commit, and whether that is a snapshot."""
+        rows = self._rows(
+            "SELECT id, json_extract(document, '$.code.commit'),"
+            " json_extract(document, '$.code.snapshot') FROM runs"
+        )
+        return [(ObjectId(run), ObjectId(code), bool(snapshot)) for run, code, snapshot in rows]
+
+    def steps_given(self, name: str, digest: Digest | None = None) -> list[ObjectId]:
+        """The executions that were given or loaded an artifact or data file of this name.
+
+        Without a digest also those that have a file of this path in the closure of their code.
+        """
+        places = "('inputs', 'loads')" if digest is not None else "('inputs', 'loads', 'files')"
+        rows = self._rows(
+            "SELECT DISTINCT steps.id FROM steps, json_each(document) AS field,"  # noqa: S608
+            " json_each(field.value) AS one WHERE instr(document, ?1)"
+            f" AND field.key IN {places} AND ?1 IN (json_quote(json_extract(one.value, '$.path')),"
+            " json_quote(json_extract(one.value, '$.artifact')))"
+            " AND (?2 IS NULL OR json_extract(one.value, '$.digest') = ?2)",
+            (json.dumps(name, ensure_ascii=False), str(digest) if digest is not None else None),
+        )
+        return [ObjectId(oid) for (oid,) in rows]
+
+    def steps_on(self, commit: ObjectId) -> list[ObjectId]:
+        """The executions that stand right on this commit: made from it, or of its code."""
+        rows = self._rows("SELECT id FROM steps WHERE instr(parents, ?)", (str(commit),))
+        return [ObjectId(oid) for (oid,) in rows]
 
     def runs_of_step(self, step: ObjectId) -> list[ObjectId]:
         """The runs that a step execution belongs to, oldest first."""

@@ -240,6 +240,16 @@ class Opened:
         for name in ("config", "_supply", "store", "parts", "workspace"):
             self.__dict__.pop(name, None)
 
+    def pager(self) -> str | None:
+        """The command that git would show a long answer with; None where it would show it bare."""
+        own = self.git.config("pager.log")
+        if own is not None and own.lower() in ("false", "no", "off", "0"):
+            return None
+        command = self.git.process("var", "GIT_PAGER").stdout.decode().strip()
+        if own and own.lower() not in ("true", "yes", "on", "1"):
+            command = own
+        return None if command in ("", "cat") else command
+
     def close(self) -> None:
         """End the processes and let go of the files that reading opened."""
         if "odb" in self.__dict__:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitml.entities import codec
@@ -11,6 +13,7 @@ from gitml.entities.records import Output, RunStep, Saved, Source
 from gitml.errors import NameNotFound, UsageError
 from gitml.frozen import Frozen
 from gitml.git.odb import Commit
+from gitml.git.process import GitFailed
 from gitml.git.refs import Change
 from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
 from gitml.history.record import Person, Recorder, saved_ref, timestamp
@@ -109,10 +112,61 @@ class Records(Opened):
         pipeline: str | None = None,
         state: str | None = None,
         model: str | None = None,
+        metric: str | None = None,
+        since: float | None = None,
+        about: str | None = None,
+        here: Path | None = None,
     ) -> list[RunHandle]:
-        """Runs, newest first; ``state`` "failed" means all that did not complete."""
-        entries = self.index.runs(limit=limit, pipeline=pipeline, state=state, model=model)
+        """Runs, newest first; ``state`` "failed" means all that did not complete.
+
+        ``metric`` leaves those that have it, ``since`` (seconds) those that ended then or later,
+        ``about`` those that made or used something: a name as everywhere, or a path from ``here``.
+        """
+        among = None if about is None else self._runs_about(about, here or Path.cwd())
+        entries = self.index.runs(
+            limit=limit,
+            pipeline=pipeline,
+            state=state,
+            model=model,
+            metric=metric,
+            since=since,
+            among=among,
+        )
+        if metric is not None and not entries and metric not in self.index.metric_names():
+            raise NameNotFound.among("metric", metric, self.index.metric_names())
         return [RunHandle(one, self.parts) for one in entries]
+
+    def _runs_about(self, text: str, here: Path) -> set[ObjectId]:
+        """The runs that made or used what a name or a path means; raises NameNotFound."""
+        from gitml.history import touching
+
+        path = os.path.relpath((here / text).absolute(), self.root) if self.git.root else text
+        there = any(os.path.lexists(here / one) for one in (text, f"{text}.gitml"))
+        if there and not path.startswith(".."):
+            return touching.runs_with_file(self.index, path)
+        try:
+            found = self.resolve(text)
+        except NameNotFound:
+            if gone := touching.runs_with_file(self.index, path):  # a file that there was once
+                return gone
+            raise
+        digest = found.output.digest if found.output is not None and "@" in text else None
+        if found.kind in ("model", "pipeline"):
+            field = {found.kind: found.name}
+            return {one.id for one in self.index.runs(**field)}  # type: ignore[arg-type]
+        return touching.runs_with(self.index, self.odb, found, digest=digest)
+
+    def moment_of(self, text: str) -> float:
+        """A point in time as git understands it (``2 weeks ago``, ``2026-11-01``), in seconds.
+
+        Raises UsageError for what means no moment.
+        """
+        try:
+            return self.git.expiry(text)
+        except GitFailed as error:
+            raise UsageError(
+                f"`{text}` is no date", hint="`gitml log --since '2 weeks ago'`"
+            ) from error
 
     def run_of(self, commit: ObjectId) -> RunHandle:
         """The run of a commit; raises NameNotFound."""
