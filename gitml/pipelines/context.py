@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gitml.entities import codec
 from gitml.entities.records import Input
 from gitml.errors import UsageError
 from gitml.history.journal import Logged
 from gitml.pipelines.dsl import Model
 from gitml.pipelines.series import Points
+
+_MAX_VALUE = 1 << 20
 
 
 @dataclass
@@ -99,7 +102,7 @@ def log_metrics(values: Mapping[str, Any], step: int | None = None) -> None:
 def log_metadata(values: Mapping[str, Any]) -> None:
     """Record facts of the running step; numeric leaves are metrics, the rest is metadata.
 
-    Raises UsageError outside of a step and for values that are not plain JSON.
+    Raises UsageError outside of a step and for values that are not plain JSON or a MiB of it.
     """
     context = get_context()
     metrics: dict[str, float] = {}
@@ -108,7 +111,7 @@ def log_metadata(values: Mapping[str, Any]) -> None:
         if not isinstance(value, bool) and isinstance(value, numbers.Real):
             metrics[name] = _number(value, name)
         else:
-            metadata[name] = _plain(value, name)
+            metadata[name] = _short(_plain(value, name), name)
     context.log(metrics, metadata)
 
 
@@ -153,6 +156,17 @@ def _index(step: Any) -> int:
             hint="count epochs or batches: `log_metrics({...}, step=epoch)`",
         )
     return found
+
+
+def _short(value: Any, name: str) -> Any:
+    """The value, if a record has room for it, also that of a step that fails."""
+    size = len(codec.dump_line({name: value}))
+    if size > _MAX_VALUE:
+        raise UsageError(
+            f"the metadata `{name}` has {size >> 20} MiB, and a record takes {_MAX_VALUE >> 20}",
+            hint="return it as an output of the step, or `save_artifact(value, name)`",
+        )
+    return value
 
 
 def _plain(value: Any, name: str) -> Any:

@@ -74,7 +74,7 @@ def test_a_child_that_a_step_forks_does_not_go_on_as_a_run(workshop: Workshop) -
     assert len(workshop.repo().runs()) == 1
 
 
-def test_a_record_that_no_reader_would_take_is_refused(workshop: Workshop) -> None:
+def test_what_is_too_large_for_a_record_is_refused_where_it_is_logged(workshop: Workshop) -> None:
     workshop.code(
         "pipelines/big.py",
         """\
@@ -90,7 +90,9 @@ def test_a_record_that_no_reader_would_take_is_refused(workshop: Workshop) -> No
             a()
         """,
     )
-    assert isinstance(workshop.fails("big"), UsageError)
+    refused = workshop.fails("big")
+    assert isinstance(refused, UsageError)
+    assert "`text` has 19 MiB" in str(refused)
     assert [run.status for run in workshop.repo().runs()] == ["failed"]
     assert workshop.problems() == []
 
