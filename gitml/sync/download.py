@@ -11,12 +11,14 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 from gitml.entities.ids import Digest
-from gitml.errors import CorruptData, MissingBytes
+from gitml.errors import CorruptData, MissingBytes, StorageError
 from gitml.fs import flush_to_disk, storage_errors
 from gitml.remotes.base import PART
 from gitml.store import parts
@@ -34,6 +36,8 @@ _SMALL = 1 << 20
 _MOSTLY = 0.5
 _GAP = 64 << 10
 _FIRST_LOOK = 4 << 10
+_MUCH = 4
+"""Parts of a file from which on the disk begins before all of them are here."""
 
 Moved = Callable[[int, int], None]
 """Hears of bytes: how many have just come, and how many there will be in all as far as known."""
@@ -59,6 +63,9 @@ class Incoming:
             self._marks = os.open(self._list, flags, 0o644)
             os.ftruncate(self._marks, len(sheet.parts))
         self._ranges: list[tuple[int, int]] = []
+        self._guard = Lock()
+        self._flusher = ThreadPoolExecutor(1, "gitml-flush")
+        self._ahead: Future[None] | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -83,7 +90,30 @@ class Incoming:
         self._write(data, part.start)
         with storage_errors(self._list):
             os.pwrite(self._marks, b"\1", number)
+        self._write_ahead()
         return part.length
+
+    def _write_ahead(self) -> None:
+        """Have the disk begin while more is brought: `finish` would have to wait for all of it."""
+        with self._guard:
+            if len(self.sheet.parts) > _MUCH and (self._ahead is None or self._ahead.done()):
+                self._wait_ahead()
+                flush = getattr(os, "fdatasync", os.fsync)
+                self._ahead = self._flusher.submit(flush, self._descriptor)
+
+    def _wait_ahead(self) -> None:
+        """Wait for what the disk has begun; raises StorageError where it could not."""
+        if self._ahead is not None:
+            self._flushed(self._ahead.result)
+
+    def _flushed(self, flush: Callable[[], None]) -> None:
+        """Flush, or forget what has arrived: what the disk did not take may still read right."""
+        try:
+            with storage_errors(self.path):
+                flush()
+        except StorageError:
+            self.throw_away()
+            raise
 
     def take_range(self, start: int, end: int) -> int:
         """Bring a range, whose bytes are verified by who reads them."""
@@ -103,9 +133,10 @@ class Incoming:
 
     def finish(self, suffix: str, layout: Layout) -> Path:
         """The whole file, durable, under a name of this process in ``tmp/``."""
+        self._wait_ahead()
         with storage_errors(self.path):
             os.fchmod(self._descriptor, 0o444)
-            flush_to_disk(self._descriptor)
+        self._flushed(lambda: flush_to_disk(self._descriptor))
         discard(self._list)
         return layout.rename_temporary(self.path, suffix)
 
@@ -116,6 +147,7 @@ class Incoming:
 
     def close(self) -> None:
         """Let another process go on."""
+        self._flusher.shutdown()
         os.close(self._descriptor)
         os.close(self._marks)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import shutil
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitml.entities.ids import Digest
-from gitml.errors import ConfigError, CorruptData, MissingBytes
+from gitml.errors import ConfigError, CorruptData, MissingBytes, StorageError
 from gitml.remotes.base import Content, Remote
 from gitml.remotes.folder import FolderRemote
 from gitml.remotes.layers import Counted, Layer
@@ -221,6 +223,32 @@ def test_a_download_goes_on_where_it_was_broken_off(
     assert remote.counts.calls["get_range"] == parts - 9
     assert all(map(alice.has, digests))
     assert list((tmp_path / "alice/tmp").iterdir()) == []
+
+
+def test_a_disk_that_fails_while_more_is_brought_is_heard(
+    bob: Store, alice: Store, remote: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flush that was begun beforehand took the system's only word of it.
+
+    What has arrived is not believed any more.
+    """
+    monkeypatch.setattr("gitml.sync.catalogue.PART", 1 << 16)
+    monkeypatch.setattr("gitml.sync.upload.PART", 1 << 16)
+    monkeypatch.setattr("gitml.sync.download.PART", 1 << 16)
+    digests = put(bob, *(NOISE.randbytes(10_000) for _ in range(100)))
+    send(bob, remote, tmp_path / "b", needs(*digests))
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", fail)
+        with pytest.raises(StorageError, match="incoming"):
+            bring(alice, remote, tmp_path / "a", *digests)
+    assert alice.absent(digests) == digests
+    assert list((tmp_path / "alice/tmp").iterdir()) == []
+    bring(alice, remote, tmp_path / "a", *digests)
+    assert [alice.read(one) for one in digests] == [bob.read(one) for one in digests]
 
 
 def test_an_upload_goes_on_where_it_was_broken_off(
