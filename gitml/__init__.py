@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         pipeline,
         save_artifact,
         step,
+        unmapped,
     )
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ __all__ = [
     "pipeline",
     "save_artifact",
     "step",
+    "unmapped",
 ]
 
 

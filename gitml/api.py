@@ -43,6 +43,7 @@ __all__ = [
     "pipeline",
     "save_artifact",
     "step",
+    "unmapped",
 ]
 
 
@@ -230,6 +231,11 @@ def pipeline(
         )
 
     return decorate(function) if function is not None else decorate
+
+
+def unmapped(value: Any) -> dsl.Unmapped:
+    """A list that `step.map` and `step.product` hand whole to every call."""
+    return dsl.Unmapped(value)
 
 
 def data(path: str | Path) -> Any:

@@ -41,6 +41,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "figure": "gitml.materializers.figure:FigureMaterializer",
         "html": "gitml.materializers.text:HtmlMaterializer",
         "image": "gitml.materializers.image:ImageMaterializer",
+        "items": "gitml.materializers.items:ItemsMaterializer",
         "json": "gitml.materializers.json:JsonMaterializer",
         "lightgbm": "gitml.materializers.boosting:LightgbmMaterializer",
         "markdown": "gitml.materializers.text:MarkdownMaterializer",

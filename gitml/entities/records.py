@@ -84,6 +84,19 @@ class Log(Record):
     size: int
 
 
+class Map(Record):
+    """How a step was called for many items: ``kind`` "map" or "product", over which parameters.
+
+    ``key`` is the cache key without these, absent where items cannot be cached.
+    """
+
+    kind: str
+    over: tuple[str, ...]
+    items: int
+    cached: int
+    key: str | None = None
+
+
 class Step(Record):
     """``step.json``: one execution of a step.
 
@@ -115,6 +128,7 @@ class Step(Record):
     reused: ObjectId | None = None
     reached: tuple[ObjectId, ...] = ()
     attempts: int | None = None
+    map: Map | None = None
 
     def input_commits(self) -> list[ObjectId]:
         """The commits that made what the step was given or loaded: its parents after the code."""

@@ -64,6 +64,7 @@ _TYPES: Mapping[str, str] = {
     "pandas.DataFrame": "pandas",
     "pandas.Series": "pandas",
     "sklearn.base.BaseEstimator+": "sklearn",
+    "gitml.materializers.items.Items": "items",
     "pydantic.BaseModel+": "structured",
     "pydantic.main.BaseModel+": "structured",
     "gitml.HTMLString": "html",

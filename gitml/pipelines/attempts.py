@@ -42,10 +42,15 @@ def attempted(options: StepOptions, name: str, once: Callable[[], T]) -> tuple[T
 
 
 def _limited(options: StepOptions, name: str, once: Callable[[], T]) -> T:
-    """What a call returns in its time; a child that it forked ends here instead of going on."""
+    with time_limit(options.timeout, functools.partial(_overdue, name)):
+        return once()
+
+
+def guarded(once: Callable[[], T]) -> T:
+    """What a call returns; the process is as it was, and a child that it forked ends here."""
     process = os.getpid()
     try:
-        with Guard(), time_limit(options.timeout, functools.partial(_overdue, name)):
+        with Guard():
             return once()
     finally:
         if os.getpid() != process:

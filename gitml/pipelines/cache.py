@@ -53,6 +53,7 @@ def step_key(
     files: Mapping[str, str] | None = None,
     python: str = "3.11",
     packages: str | None = None,
+    fan: str = "",
 ) -> StepKey:
     """The key of one step of a plan.
 
@@ -60,14 +61,16 @@ def step_key(
     version (or an empty string) in the order of the outputs, ``environment`` the values of the
     declared variables, ``files`` what `digest_files` gave for the declared files, ``python`` the
     minor version that runs the step, ``packages`` the text of ``environment.txt`` where the whole
-    environment counts. Raises UnsupportedValue for a parameter that is not plain
-    data; such a step cannot be cached.
+    environment counts, ``fan`` how the step is mapped over items. Raises UnsupportedValue for a
+    parameter that is not plain data; such a step cannot be cached.
     """
     texts = {
         "name": quote(name),
         "source": quote(closure.source),
         f"python {python}": quote(python),
     }
+    if fan:
+        texts["map"] = quote(fan)
     for key, value in parameters.items():
         texts[f"parameter {key}"] = _parameter(key, value)
     for key, digest in inputs.items():

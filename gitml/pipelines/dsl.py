@@ -157,6 +157,26 @@ class OutputSpec:
 
 
 @dataclass(frozen=True)
+class Unmapped:
+    """A value that `map` and `product` hand whole to every call: what ``unmapped(value)`` gives."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Fan:
+    """How a step is called for many items: ``kind`` "map" or "product", over which parameters."""
+
+    kind: str
+    over: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """It in one word, for a key."""
+        return f"{self.kind} {' '.join(self.over)}"
+
+
+@dataclass(frozen=True)
 class Node:
     """A call of a step in a pipeline: its name in the graph, and what each parameter is bound to.
 
@@ -168,6 +188,7 @@ class Node:
     step: StepFunction
     bindings: Mapping[str, Any]
     after: tuple[str, ...] = ()
+    fan: Fan | None = None
 
 
 @dataclass
@@ -178,7 +199,13 @@ class Composition:
     nodes: list[Node] = field(default_factory=list)
     _calls: dict[str, int] = field(default_factory=dict)
 
-    def add(self, step: StepFunction, bindings: Mapping[str, Any], after: Any = None) -> Node:
+    def add(
+        self,
+        step: StepFunction,
+        bindings: Mapping[str, Any],
+        after: Any = None,
+        fan: Fan | None = None,
+    ) -> Node:
         """Record a call; a step that is called again gets ``_2``, ``_3`` … behind its name."""
         waits = tuple(dict.fromkeys(self._earlier(after, step.name)))
         name = step.name
@@ -186,7 +213,7 @@ class Composition:
             self._calls[step.name] += 1
             name = f"{step.name}_{self._calls[step.name]}"
         self._calls[name] = 1
-        node = Node(name, step, bindings, waits)
+        node = Node(name, step, bindings, waits, fan)
         self.nodes.append(node)
         return node
 
@@ -262,7 +289,45 @@ class StepFunction:
         after = None if "after" in self.signature.parameters else kwargs.pop("after", None)
         if composition is None:
             return self._given(*args, **kwargs)
-        node = composition.add(self, self._bind(args, kwargs), after)
+        return self._handles(composition.add(self, self._bind(args, kwargs), after))
+
+    def map(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the step for each item of the lists that are given, the n-th of each together.
+
+        Outputs of steps and `Artifact`s are mapped over too, ``unmapped(…)`` and what is no list
+        goes whole to every call. Each output is the list of what the calls returned.
+        """
+        return self._fan_out("map", args, kwargs)
+
+    def product(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the step for every combination of the items of the lists; else as `map`."""
+        return self._fan_out("product", args, kwargs)
+
+    def _fan_out(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        composition = _composition.get()
+        if composition is None:
+            raise UsageError(
+                f"{self.name}.{kind} is called outside of a pipeline",
+                hint=f"`[{self.name}(item) for item in items]`",
+            )
+        after = None if "after" in self.signature.parameters else kwargs.pop("after", None)
+        whole = [one.value if isinstance(one, Unmapped) else _plain_list(one) for one in args]
+        named = {
+            key: one.value if isinstance(one, Unmapped) else _plain_list(one)
+            for key, one in kwargs.items()
+        }
+        bindings = self._bind(tuple(whole), named)
+        given = self.signature.bind(*args, **kwargs).arguments
+        many = (list, tuple, range, Handle, Artifact)
+        over = tuple(name for name, one in given.items() if isinstance(one, many))
+        if not over:
+            raise UsageError(
+                f"{self.name}.{kind} is given no list",
+                hint=f"`{self.name}.{kind}([1, 2, 3])`, or the output of a step that returns one",
+            )
+        return self._handles(composition.add(self, bindings, after, Fan(kind, over)))
+
+    def _handles(self, node: Node) -> Any:
         handles = tuple(Handle(node.name, output.name) for output in self.outputs)
         if not handles:
             return None
@@ -448,6 +513,10 @@ def switch_caches(nodes: list[Node], caches: Mapping[str, bool]) -> list[Node]:
         replace(node, step=node.step.cached(caches[node.name])) if node.name in caches else node
         for node in nodes
     ]
+
+
+def _plain_list(value: Any) -> Any:
+    return list(value) if isinstance(value, range) else value
 
 
 def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:

@@ -22,7 +22,7 @@ from typing import Any
 
 from gitml import materializers
 from gitml.entities.ids import Digest, ObjectId
-from gitml.entities.records import SERIES, Code, CodeFile, Input, Log, Output, RunStep, Step
+from gitml.entities.records import SERIES, Code, CodeFile, Input, Log, Map, Output, RunStep, Step
 from gitml.errors import (
     CorruptData,
     GitmlError,
@@ -39,9 +39,10 @@ from gitml.history.journal import FinishedStep, Journal
 from gitml.history.lineage import Lineage
 from gitml.history.record import Recorder, timestamp
 from gitml.history.revs import Names
-from gitml.materializers import Rules
-from gitml.pipelines import context, series
-from gitml.pipelines.attempts import attempted
+from gitml.materializers import Rules, arrow
+from gitml.materializers.items import Items, cell, cells
+from gitml.pipelines import context, fanout, series
+from gitml.pipelines.attempts import attempted, guarded
 from gitml.pipelines.cache import StepKey, step_key
 from gitml.pipelines.content import StoredContent
 from gitml.pipelines.dsl import OutputSpec
@@ -155,6 +156,7 @@ class Execution:
     _warned: set[str] = field(default_factory=set)
     _skipped: set[str] = field(default_factory=set)
     _interrupt: KeyboardInterrupt | None = None
+    _reused_sources: set[ObjectId] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._lineage = Lineage(self.index, self.recorder.odb)
@@ -378,6 +380,7 @@ class Execution:
             files=digest_files(self.root, step.files),
             python=self._python,
             packages=self.packages,
+            fan=planned.fan.text if planned.fan is not None else "",
         )
 
     def _hit(
@@ -580,7 +583,7 @@ class Execution:
             code=self.plan.code,
             code_id=planned.closure.code_id,
             files=tuple(CodeFile(file.path, file.blob) for file in planned.closure.files),
-            parameters=_parameters(planned),
+            parameters=_recorded_parameters(planned),
             inputs=tuple(_input(name, one) for name, one in inputs.items()),
             outputs=outputs,
             started=timestamp(started),
@@ -596,6 +599,8 @@ class Execution:
             metadata=running.metadata,
             log=self.log,
             attempts=called.attempts if called.attempts > 1 else None,
+            map=self._map(planned, inputs, called),
+            reached=self._reached(planned, inputs),
         )
         self._interrupt = interrupt
         at = started + record.duration
@@ -636,12 +641,20 @@ class Execution:
             running = self._context(planned)
             self.metrics, self.metadata = running.metrics, running.metadata
             with context.running(running):
+                if planned.fan is not None:
+                    return self._rows(planned, inputs, known)
                 return planned.step.function(**self._arguments(planned, inputs))
 
+        known = self._known_items(planned, inputs) if planned.fan is not None else {}
         options = planned.step.options
+        returned: Any
+        attempts = 1
         try:
             with self.capture.step(printed), observer:
-                returned, attempts = attempted(options, planned.name, once)
+                if planned.fan is not None:  # each item has its own attempts
+                    returned = guarded(once)
+                else:
+                    returned, attempts = attempted(options, planned.name, lambda: guarded(once))
         except (GitmlError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # also what asyncio and others cancel with
@@ -678,11 +691,97 @@ class Execution:
 
     def _store_outputs(self, planned: PlannedStep, returned: Any) -> tuple[Output, ...]:
         specs = planned.step.outputs
+        if planned.fan is not None:
+            return self._store_items(planned, returned)
         values = _match(specs, returned, planned.name)
         return tuple(
             self._store_output(planned, spec, value)
             for spec, value in zip(specs, values, strict=True)
         )
+
+    def _rows(
+        self,
+        planned: PlannedStep,
+        inputs: Mapping[str, Pinned],
+        known: Mapping[str, fanout.Cells],
+    ) -> list[fanout.Row]:
+        """The results of a step that is mapped, item by item."""
+        assert planned.fan is not None  # noqa: S101 - for the type checker
+        step, rules = planned.step, self._rules(planned)
+
+        def compute(arguments: dict[str, Any]) -> fanout.Cells:
+            call = functools.partial(step.function, **arguments)
+            returned, _ = attempted(step.options, planned.name, call)
+            return tuple(cell(one, rules) for one in _match(step.outputs, returned, planned.name))
+
+        given = self._arguments(planned, inputs)
+        items = fanout.arguments_of(planned.fan, given, planned.name)
+        return fanout.rows(planned.fan, items, self._base(planned, inputs), known, compute)
+
+    def _base(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> str:
+        """The key of a mapped step without what it is mapped over, empty where it has none."""
+        assert planned.fan is not None  # noqa: S101 - for the type checker
+        over = planned.fan.over
+        rest = {name: one for name, one in planned.bindings.items() if name not in over}
+        one = dataclasses.replace(planned, bindings=rest)
+        key = self._key(one, {name: given for name, given in inputs.items() if name in rest})
+        return key.digest if key is not None else ""
+
+    def _known_items(
+        self, planned: PlannedStep, inputs: Mapping[str, Pinned]
+    ) -> dict[str, fanout.Cells]:
+        """The results of earlier executions by the keys of their items; the newest counts."""
+        base = self._base(planned, inputs)
+        known: dict[str, fanout.Cells] = {}
+        self._reused_sources = set()
+        if not base or not self.cache or planned.name in self.part.anew:
+            return known
+        for entry in self.index.steps_named(planned.name, self.plan.pipeline)[:_TRIED]:
+            same = entry.record.map is not None and entry.record.map.key == base
+            if same and self._same_commit_code(entry) and self._usable(entry):
+                with contextlib.suppress(CorruptData, MissingBytes):  # they are computed again
+                    known = {**self._items_of(planned, entry), **known}
+                    self._reused_sources |= self._lineage.sources(entry.parents[1:])
+        return known
+
+    def _same_commit_code(self, entry: StepEntry) -> bool:
+        """Whether an execution is of code of this run's history, so that its bytes may be too."""
+        return self._belongs(entry.record.code) and all(map(self._descends, entry.parents[1:]))
+
+    def _items_of(self, planned: PlannedStep, entry: StepEntry) -> dict[str, fanout.Cells]:
+        """The results of an execution by the keys of its items; raises CorruptData."""
+        named = {one.name: one for one in entry.record.outputs}
+        table = arrow.read(self.writer.read(named[fanout.ITEMS].digest))
+        stored = [self.writer.read(named[one.name].digest) for one in planned.step.outputs]
+        return fanout.known_rows(table, map(cells, stored))
+
+    def _store_items(self, planned: PlannedStep, rows: Sequence[fanout.Row]) -> tuple[Output, ...]:
+        """The results of a mapped step, each output a list, and the table of the items."""
+        made = []
+        for n, spec in enumerate(planned.step.outputs):
+            results = Items(tuple(one.cells[n] for one in rows))
+            made.append(replace(self._store_output(planned, spec, results), type="list"))
+        artifact = f"{self.plan.pipeline}.{planned.name}.{fanout.ITEMS}"
+        table = fanout.table_of(rows)
+        items = store_value(self.writer, table, name=fanout.ITEMS, artifact=artifact, rules=Rules())
+        return (*made, items)
+
+    def _reached(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> tuple[ObjectId, ...]:
+        """The sources of results that were taken over, where the inputs do not lead to them."""
+        if planned.fan is None:
+            return ()
+        mine = self._lineage.sources([one.commit for one in inputs.values()], built=self._built)
+        return tuple(sorted(self._reused_sources - mine))
+
+    def _map(
+        self, planned: PlannedStep, inputs: Mapping[str, Pinned], called: _Called
+    ) -> Map | None:
+        """What the record says of the items."""
+        if planned.fan is None:
+            return None
+        cached = sum(one.cached for one in called.returned)
+        key = self._base(planned, inputs) if not called.seen.unstable else ""
+        return Map(planned.fan.kind, planned.fan.over, len(called.returned), cached, key or None)
 
     def _store_output(self, planned: PlannedStep, spec: OutputSpec, value: Any) -> Output:
         try:
@@ -846,6 +945,12 @@ def _besides(loads: Iterable[str], paths: Iterable[str]) -> list[str]:
 def _parameters(planned: PlannedStep) -> dict[str, Any]:
     bindings = planned.bindings.items()
     return {name: one.value for name, one in bindings if isinstance(one, Value)}
+
+
+def _recorded_parameters(planned: PlannedStep) -> dict[str, Any]:
+    """The parameters without those that are mapped over: these stand in the table of the items."""
+    over = planned.fan.over if planned.fan is not None else ()
+    return {name: one for name, one in _parameters(planned).items() if name not in over}
 
 
 def _content_id(output: Output) -> str:

@@ -19,6 +19,7 @@ from gitml.pipelines.closure import Closure, Tracer
 from gitml.pipelines.dsl import (
     Artifact,
     DataFile,
+    Fan,
     Handle,
     Model,
     Node,
@@ -67,6 +68,7 @@ class PlannedStep:
     bindings: Mapping[str, Binding]
     closure: Closure
     after: tuple[str, ...] = ()
+    fan: Fan | None = None
 
     def needs(self) -> tuple[str, ...]:
         """The steps that have to be done before it."""
@@ -166,7 +168,7 @@ class Planner:
     def _step(self, node: Node, tracer: Tracer, pins: dict[str, Pinned]) -> PlannedStep:
         closure = tracer.trace(node.step.function, declared_environment=node.step.environment)
         bindings = {key: self._bind(value, pins) for key, value in node.bindings.items()}
-        return PlannedStep(node.name, node.step, bindings, closure, node.after)
+        return PlannedStep(node.name, node.step, bindings, closure, node.after, node.fan)
 
     def _bind(self, value: Any, pins: dict[str, Pinned]) -> Binding:
         if isinstance(value, Handle):
