@@ -45,6 +45,16 @@ def chain(length: int = 1000):
         value = link(value, position)
 
 
+@step
+def nothing(x: int) -> int:
+    return x
+
+
+@pipeline
+def items(count: int, last: int):
+    nothing.map([*range(count - 1), last])
+
+
 @pipeline
 def fan(length: int = 1000):
     value = start()
@@ -74,6 +84,8 @@ def main() -> None:
         print(f"## Steps: {given.steps} no-op steps, milliseconds a step\n")
         print(_loop(small, env, "steps", str(given.steps)))
         print(f"## Ten no-op steps, milliseconds a step\n\n{_loop(small, env, 'steps', '9')}")
+        print(f"## Ten steps, whole runs\n\n{_loop(small, env, 'ten', '7')}")
+        print(f"## A map\n\n{_loop(small, env, 'items', '10000')}")
         peers = _peers(given.peers)
         if given.zenml:
             bin_ = given.zenml.resolve() / "bin"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import time
@@ -22,6 +23,28 @@ def steps(count: int) -> None:
         again = min(_seconds(lambda pipeline=pipeline: pipeline(count)) for _ in range(3))
         cells = [f"{seconds / (count + 1) * 1000:.2f}" for seconds in (first, again)]
         print(f"| {name} of {count} | {' | '.join(cells)} |")
+
+
+def ten(runs_each: int) -> None:
+    """A chain of ten no-op steps, whole runs in a process that has run it before."""
+    import noop
+
+    first = _seconds(lambda: noop.chain.run({"length": 9}, cache=False))
+    again = [_seconds(lambda: noop.chain.run({"length": 9}, cache=False)) for _ in range(runs_each)]
+    cached = [_seconds(lambda: noop.chain(9)) for _ in range(runs_each)]
+    times = (first, statistics.median(again), statistics.median(cached))
+    cells = " | ".join(f"{seconds * 1000:.0f} ms" for seconds in times)
+    print("| ten steps | first run of the process | executed | cached |\n|---|---:|---:|---:|")
+    print(f"| chain | {cells} |")
+
+
+def items(count: int) -> None:
+    """A no-op step that is mapped over many items: all, one changed, none changed."""
+    import noop
+
+    print("| items | all computed | one changed | none |\n|---|---:|---:|---:|")
+    times = [_seconds(lambda last=last: noop.items(count, last)) for last in (0, -1, -1)]
+    print(f"| {count:,} | {' | '.join(f'{seconds:.2f} s' for seconds in times)} |")
 
 
 def runs(count: int) -> None:
@@ -72,4 +95,6 @@ def _seconds(work: Callable[[], object]) -> float:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path.cwd() / "pipelines"))
-    {"steps": steps, "runs": runs, "fill": fill}[sys.argv[1]](int(sys.argv[2]))
+    {"steps": steps, "ten": ten, "items": items, "runs": runs, "fill": fill}[sys.argv[1]](
+        int(sys.argv[2])
+    )
