@@ -52,8 +52,10 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "pickle": "gitml.materializers.pickle:PickleMaterializer",
         "plotly": "gitml.materializers.figure:PlotlyMaterializer",
         "polars": "gitml.materializers.polars:PolarsMaterializer",
+        "safetensors": "gitml.materializers.tensors:SafetensorsMaterializer",
         "sklearn": "gitml.materializers.sklearn:SklearnMaterializer",
         "structured": "gitml.materializers.structured:StructuredMaterializer",
+        "torch": "gitml.materializers.tensors:TorchMaterializer",
         "xgboost": "gitml.materializers.boosting:XgboostMaterializer",
     },
     "gitml.remotes": {

@@ -12,6 +12,7 @@ import enum
 import functools
 import types
 import typing
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 
@@ -82,6 +83,9 @@ _TYPES: Mapping[str, str] = {
     "xgboost.XGBModel+": "xgboost",
     "xgboost.sklearn.XGBModel+": "xgboost",
     "xgboost.core.Booster": "xgboost",
+    "torch.Tensor": "safetensors",
+    "torch.nn.Module+": "torch",
+    "torch.nn.modules.module.Module+": "torch",
     "lightgbm.Booster": "lightgbm",
     "lightgbm.basic.Booster": "lightgbm",
     "onnx.ModelProto": "onnx",
@@ -99,7 +103,7 @@ def for_value(value: object, rules: Rules) -> Materializer:
     pickle where the rules allow it; otherwise raises UnsupportedValue, which names the type and the
     ways out.
     """
-    found = _for_class(type(value))
+    found = named("safetensors") if _holds_tensors(value) else _for_class(type(value))
     if found is not None:
         return found
     if rules.allow_pickle:
@@ -179,6 +183,15 @@ def _agreed(annotations: typing.Iterable[object]) -> Materializer | None:
     """The one materializer of all these annotations, or None."""
     found = [for_type(one) for one in annotations]
     return found[0] if found and all(one is found[0] for one in found) else None
+
+
+def _holds_tensors(value: object) -> bool:
+    """Whether a value is a dict of tensors or arrays by name, such as a state dict."""
+    if not isinstance(value, dict) or type(value) not in (dict, OrderedDict) or not value:
+        return False
+    kinds = {type_name(one) for one in value.values()}
+    tensors = kinds <= {"torch.Tensor", "torch.nn.Parameter"} or kinds == {"numpy.ndarray"}
+    return tensors and all(type(name) is str for name in value)
 
 
 def _for_class(kind: type) -> Materializer | None:

@@ -150,9 +150,9 @@ def test_a_type_has_its_shortest_public_name(value: object, name: str) -> None:
 
 def test_an_unknown_name_says_where_to_look() -> None:
     with pytest.raises(NameNotFound) as caught:
-        named("torch")
-    assert "no materializer is called `torch`" in caught.value.message
-    assert "`pip install 'gitml[torch]'`" in str(caught.value.hint)
+        named("keras")
+    assert "no materializer is called `keras`" in caught.value.message
+    assert "`pip install 'gitml[keras]'`" in str(caught.value.hint)
     with pytest.raises(NameNotFound) as caught:
         named("panda")
     assert caught.value.hint == "did you mean `pandas`"
