@@ -33,6 +33,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Artifact",
     "CSVString",
+    "CommandStep",
     "HTMLString",
     "MarkdownString",
     "Model",

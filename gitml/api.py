@@ -14,6 +14,7 @@ from gitml.errors import UsageError
 from gitml.handles import RunHandle, StoredOutput, VersionHandle
 from gitml.materializers.text import CSVString, HTMLString, MarkdownString, SVGString
 from gitml.pipelines import context, dsl
+from gitml.pipelines.command import CommandStep
 from gitml.pipelines.configuration import (
     RunConfiguration,
     configured,
@@ -29,6 +30,7 @@ from gitml.repo import Repo
 __all__ = [
     "Artifact",
     "CSVString",
+    "CommandStep",
     "HTMLString",
     "MarkdownString",
     "Model",

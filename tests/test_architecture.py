@@ -27,7 +27,12 @@ HOMES = {
     "click": ("gitml/cli/",),
     "dulwich": ("gitml/git/",),
     "git": ("gitml/git/",),  # GitPython
-    "subprocess": ("gitml/git/", "gitml/remotes/ssh.py", "gitml/testing/"),
+    "subprocess": (
+        "gitml/git/",
+        "gitml/pipelines/command.py",
+        "gitml/remotes/ssh.py",
+        "gitml/testing/",
+    ),
 }
 PRINTER = ("gitml/cli/render.py",)
 CONVERSATION = ("gitml/cli/", "gitml/__main__.py")

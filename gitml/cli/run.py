@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml.cli import documents, render
+from gitml.cli.command import command_of, restore_outputs
 from gitml.cli.describe import step_counts
 from gitml.cli.forecast import answer_forecast, forecast_document
 from gitml.cli.invocation import dry_run_option, json_option, with_repo
@@ -39,6 +40,7 @@ _WORDS = {"completed": "ran", "cached": "cached", "started": "running", "taken":
 
 @click.command()
 @click.argument("name", metavar="NAME|FILE.py[:NAME]", required=False)
+@click.argument("command", nargs=-1, metavar="| -o FILE -- COMMAND…")
 @click.option(
     "-p",
     "parameters",
@@ -52,6 +54,21 @@ _WORDS = {"completed": "ran", "cached": "cached", "started": "running", "taken":
     type=click.Path(path_type=Path),
     help="Read parameters from a TOML, YAML or JSON file; -p comes on top.",
 )
+@click.option(
+    "-d",
+    "inputs",
+    multiple=True,
+    metavar="PATH",
+    help="Run a command, which reads this file or folder.",
+)
+@click.option(
+    "-o",
+    "outputs",
+    multiple=True,
+    metavar="PATH",
+    help="Run a command, which writes this file or folder: it is stored, and kept for the cache.",
+)
+@click.option("--name", "title", metavar="NAME", help="Call the command's pipeline so.")
 @click.option(
     "--config",
     "config",
@@ -94,6 +111,10 @@ _WORDS = {"completed": "ran", "cached": "cached", "started": "running", "taken":
 def run(
     repo: Repo,
     name: str | None,
+    command: tuple[str, ...],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    title: str | None,
     parameters: tuple[str, ...],
     file: Path | None,
     config: Path | None,
@@ -112,6 +133,9 @@ def run(
     from the cache. What runs is the working tree as it is; if it is dirty, a snapshot is recorded
     and your index, branch and stash stay as they are. A run that fails is recorded too.
 
+    With -d or -o what follows is a command: it runs here, and is cached by its words, the scripts
+    among them, its parameters (`{rate}` in a word is that of `-p rate=…`) and what it reads.
+
     Several values between commas are a sweep: a run for each combination, and a table at the end. A
     text with commas is written as JSON: `-p 'name="a,b"'`.
 
@@ -124,16 +148,20 @@ def run(
     """
     repo.strict_env = strict_env
     resumed = _resumed(repo, resume) if resume else None
-    if name is None and resumed is None:
-        raise UsageError("no pipeline is named", hint="`gitml pipeline list` shows what there is")
-    pipeline = _loaded(repo, name or (resumed.pipeline if resumed else ""))
+    typed = from_options(parameters)
+    if inputs or outputs:
+        words = [*([name] if name else []), *command]
+        pipeline = command_of(repo, words, title, inputs, outputs, typed)
+    else:
+        _refuse_words(command, title)
+        pipeline = _loaded(repo, name, resumed)
     if resumed is not None and resumed.pipeline != pipeline.name:
         raise UsageError(f"{resumed.id.short} is a run of {resumed.pipeline}")
     if config is not None:
         pipeline = _configured(pipeline, config)
     selection = _selection(start, only, resumed, no_record)
     given = {**(resumed.parameters if resumed else {})}
-    given |= {**(from_file(file, pipeline.signature) if file else {}), **from_options(parameters)}
+    given |= {**(from_file(file, pipeline.signature) if file else {}), **typed}
     order = _Order(repo, pipeline, not no_cache, selection)
     if several := swept(given):
         if no_record or resumed is not None:
@@ -148,6 +176,8 @@ def run(
         _run_unrecorded(repo, pipeline, values, as_json)
         return
     done = order.run(values, as_json)
+    if outputs:
+        restore_outputs(repo, done, outputs)
     if as_json:
         render.answer_json("run", documents.run_document(done))
         return
@@ -307,7 +337,22 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(one, signal.SIG_DFL)
 
 
-def _loaded(repo: Repo, name: str) -> PipelineFunction:
+def _refuse_words(command: tuple[str, ...], title: str | None) -> None:
+    """Raise UsageError for what only makes sense with a command."""
+    if command or title:
+        raise UsageError(
+            f"`{command[0] if command else title}` belongs to no command",
+            hint="`gitml run -d data.csv -o model.bin -- ./train.sh` runs one",
+        )
+
+
+def _loaded(repo: Repo, name: str | None, resumed: RunHandle | None) -> PipelineFunction:
+    """The pipeline that is named, or that of the run to go on from; its file is imported."""
+    if name is None:
+        if resumed is None:
+            hint = "`gitml pipeline list` shows what there is"
+            raise UsageError("no pipeline is named", hint=hint)
+        name = resumed.pipeline
     try:
         return repo.load_pipeline(name, Path.cwd())
     except SystemExit as error:
@@ -364,7 +409,7 @@ def _tell_failure(error: BaseException, as_json: bool) -> None:
         return
     if as_json:
         render.answer_json("run", documents.run_document(run))
-    elif isinstance(error, StepFailed) and run.failure is not None:
+    elif isinstance(error, StepFailed) and run.failure and run.failure.type != "StepFailed":
         render.tell(*render.paragraph(run.failure.traceback))
 
 

@@ -10,18 +10,30 @@ import click
 from gitml.cli import describe, documents, render
 from gitml.cli.invocation import json_option, with_repo
 from gitml.cli.render import paint
+from gitml.errors import NameNotFound, UsageError
 
 if TYPE_CHECKING:
     from gitml.entities.ids import ObjectId
     from gitml.history.revs import Found
     from gitml.repo import Repo
 
+_EVERY = "\0"
+"""In the place of a step: all of them."""
+
 
 @click.command()
 @click.argument("name")
+@click.option(
+    "--log",
+    "log",
+    is_flag=False,
+    flag_value=_EVERY,
+    metavar="[STEP]",
+    help="Print what the steps of a run printed, or one of them.",
+)
 @json_option
 @with_repo
-def show(repo: Repo, name: str, as_json: bool) -> None:
+def show(repo: Repo, name: str, log: str | None, as_json: bool) -> None:
     """Describe whatever a name means.
 
     A model, a version, an artifact, a pipeline (its newest run), a run, a step, data from outside,
@@ -29,14 +41,50 @@ def show(repo: Repo, name: str, as_json: bool) -> None:
 
     \b
     gitml show clf@production
-    gitml show 7f3a9c1
+    gitml show 7f3a9c1 --log train
     """
     found = repo.resolve(name)
+    if log is not None:
+        _show_log(repo, name, found, log, as_json)
+        return
     if as_json:
         kind, document = _document(repo, name, found)
         render.answer_json("show", {"kind": kind, **document})
         return
     render.answer(*_lines(repo, name, found))
+
+
+def _show_log(repo: Repo, name: str, found: Found, wanted: str, as_json: bool) -> None:
+    """Print what steps printed: of a run, of the newest run of a pipeline, or of one step."""
+    commit = found.commit
+    if commit is None or found.kind not in ("run", "pipeline", "step", "version"):
+        raise UsageError(
+            f"`{name}` printed nothing: it is no run", hint="`gitml log` lists the runs"
+        )
+    if found.kind == "step":
+        steps = [repo.step_of(commit)]
+    else:
+        run = repo.version_of(commit).run if found.kind == "version" else repo.run_of(commit)
+        if run is None:
+            raise NameNotFound(f"the run that made {name} is not here", hint="`gitml fetch`")
+        steps = list(run.steps.values())
+    if wanted != _EVERY:
+        known = [one.name for one in steps]
+        steps = [one for one in steps if one.name == wanted]
+        if not steps:
+            raise NameNotFound.among("step", wanted, known)
+    if as_json:
+        logs = [{"name": one.name, "state": one.status, "log": one.log()} for one in steps]
+        render.answer_json("show.log", {"steps": logs})
+        return
+    for one in steps:
+        text = one.log()
+        if len(steps) > 1 and text:
+            render.answer(paint("head", f"{one.name}  {one.status}"))
+        if text:
+            render.answer(*render.paragraph(text))
+    if not any(one.log() for one in steps):
+        render.tell("Nothing was printed")
 
 
 def _lines(repo: Repo, name: str, found: Found) -> Iterator[str]:

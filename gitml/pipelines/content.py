@@ -43,7 +43,7 @@ class StoredContent:
         """A file or folder with the bytes, verified; it is gone when the process ends."""
         if self.original is not None:
             return self.original
-        target = Path(tempfile.mkdtemp(dir=_scratch())) / (self.output.artifact or "artifact")
+        target = Path(tempfile.mkdtemp(dir=scratch())) / (self.output.artifact or "artifact")
         self.store.copy_to(self.output.digest, target)
         return target
 
@@ -53,6 +53,6 @@ def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="gitml-", ignore_cleanup_errors=True)
 
 
-def _scratch() -> str:
+def scratch() -> str:
     """The scratch folder of this process, removed when the interpreter ends."""
     return _scratch_folder().name

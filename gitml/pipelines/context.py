@@ -29,7 +29,7 @@ class StepContext:
 
     ``metrics`` and ``metadata`` are what it has logged so far, ``points`` those of its series,
     ``loads`` what it has loaded by name (each becomes a parent of the step). ``note`` is told all
-    that is logged, as it comes.
+    that is logged, as it comes. ``root`` is the repository's.
     """
 
     pipeline: str
@@ -39,6 +39,7 @@ class StepContext:
     load: Callable[[str, type | None], Any]
     data: Callable[[str], Path]
     note: Callable[[Logged], None] = lambda logged: None
+    root: Path | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     loads: dict[str, Input] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from gitml.config import CARD
 from gitml.entities.ids import check_model_name, check_name
 from gitml.entities.records import SERIES
 from gitml.errors import GitmlError, UsageError
-from gitml.pipelines.closure import unwrap
+from gitml.pipelines.closure import Closure, Tracer, unwrap
 from gitml.pipelines.options import (
     DEFAULT_OPTIONS,
     NO_CALLBACKS,
@@ -252,7 +252,12 @@ def composing() -> bool:
 
 
 class StepFunction:
-    """A function as a step of pipelines; called outside of one it is the plain function."""
+    """A function as a step of pipelines; called outside of one it is the plain function.
+
+    ``is_command`` tells that it starts a program, and nothing need be said of that.
+    """
+
+    is_command = False
 
     def __init__(
         self,
@@ -346,14 +351,14 @@ class StepFunction:
 
         Raises UsageError for options that there are not.
         """
-        return StepFunction(
-            self._given,
-            name=name or self.name,
-            cache=self.cache if cache is None else cache,
-            environment=self.environment if environment is None else tuple(environment),
-            files=self.files if files is None else tuple(files),
-            options=self.options.changed(self.name, options),
-        )
+        other = copy.copy(self)  # a command stays one
+        other.name = check_name(name or self.name, "step")
+        other.cache = self.cache if cache is None else cache
+        other.environment = self.environment if environment is None else tuple(environment)
+        other.files = self.files if files is None else tuple(files)
+        other.options = self.options.changed(self.name, options)
+        other.options.check(other.name)
+        return other
 
     @functools.cached_property
     def hints(self) -> dict[str, Any]:
@@ -370,6 +375,10 @@ class StepFunction:
     def outputs(self) -> tuple[OutputSpec, ...]:
         """The declared outputs; a step without a return annotation has one, typed by its value."""
         return _outputs(self.hints.get("return", inspect.Parameter.empty), self.name)
+
+    def trace(self, tracer: Tracer) -> Closure:
+        """The code that its result can depend on."""
+        return tracer.trace(self.function, declared_environment=self.environment)
 
     def cached(self, cache: bool) -> StepFunction:
         """The same step, cached or not."""

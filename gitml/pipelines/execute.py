@@ -615,6 +615,7 @@ class Execution:
             functools.partial(self._load_by_name, planned),
             self._data_in_step,
             self.journal.log if self.journal is not None else lambda logged: None,
+            self.root,
         )
 
     def _keep_series(self, running: context.StepContext) -> None:
@@ -663,7 +664,8 @@ class Execution:
             raise StepFailed(message) from error
         finally:
             self._keep_series(running)
-        self._name_once(f"{planned.name} started {one}" for one in observer.subprocesses)
+        if not planned.step.is_command:
+            self._name_once(f"{planned.name} started {one}" for one in observer.subprocesses)
         return _Called(returned, running, observer, attempts)
 
     def _arguments(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> dict[str, Any]:

@@ -166,7 +166,7 @@ class Planner:
         return [Pin(name, commit) for name, commit in sorted(found.items())]
 
     def _step(self, node: Node, tracer: Tracer, pins: dict[str, Pinned]) -> PlannedStep:
-        closure = tracer.trace(node.step.function, declared_environment=node.step.environment)
+        closure = node.step.trace(tracer)
         bindings = {key: self._bind(value, pins) for key, value in node.bindings.items()}
         return PlannedStep(node.name, node.step, bindings, closure, node.after, node.fan)
 

@@ -15,6 +15,11 @@ from gitml.store.digest import hash_bytes
 Definition = Function | ast.ClassDef
 
 
+def git_blob(raw: bytes) -> str:
+    """The id that git gives these bytes."""
+    return hashlib.sha1(b"blob %d\0%b" % (len(raw), raw), usedforsecurity=False).hexdigest()
+
+
 def digest_text(text: str) -> str:
     """The BLAKE3 digest of a canonical text, as 64 hex digits."""
     return hash_bytes(text.encode("ascii")).hex
@@ -101,9 +106,7 @@ class SourceFile:
     @cached_property
     def blob(self) -> str:
         """The id that git gives these bytes."""
-        return hashlib.sha1(
-            b"blob %d\0%b" % (len(self.raw), self.raw), usedforsecurity=False
-        ).hexdigest()
+        return git_blob(self.raw)
 
     @cached_property
     def whole(self) -> Touched:
