@@ -22,7 +22,7 @@ from typing import Any
 
 from gitml import materializers
 from gitml.entities.ids import Digest, ObjectId
-from gitml.entities.records import SERIES, Code, CodeFile, Input, Log, Map, Output, RunStep, Step
+from gitml.entities.records import SERIES, CodeFile, Input, Log, Map, Output, RunStep, Step
 from gitml.errors import (
     CorruptData,
     GitmlError,
@@ -33,7 +33,6 @@ from gitml.errors import (
     UsageError,
 )
 from gitml.frozen import Frozen, replace
-from gitml.git.odb import is_ancestor
 from gitml.history.index import Index, StepEntry
 from gitml.history.journal import FinishedStep, Journal
 from gitml.history.lineage import Lineage
@@ -49,6 +48,7 @@ from gitml.pipelines.dsl import OutputSpec
 from gitml.pipelines.observe import Observer, digest_files, digest_observed, is_unchanged
 from gitml.pipelines.options import Moment
 from gitml.pipelines.output import Capture
+from gitml.pipelines.past import Past
 from gitml.pipelines.plan import FromStep, Pinned, Plan, PlannedStep, Value, artifact_name, pinned
 from gitml.pipelines.selection import Part
 from gitml.store.store import Store, Writer
@@ -124,7 +124,7 @@ class Execution:
     ``tell`` is called with each event; ``done`` grows in plan order; ``current`` is the step at
     work, ``log`` what it printed, ``metrics`` and ``metadata`` what it logged, ``series`` its
     series, stored. A run that is not to be recorded has no journal; ``packages`` is the text of the
-    environment where that counts for the cache.
+    environment where that counts for the cache; ``past`` is the history of the run's code.
     """
 
     root: Path
@@ -151,14 +151,13 @@ class Execution:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     series: Output | None = None
     current: str = ""
-    _reachable: dict[ObjectId, bool] = field(default_factory=dict)
-    _descending: dict[ObjectId, bool] = field(default_factory=dict)
     _warned: set[str] = field(default_factory=set)
     _skipped: set[str] = field(default_factory=set)
     _interrupt: KeyboardInterrupt | None = None
     _reused_sources: set[ObjectId] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.past = Past(self.recorder.git, self.index, self.recorder.odb, self.plan.code)
         self._lineage = Lineage(self.index, self.recorder.odb)
         self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -470,48 +469,8 @@ class Execution:
         if not {one for one in others if self.index.version(one)} <= set(entry.parents):
             return False
         given |= {one.commit for one in entry.record.loads}
-        return self._belongs(entry.record.code) and all(
-            self._descends(one) for one in entry.parents[1:] if one not in given
-        )
-
-    def is_abandoned(self, code: Code) -> bool:
-        """Whether code, or what a snapshot was made of, is no part of this run's history."""
-        origin = self.odb.commit(code.commit).parents if code.snapshot else (code.commit,)
-        return not all(self._ancestor(one) for one in origin)
-
-    def _belongs(self, code: Code) -> bool:
-        """Whether code is an ancestor of this run's, or a snapshot with its tree on an ancestor."""
-        if self._ancestor(code.commit):
-            return True
-        if code.snapshot and code.tree == self.plan.code.tree:
-            return all(self._ancestor(one) for one in self.odb.commit(code.commit).parents)
-        return False
-
-    def _descends(self, commit: ObjectId) -> bool:
-        """Whether a record and all that it was made of stand on code that belongs to this run's."""
-        todo = [commit]
-        while todo:
-            one = todo[-1]
-            entry = self.index.step(one) if one not in self._descending else None
-            above = entry.parents[1:] if entry is not None else ()
-            unknown = [parent for parent in above if parent not in self._descending]
-            if unknown:
-                todo += unknown
-                continue
-            if one not in self._descending:
-                self._descending[one] = entry is None or (
-                    self._belongs(entry.record.code) and all(self._descending[p] for p in above)
-                )
-            todo.pop()
-        return self._descending[commit]
-
-    def _ancestor(self, commit: ObjectId) -> bool:
-        """Whether a code commit is this run's or an ancestor of it."""
-        if commit not in self._reachable:
-            git = self.recorder.git
-            here = self.plan.code.commit
-            self._reachable[commit] = commit == here or is_ancestor(git, commit, here)
-        return self._reachable[commit]
+        made_of = [one for one in entry.parents[1:] if one not in given]
+        return self.past.belongs(entry.record.code) and all(map(self.past.has, made_of))
 
     def _adopt(self, planned: PlannedStep, entry: StepEntry, inputs: Mapping[str, Pinned]) -> Done:
         if self._same_commit(entry, inputs):
@@ -748,7 +707,7 @@ class Execution:
 
     def _same_commit_code(self, entry: StepEntry) -> bool:
         """Whether an execution is of code of this run's history, so that its bytes may be too."""
-        return self._belongs(entry.record.code) and all(map(self._descends, entry.parents[1:]))
+        return self.past.belongs(entry.record.code) and all(map(self.past.has, entry.parents[1:]))
 
     def _items_of(self, planned: PlannedStep, entry: StepEntry) -> dict[str, fanout.Cells]:
         """The results of an execution by the keys of its items; raises CorruptData."""

@@ -273,7 +273,7 @@ class Runner:
         makes = plan.model if whole else None
         model = self._model_state(makes.name) if makes else None
         resolved = self._resolved(plan, model, done) if model else None
-        if model and resolved and execution.is_abandoned(resolved.record.code):
+        if model and resolved and execution.past.is_abandoned(resolved.record.code):
             _name_abandoned(execution, model, resolved)
         run = Run(
             pipeline=plan.pipeline,
