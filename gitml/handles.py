@@ -130,6 +130,8 @@ class StoredOutput(Frozen):
         if entry is None:
             return self.parts.rules
         modules = {_module(file.path) for file in entry.record.files}
+        if entry.record.cell is not None:
+            modules.add("__main__")  # what a notebook's cells define
         return dataclasses.replace(self.parts.rules, trusted_modules=frozenset(modules))
 
 

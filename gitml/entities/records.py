@@ -106,6 +106,7 @@ class Step(Record):
     ``attempts`` is how often it was tried, absent for once.
     ``reused`` is the first original where this record stands for a cached execution on an abandoned
     branch, and ``reached`` the sources of that original which the inputs do not lead to.
+    ``cell`` is the source of a step that was defined in a notebook or a shell, and has no file.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Step(Record):
     reached: tuple[ObjectId, ...] = ()
     attempts: int | None = None
     map: Map | None = None
+    cell: str | None = None
 
     def input_commits(self) -> list[ObjectId]:
         """The commits that made what the step was given or loaded: its parents after the code."""

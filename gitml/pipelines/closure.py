@@ -14,13 +14,14 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gitml.errors import UsageError
+from gitml.pipelines.cells import CELLS, Cells, is_cell
 from gitml.pipelines.imports import Imported, Resolver, Territory, versions
-from gitml.pipelines.loaded import differs_from_disk
+from gitml.pipelines.loaded import differs_from_disk, innermost
 from gitml.pipelines.sourcefile import Item, SourceFile, digest_text
 from gitml.pipelines.syntax import Import, Touched, canonical, quote, touched
 from gitml.pipelines.values import NotPlain, Refer, TooLarge, canonical_value, looks_secret
@@ -54,6 +55,8 @@ class Closure:
     why the step must always run, if there is one. ``warnings`` say what the key cannot see.
     ``computed_imports`` says that the code imports by computed names, so that a module which is
     loaded already may be used without anybody seeing it (the Observer then counts them all).
+    ``cell`` is the source of a step that stands in no file, with the definitions that it reaches;
+    ``held`` is what its names meant in ``space`` when it was read.
     """
 
     source: str
@@ -65,6 +68,14 @@ class Closure:
     uncached: str | None
     warnings: tuple[str, ...]
     computed_imports: bool = False
+    cell: str | None = None
+    held: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
+    space: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def redefined(self) -> str | None:
+        """A name that the step reaches and that a cell has given another meaning since."""
+        return next((one for one in self.held if self.space.get(one) is not self.held[one]), None)
 
 
 def unwrap(function: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -96,6 +107,7 @@ class Tracer:
         self.resolver = Resolver(self.territory)
         self._paths: dict[str, str | None] = {}
         self._files: dict[str, SourceFile] = {}
+        self._cells: Cells | None = None
         self._targets: dict[int, list[Imported]] = {}
         self._values: dict[tuple[int, str], tuple[object, str]] = {}
         self._changed: dict[tuple[str, int], bool] = {}
@@ -106,23 +118,27 @@ class Tracer:
     ) -> Closure:
         """The closure of a step's function; one that cannot be cached says so in ``uncached``."""
         inner, _ = unwrap(function)
-        plain = _innermost(inner)
+        plain = innermost(inner)
         if not isinstance(plain, types.FunctionType):
             return _without_source(plain, f"`{_title(plain)}` has no source")
         path = self.path_of_code(plain)
         if path is None:
-            return _without_source(
-                plain, f"the source of `{_title(plain)}` is not in the repository"
-            )
-        file = self.file(path)
+            return _without_source(plain, _no_source(plain))
+        file = self.cells(plain) if path == CELLS else self.file(path)
         found = file.find(plain.__code__)
         if found is None:
             return _without_source(plain, f"`{_title(plain)}` cannot be found in {path}", path)
         return _Trace(self, plain, file, found).closure(frozenset(declared_environment))
 
     def path_of_code(self, function: types.FunctionType) -> str | None:
-        """The repository path of the file that a function was compiled from, or None."""
+        """The repository path of the file that a function was compiled from, or None.
+
+        ``<cell>`` for one that was defined in a notebook or a shell.
+        """
         name = function.__code__.co_filename
+        if is_cell(name):
+            self.cells(function)
+            return CELLS
         if not name.startswith("/"):  # a script's code says how it was called, or `<stdin>`
             name = str(function.__globals__.get("__file__") or name)
         if name not in self._paths:
@@ -130,6 +146,12 @@ class Tracer:
             is_file = path is not None and Path(self.territory.root, path).is_file()
             self._paths[name] = path if is_file else None
         return self._paths[name]
+
+    def cells(self, function: types.FunctionType) -> Cells:
+        """What is live of the cells that share a function's namespace, read once."""
+        if self._cells is None:
+            self._cells = self._files[CELLS] = Cells(function.__globals__)
+        return self._cells
 
     def file(self, path: str) -> SourceFile:
         """The file at a repository path, read once."""
@@ -255,6 +277,11 @@ class _Trace:
             self._value(f"cell {name}", f"the mutable cell `{name}`", value)
         self._search()
         self._check_memory()
+        if isinstance(self.file, Cells):
+            self.reasons |= {
+                f"several cells define the class `{name}`, and nobody knows which came last"
+                for name in self.file.doubts & self.names.keys()
+            }
         parts = self._parts()
         distributions = self._distributions(parts)
         text = "code 1" + "".join(f" {quote(key)} {parts[key]}" for key in sorted(parts))
@@ -269,7 +296,18 @@ class _Trace:
             uncached=min(self.reasons, default=None),
             warnings=self._warnings(declared),
             computed_imports=any("" in what.dynamic for _, what in self.touched),
+            **self._cell(),
         )
+
+    def _cell(self) -> dict[str, Any]:
+        """The text of a step that stands in no file, and what its names hold while it is read."""
+        if not isinstance(self.file, Cells):
+            return {}
+        read = {name for name in self.names if not _is_dunder(name) and not looks_secret(name)}
+        nodes = {item.node for item in self.items} | self.file.assignments(read)
+        held = {name: self.space[name] for name in self.names if name in self.space}
+        text = self.file.text_of(nodes, self.function.__code__)
+        return {"cell": text, "held": held, "space": self.space}
 
     def _search(self) -> None:
         """Follow names and modules until nothing new turns up; the order decides nothing."""
@@ -395,7 +433,7 @@ class _Trace:
         if isinstance(value, types.ModuleType):
             self._reached(self.resolver.absolute(value.__name__, self.file.folder))
             return f"module {value.__name__}"
-        plain = _innermost(value)
+        plain = innermost(value)
         if isinstance(plain, types.FunctionType):
             return self._refer_to_function(plain)
         if isinstance(plain, type):
@@ -438,8 +476,7 @@ class _Trace:
 
     def _count_around(self, function: types.FunctionType) -> None:
         """Count the top-level statement that a function of the own module stands in."""
-        line = function.__code__.co_firstlineno
-        for item in self.file.items_at(line):
+        for item in self.file.items_around(function.__code__):
             if item.node is not self.node:
                 self._count(item, late=True)
 
@@ -476,7 +513,7 @@ class _Trace:
             if module is not None:
                 loaded.append((path, vars(module)))
         for path, space in loaded:
-            if self.tracer.is_changed(self.tracer.file(path), space):
+            if path != CELLS and self.tracer.is_changed(self.tracer.file(path), space):
                 self.reasons.add(f"{path} has changed on disk since it was imported")
 
     def _parts(self) -> dict[str, str]:
@@ -521,7 +558,7 @@ class _Trace:
         return dict(sorted(found.items()))
 
     def _code_files(self) -> tuple[CodeFile, ...]:
-        paths = sorted({self.file.path, *self.modules})
+        paths = sorted({self.file.path, *self.modules} - {CELLS})
         return tuple(CodeFile(path, self.tracer.file(path).blob) for path in paths)
 
     def _warnings(self, declared: frozenset[str]) -> tuple[str, ...]:
@@ -539,20 +576,6 @@ class _Trace:
             if what.starts_processes:
                 found.add(f"{path} starts other programs; what they read is not in the cache key")
         return tuple(sorted(found))
-
-
-def _innermost(function: Any) -> Any:
-    """The function below partials and wrappers that say what they wrap."""
-    for _ in range(100):
-        if isinstance(function, functools.partial):
-            function = function.func
-        elif isinstance(function, types.MethodType) and isinstance(function.__self__, type):
-            function = function.__func__
-        elif not isinstance(function, type) and hasattr(function, "__wrapped__"):
-            function = function.__wrapped__
-        else:
-            break
-    return function
 
 
 def _cells(function: types.FunctionType) -> Iterator[tuple[str, object]]:
@@ -583,6 +606,16 @@ def _is_dunder(name: str) -> bool:
 
 def _parent(dotted: str) -> str:
     return dotted.rpartition(".")[0]
+
+
+def _no_source(function: types.FunctionType) -> str:
+    title = _title(function)
+    if function.__code__.co_filename == "<stdin>":
+        return (
+            f"the source of `{title}` is not known: Python {sys.version_info.major}."
+            f"{sys.version_info.minor} keeps none of what is typed (IPython does)"
+        )
+    return f"the source of `{title}` is not in the repository"
 
 
 def _title(function: object) -> str:

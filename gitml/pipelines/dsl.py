@@ -12,9 +12,10 @@ import copy
 import functools
 import inspect
 import traceback
+import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -144,6 +145,24 @@ class Handle:
         raise UsageError(
             f"the output of {self.node} is not known while the pipeline is composed",
             hint="branch inside a step, or on a parameter of the pipeline",
+        )
+
+
+class Handles(tuple[Handle, ...]):
+    """The outputs of a step that has several: to unpack, or by name (``parts.train``)."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Handle:
+        """The output of this name; raises UsageError naming those that there are."""
+        for one in self:
+            if one.output == name:
+                return one
+        if name.startswith("_"):
+            raise AttributeError(name)
+        known = ", ".join(one.output for one in self)
+        raise UsageError(
+            f"the step {self[0].node} has no output `{name}`", hint=f"its outputs are: {known}"
         )
 
 
@@ -336,7 +355,9 @@ class StepFunction:
         handles = tuple(Handle(node.name, output.name) for output in self.outputs)
         if not handles:
             return None
-        return handles[0] if len(handles) == 1 else handles
+        if len(handles) == 1 and not field_names(self.hints.get("return")):
+            return handles[0]
+        return Handles(handles)
 
     def with_options(
         self,
@@ -547,6 +568,9 @@ def _outputs(annotation: Any, step: str) -> tuple[OutputSpec, ...]:
         return ()
     if annotation is inspect.Parameter.empty:
         return (OutputSpec("output", None, None),)
+    if names := field_names(annotation):
+        inner = typing.get_type_hints(annotation, include_extras=True)
+        return tuple(replace(_output(inner[one], one), name=one) for one in names)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if isinstance(origin, type) and issubclass(origin, collections.abc.Iterator):
         raise UsageError(
@@ -560,6 +584,21 @@ def _outputs(annotation: Any, step: str) -> tuple[OutputSpec, ...]:
     if len(set(names)) != len(names):
         raise UsageError(f"the step {step} names two outputs alike: {', '.join(names)}")
     return specs
+
+
+def field_names(value: Any) -> list[str]:
+    """The fields of a NamedTuple or a dataclass, or of the class of one; of others, none."""
+    kind = value if isinstance(value, type) else type(value)
+    if issubclass(kind, tuple) and kind is not tuple and hasattr(kind, "_fields"):
+        return list(kind._fields)
+    return [one.name for one in fields(kind)] if is_dataclass(kind) else []
+
+
+def without_none(annotation: Any) -> Any:
+    """The annotation without ``| None``: what a value that is there should be."""
+    inner = [one for one in typing.get_args(annotation) if one is not type(None)]
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return inner[0] if is_union and len(inner) == 1 else annotation
 
 
 def _output(annotation: Any, fallback: str) -> OutputSpec:

@@ -44,7 +44,7 @@ from gitml.pipelines import context, fanout, series
 from gitml.pipelines.attempts import attempted, guarded
 from gitml.pipelines.cache import StepKey, step_key
 from gitml.pipelines.content import StoredContent
-from gitml.pipelines.dsl import OutputSpec
+from gitml.pipelines.dsl import OutputSpec, field_names, without_none
 from gitml.pipelines.observe import Observer, digest_files, digest_observed, is_unchanged
 from gitml.pipelines.options import Moment
 from gitml.pipelines.output import Capture
@@ -530,7 +530,7 @@ class Execution:
             interrupt = error
         self.log = self._keep(printed)
         running, seen = called.running, called.seen
-        if seen.unstable:
+        if seen.unstable or self._redefined(planned):
             key = None
         self._keep_series(running)
         if self.series is not None:
@@ -560,6 +560,7 @@ class Execution:
             attempts=called.attempts if called.attempts > 1 else None,
             map=self._map(planned, inputs, called),
             reached=self._reached(planned, inputs),
+            cell=planned.closure.cell,
         )
         self._interrupt = interrupt
         at = started + record.duration
@@ -650,11 +651,23 @@ class Execution:
         if problem is not None:
             self.tell(StepEvent("", "note", notes=(f"{planned.name}: {problem}",)))
 
+    def _redefined(self, planned: PlannedStep) -> bool:
+        """Whether a cell gave a name that the step reaches another meaning since the plan."""
+        name = planned.closure.redefined
+        if name is not None:
+            note = f"`{name}` was redefined while {planned.name} ran: its result is not reused"
+            self._name_once([note])
+        return name is not None
+
     def _store_outputs(self, planned: PlannedStep, returned: Any) -> tuple[Output, ...]:
         specs = planned.step.outputs
         if planned.fan is not None:
             return self._store_items(planned, returned)
-        values = _match(specs, returned, planned.name)
+        fields = field_names(planned.step.hints.get("return"))
+        if fields and field_names(returned) == fields:
+            values: Sequence[Any] = [getattr(returned, one) for one in fields]
+        else:
+            values = _match(specs, returned, planned.name)
         return tuple(
             self._store_output(planned, spec, value)
             for spec, value in zip(specs, values, strict=True)
@@ -764,7 +777,7 @@ class Execution:
         return dataclasses.replace(self.rules, trusted_modules=planned.closure.modules)
 
     def _load(self, planned: PlannedStep, name: str, inputs: Mapping[str, Pinned]) -> Any:
-        wanted = planned.step.hints.get(name)
+        wanted = without_none(planned.step.hints.get(name))
         return self._value(planned, inputs[name], wanted)
 
     def _value(self, planned: PlannedStep, given: Pinned, wanted: Any) -> Any:

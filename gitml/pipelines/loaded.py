@@ -15,6 +15,20 @@ from pathlib import Path
 from typing import Any
 
 
+def innermost(function: Any) -> Any:
+    """The function below partials and wrappers that say what they wrap."""
+    for _ in range(100):
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif isinstance(function, types.MethodType) and isinstance(function.__self__, type):
+            function = function.__func__
+        elif not isinstance(function, type) and hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        else:
+            break
+    return function
+
+
 def differs_from_disk(
     path: Path, raw: bytes, tree: ast.Module | None, namespace: Mapping[str, Any]
 ) -> bool:
@@ -63,14 +77,11 @@ def _loaded_codes(path: Path, namespace: Mapping[str, Any]) -> Iterator[types.Co
         if isinstance(value, type) and value.__module__ == namespace.get("__name__"):
             values += vars(value).values()
     for value in values:
-        function = value
-        while not isinstance(function, types.FunctionType):
-            function = getattr(function, "__wrapped__", None)
-            if function is None:
-                break
-        else:
-            if _is_same(Path(function.__code__.co_filename), path):
-                yield function.__code__
+        function = innermost(value)
+        if isinstance(function, types.FunctionType) and _is_same(
+            Path(function.__code__.co_filename), path
+        ):
+            yield function.__code__
 
 
 def _is_same(compiled: Path, path: Path) -> bool:

@@ -7,6 +7,7 @@ prints while it holds the interpreter. Streams that are no descriptors (a notebo
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
@@ -37,6 +38,8 @@ class Capture:
         self._saved: list[tuple[int, int]] = []
         self._streams: tuple[Any, Any] | None = None
         self._live = -1
+        self._screen: Any = None
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def __enter__(self) -> Capture:
         return self
@@ -69,6 +72,9 @@ class Capture:
             handle = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as the run
             self._file = handle
             self._live = os.dup(self._target)
+            stream = {1: sys.stdout, 2: sys.stderr}.get(self._target)
+            if stream is not None and not _is_descriptor(stream, self._target):
+                self._screen = stream
         assert self._file is not None  # noqa: S101 - for the type checker
         _flush()
         start = self._file.seek(0, os.SEEK_END)
@@ -114,8 +120,12 @@ class Capture:
             assert self._file is not None  # noqa: S101 - for the type checker
             while data := os.pread(self._file.fileno(), 1 << 16, self._shown):
                 self._shown += len(data)
-                with contextlib.suppress(OSError):
-                    os.write(self._live, data)
+                with contextlib.suppress(OSError, ValueError):
+                    if self._screen is None:
+                        os.write(self._live, data)
+                    else:  # a notebook shows what its own stream is given, under the cell
+                        self._screen.write(self._decoder.decode(data))
+                        self._screen.flush()
 
 
 class _Tee(io.TextIOBase):

@@ -158,12 +158,13 @@ class SourceFile:
         """The item of a top-level node, by the node's ``id``."""
         return {id(item.node): item for item in self.items}
 
-    def items_at(self, line: int) -> list[Item]:
-        """The top-level statements that stand on a line."""
+    def items_around(self, code: CodeType) -> list[Item]:
+        """The top-level statements that stand where a function begins."""
+        line = code.co_firstlineno
         return [
             item
             for item in self.items
-            if _first_line(item.node) <= line <= (item.node.end_lineno or 0)
+            if first_line(item.node) <= line <= (item.node.end_lineno or 0)
         ]
 
     def _items(self) -> Iterator[Item]:
@@ -258,7 +259,8 @@ def _covers(node: ast.expr, line: int, start: int, end: int) -> bool:
     return (node.lineno, node.col_offset) <= (line, start) and (line, end) <= last
 
 
-def _first_line(node: ast.stmt) -> int:
+def first_line(node: ast.stmt) -> int:
+    """The line of a statement, or of its first decorator."""
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     return min([node.lineno, *(one.lineno for one in decorators)])
 

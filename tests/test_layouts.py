@@ -1,0 +1,109 @@
+"""Where people put their code: subfolders, `src`, `python -m`, NamedTuples and late annotations."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from gitml.errors import UsageError
+from gitml.pipelines.dsl import StepFunction
+
+CODE = """
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Optional
+
+from gitml import pipeline, step
+from {helper} import scale
+
+
+@dataclass
+class Parts:
+    low: int
+    high: Annotated[int, "high"]
+    none: Optional[str] = None
+
+
+@step
+def split(n: int = 3) -> Parts:
+    return Parts(scale(n), n + 1)
+
+
+@step
+def join(low: int, high: int, none: str | None = "x") -> Annotated[Optional[int], "sum"]:
+    return low + high if none is None else None
+
+
+@pipeline
+def adding() -> None:
+    parts = split()
+    join(parts.low, parts.high, parts.none)
+
+
+if __name__ == "__main__":
+    run = adding()
+    states = [one.status for one in run.steps.values()]
+    print(*states, run.steps["join"].outputs["sum"].load(), *run.steps["split"].outputs)
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "helper", "command", "path"),
+    [
+        ("jobs/deep/adding.py", "scaling", ["jobs/deep/adding.py"], "jobs/deep/scaling.py"),
+        ("src/shop/adding.py", "shop.scaling", ["-m", "shop.adding"], "src/shop/scaling.py"),
+        ("shop/adding.py", "shop.scaling", ["-m", "shop.adding"], "shop/scaling.py"),
+    ],
+)
+def test_code_is_found_where_it_stands(
+    project: Any, file: str, helper: str, command: list[str], path: str
+) -> None:
+    def run() -> str:
+        environment = {**os.environ, "PYTHONPATH": "src"}
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=project.path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()[-1]
+
+    project.write(file, CODE.format(helper=helper))
+    project.write(path, "def scale(x):\n    return 2 * x\n")
+    if file.startswith("src"):
+        project.write("src/shop/__init__.py", "")
+    project.commit("code")
+    assert run() == "completed completed 10 low high none"
+    assert run() == "cached cached 10 low high none"
+    project.write(path, "def scale(x):\n    return 3 * x\n")
+    assert run() == "completed completed 13 low high none"
+
+
+def test_an_unknown_field_of_the_outputs_names_those_there_are() -> None:
+    from typing import NamedTuple
+
+    from gitml.pipelines.dsl import PipelineFunction
+
+    class Parts(NamedTuple):
+        low: int
+        high: int
+
+    def split():  # type: ignore[no-untyped-def]
+        return Parts(1, 2)
+
+    split.__annotations__["return"] = Parts
+    cut = StepFunction(split)
+
+    def cutting() -> None:
+        cut(high=cut().middle)
+
+    with pytest.raises(UsageError, match="no output `middle`") as caught:
+        PipelineFunction(cutting).compose({})
+    assert caught.value.hint == "its outputs are: low, high"
