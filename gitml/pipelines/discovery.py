@@ -15,6 +15,9 @@ from gitml.pipelines.dsl import PipelineFunction
 
 _SKIPPED = frozenset({".git", ".venv", "venv", "__pycache__", "node_modules", "site-packages"})
 
+_OURS = frozenset({"gitml", "gitml.interop.zenml"})
+"""The modules that have a ``pipeline`` decorator."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Definition:
@@ -171,7 +174,7 @@ def _decorator_names(tree: ast.Module) -> set[str]:
     """How the file spells gitml's ``pipeline`` decorator, read from its imports."""
     names = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "gitml":
+        if isinstance(node, ast.ImportFrom) and node.module in _OURS:
             names |= {one.asname or one.name for one in node.names if one.name == "pipeline"}
         elif isinstance(node, ast.Import):
             for one in node.names:

@@ -265,6 +265,11 @@ _composition: contextvars.ContextVar[Composition | None] = contextvars.ContextVa
 )
 
 
+def composition() -> Composition | None:
+    """The pipelines that are being composed in this context, None outside of their bodies."""
+    return _composition.get()
+
+
 def composing() -> bool:
     """Whether a pipeline is being composed in this context."""
     return _composition.get() is not None
@@ -416,7 +421,7 @@ class StepFunction:
         values = {**self._fixed, **bound.arguments}
         for key, value in values.items():
             if not isinstance(value, (Handle, Artifact, DataFile)):
-                _check_parameter(value, f"{self.name}: {key}")
+                check_parameter(value, f"{self.name}: {key}")
         return values
 
 
@@ -508,7 +513,7 @@ class PipelineFunction:
         bound.apply_defaults()
         values = dict(bound.arguments)
         for key, value in values.items():
-            _check_parameter(value, f"{self.name}: {key}")
+            check_parameter(value, f"{self.name}: {key}")
         return values
 
 
@@ -525,7 +530,7 @@ def override(nodes: list[Node], values: Mapping[str, Any]) -> list[Node]:
             )
         if isinstance(node.bindings[parameter], (Handle, Artifact, DataFile)):
             raise UsageError(f"`{path}` is the output of another step, not a parameter")
-        _check_parameter(value, path)
+        check_parameter(value, path)
         changed[name] = replace(node, bindings={**node.bindings, parameter: value})
     return [changed[node.name] for node in nodes]
 
@@ -617,16 +622,16 @@ def _output(annotation: Any, fallback: str) -> OutputSpec:
     return OutputSpec(fallback, None, inner)
 
 
-def _check_parameter(value: Any, where: str) -> None:
+def check_parameter(value: Any, where: str) -> None:
     """Raise UsageError for a value that cannot stand in a record as plain JSON."""
     if isinstance(value, (list, tuple)):
         for i, one in enumerate(value):
-            _check_parameter(one, f"{where}[{i}]")
+            check_parameter(one, f"{where}[{i}]")
     elif isinstance(value, dict):
         for key, one in value.items():
             if not isinstance(key, str):
                 raise UsageError(f"{where}: a key of a parameter should be text, not {key!r}")
-            _check_parameter(one, f"{where}[{key!r}]")
+            check_parameter(one, f"{where}[{key!r}]")
     elif isinstance(value, Handle):
         raise UsageError(
             f"{where} holds a step's output inside a container",
