@@ -269,6 +269,19 @@ class RunHandle(RecordHandle):
         """What was noted on the run later."""
         return self.parts.notes.values(self.id)
 
+    def _repr_html_(self) -> str:
+        """The run as a notebook shows it: its steps with their states, metrics and outputs."""
+        from gitml.htmltable import table  # only notebooks need it
+
+        rows = [
+            (one.name, one.status, _settings(one.metrics), ", ".join(one.outputs))
+            for one in self.steps.values()
+        ]
+        version = self.model_version
+        label = f", {version.label}" if version is not None else ""
+        title = f"{self.pipeline} {self.id.short}: {self.status}{label}"
+        return table(("step", "state", "metrics", "outputs"), rows, title)
+
 
 class VersionHandle(RecordHandle):
     """A model version that is recorded."""
@@ -335,6 +348,23 @@ class VersionHandle(RecordHandle):
         if name not in self.artifacts:
             raise NameNotFound.among(f"artifact of {self.label}", name, self.artifacts)
         return self.artifacts[name].load(wanted)
+
+    def _repr_html_(self) -> str:
+        """The version as a notebook shows it: stages, metrics, parameters, artifacts."""
+        from gitml.htmltable import table  # only notebooks need it
+
+        title = ", ".join([self.label, *self.stages])
+        rows: list[tuple[Any, ...]] = [("metric", *one) for one in sorted(self.metrics.items())]
+        rows += [("parameter", *one) for one in sorted(self.parameters.items())]
+        rows += [("artifact", name, one.digest.short) for name, one in self.artifacts.items()]
+        return table(("", "name", "value"), rows, title)
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
 
 
 def _module(path: str) -> str:

@@ -54,6 +54,11 @@ print(first, racing().steps["slow"].status)
 RECORD = "print(run.steps['join'].found.record.source, run.steps['split'].found.record.cell)"
 
 
+def html(outputs: list[Any]) -> str:
+    """What the last expression of a cell shows as HTML."""
+    return "".join(one["data"]["text/html"] for one in outputs if "data" in one)
+
+
 def execute(cells: list[str], folder: Any) -> list[Any]:
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [nbformat.v4.new_code_cell(one) for one in cells]
@@ -84,6 +89,9 @@ def test_steps_of_cells_are_recorded_cached_and_run_again_when_a_cell_changes(pr
             again,
             RACING,
             RECORD,
+            "run",
+            "run.model_version",
+            "Repo.discover().compare(['adder'])",
         ],
         project.path,
     )
@@ -100,3 +108,7 @@ def test_steps_of_cells_are_recorded_cached_and_run_again_when_a_cell_changes(pr
     assert "def scale(x):\n    return 2 * x" in cell
     assert cell.rstrip().endswith("return Parts(scale(n), n + 1)")
     assert len(project.gitml("log", "--json").json["runs"]) == 6
+    assert "<td>split</td><td>cached</td>" in html(outputs[12])
+    assert "<caption>adder@v1</caption>" in html(outputs[13])
+    assert "<td>parameter</td><td>n</td><td>3</td>" in html(outputs[13])
+    assert "<th>adder@v1</th><th>adder@v2</th>" in html(outputs[14])

@@ -8,6 +8,7 @@ from typing import Any
 
 from gitml.frozen import Frozen
 from gitml.handles import VersionHandle
+from gitml.htmltable import table
 
 
 class Row(Frozen):
@@ -36,6 +37,16 @@ class Comparison(Frozen):
     metrics: tuple[Row, ...]
     parameters: tuple[Row, ...]
     artifacts: tuple[Row, ...]
+
+    def _repr_html_(self) -> str:
+        """The comparison as a notebook shows it, a column a version."""
+        groups = (("metric", self.metrics), ("parameter", self.parameters))
+        rows = [(kind, row.name, *row.values) for kind, part in groups for row in part]
+        rows += [
+            ("artifact", row.name, *(one.short if one else None for one in row.values))
+            for row in self.artifacts
+        ]
+        return table(("", "name", *(one.label for one in self.versions)), rows)
 
     def ranked(self, metric: str) -> list[int]:
         """The positions of the versions, best value of a metric first; absent values last."""

@@ -180,6 +180,9 @@ class _Run:
         self.steps = {name: _Step(one) for name, one in handle.steps.items()}
         self.run_metadata = {**handle.metadata(), **handle.metrics}
 
+    def _repr_html_(self) -> str:
+        return self.handle._repr_html_()
+
     @property
     def model_version(self) -> _Version | None:
         """The version that it made or resolved to."""
