@@ -12,6 +12,7 @@ from typing import Any, overload
 
 from gitml.errors import UsageError
 from gitml.handles import RunHandle, StoredOutput, VersionHandle
+from gitml.listing import Listing
 from gitml.materializers.text import CSVString, HTMLString, MarkdownString, SVGString
 from gitml.pipelines import context, dsl
 from gitml.pipelines.command import CommandStep
@@ -79,6 +80,31 @@ class Model(dsl.Model):
     def resolved(self) -> VersionHandle:
         """The version that this means now, with its metrics, parameters and artifacts."""
         return _repo().version(f"{self.name}@{self.which}")
+
+    def set_stage(self, stage: str, reason: str = "", *, force: bool = False) -> None:
+        """Make this version the holder of a stage.
+
+        In a step of a run that makes a version of the model, the stage waits until the version is
+        there. The holder before steps down, with or without ``force``, which ZenML asks for.
+        """
+        running = context.current()
+        if running is not None and self.version is None:
+            running.set_stage(self.name, stage, reason)
+        else:
+            why = reason or f"set to {self.which}"
+            _repo().promote(f"{self.name}@{self.which}", stage, why)
+
+    def versions(self) -> Listing[VersionHandle]:
+        """All versions of the model, by number, then the drafts; also as a table.
+
+        Raises UsageError for a model of another repository, whose versions are not all here.
+        """
+        if self.repo is not None:
+            raise UsageError(
+                f"{self.name} is of another repository",
+                hint=f"`gitml clone {self.repo}` brings all of its versions",
+            )
+        return _repo().versions(self.name)
 
 
 class Artifact(dsl.Artifact):

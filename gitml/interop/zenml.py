@@ -111,12 +111,14 @@ class Model(api.Model):
         else:
             api._repo().set_metadata(self.resolved.label, metadata)
 
-    def set_stage(self, stage: Any, force: bool = False) -> None:
+    def set_stage(self, stage: Any, reason: str | bool = "", *, force: bool = False) -> None:
         """Move a stage here; in a step that makes a version, as soon as that one exists.
 
-        Raises UsageError where another version holds the stage, without ``force``.
+        Raises UsageError where another version holds the stage, without ``force``, which ZenML
+        takes in the place of a reason too.
         """
         stage = str(getattr(stage, "value", stage))
+        force = force or reason is True
         if context.current() is not None and self.version is None:
             _wishes.append((stage, force))
         else:

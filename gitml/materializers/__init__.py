@@ -2,14 +2,19 @@
 
 Found by name in a static table, so nothing heavy is imported until a value of that library is
 saved or loaded. Third parties add one class and one entry point in the group
-``gitml.materializers``; the entry point's name is the materializer's ``name``.
+``gitml.materializers``; the entry point's name is the materializer's ``name``. A class without a
+``name``, in the project's own code, needs no entry point: to define it is enough.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import functools
+import hashlib
+import importlib
+import inspect
 import types
 import typing
 from collections import OrderedDict
@@ -18,7 +23,15 @@ from pathlib import Path, PurePath
 
 from gitml import plugins
 from gitml.errors import GitmlError, NameNotFound, UnsupportedValue
-from gitml.materializers.base import JSON, Content, Materializer, Rules, library, type_name
+from gitml.materializers.base import (
+    DEFINED,
+    JSON,
+    Content,
+    Materializer,
+    Rules,
+    library,
+    type_name,
+)
 
 __all__ = [
     "GROUP",
@@ -28,11 +41,14 @@ __all__ = [
     "Rules",
     "for_type",
     "for_value",
+    "identity",
     "is_structured",
     "library",
     "load_value",
     "named",
+    "saved",
     "type_name",
+    "wavers",
 ]
 
 GROUP = "gitml.materializers"
@@ -140,9 +156,13 @@ def for_type(annotation: object) -> Materializer | None:
     return named("json") if typing.is_typeddict(kind) else _for_class(kind)
 
 
-@functools.cache
 def named(name: str) -> Materializer:
     """The materializer that a record names; raises NameNotFound when nothing here provides it."""
+    return _defined(name) if ":" in name else _provided(name)
+
+
+@functools.cache
+def _provided(name: str) -> Materializer:
     found = plugins.find(GROUP, name)
     if found is None:
         raise NameNotFound.among(
@@ -176,7 +196,69 @@ def load_value(content: Content, name: str, wanted: object, rules: Rules) -> obj
                 hint="annotate the parameter with `pathlib.Path`",
             )
         return content.read()
-    return named(name).load(content, kind, rules)
+    module, colon, _ = name.partition(":")
+    if colon and name not in DEFINED and module in rules.trusted_modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+    try:
+        return named(name).load(content, kind, rules)
+    except GitmlError:
+        raise
+    except Exception as error:
+        raise UnsupportedValue(f"the materializer {name} raised while it loaded a value") from error
+
+
+def saved(materializer: Materializer, value: object, rules: Rules) -> bytes | Path:
+    """What a materializer makes of a value; whatever it raises comes out as GitmlError."""
+    try:
+        made: object = materializer.save(value, rules)
+    except GitmlError:
+        raise
+    except Exception as error:
+        raise UnsupportedValue(
+            f"the materializer {materializer.name} raised while it saved a {type_name(value)}"
+        ) from error
+    if not isinstance(made, (bytes, Path)):
+        raise UnsupportedValue(
+            f"the materializer {materializer.name} returned a {type_name(made)}",
+            hint="`save` returns bytes, or the `pathlib.Path` of a file or folder that it wrote",
+        )
+    return made
+
+
+def wavers(name: str, value: object, rules: Rules) -> bool:
+    """Whether a materializer that is not of gitml makes other bytes of the same value each time.
+
+    ``name`` is as in records. Files and folders that it writes are not compared.
+    """
+    if name in plugins.BUILT_IN[GROUP]:
+        return False
+    first, second = (saved(named(name), value, rules) for _ in range(2))
+    return isinstance(first, bytes) and first != second
+
+
+def identity(materializer: Materializer) -> str:
+    """A materializer in the cache key: its name and version, and the source of one's own class."""
+    said = f"{materializer.name}/{materializer.version}"
+    if materializer.name not in DEFINED:
+        return said
+    try:
+        source = inspect.getsource(type(materializer))
+    except (OSError, TypeError):  # a class of a notebook or of `exec`
+        return said
+    return f"{said} {hashlib.sha256(source.encode()).hexdigest()}"
+
+
+def _defined(name: str) -> Materializer:
+    """The materializer that is a class without an entry point; raises NameNotFound."""
+    if name not in DEFINED:
+        module = name.partition(":")[0]
+        raise NameNotFound(
+            f"the materializer {name} is not here",
+            hint=f"`import {module}` before the value is loaded: it is a class of the code that "
+            "saved it",
+        )
+    return DEFINED[name]()
 
 
 def _agreed(annotations: typing.Iterable[object]) -> Materializer | None:
@@ -199,11 +281,27 @@ def _for_class(kind: type) -> Materializer | None:
     for spelling in _spellings(kind):
         if spelling in _TYPES:
             return named(_TYPES[spelling])
+    for base in kind.__mro__:
+        for name, materializer in reversed(DEFINED.items()):
+            if _is_for(materializer, base, kind):
+                return named(name)
     offered = _offered()
     for spelling in _spellings(kind):
         if spelling in offered:
             return named(offered[spelling])
     return named("structured") if is_structured(kind) else None
+
+
+def _is_for(materializer: type[Materializer], base: type, kind: type) -> bool:
+    """Whether a class of somebody's own names ``base``, one of the bases of ``kind``."""
+    for one in materializer.ASSOCIATED_TYPES:
+        if isinstance(one, str):
+            text = f"{type_name(base)}+"
+            if one == text or (base is kind and one == text[:-1]):
+                return True
+        elif one is base:
+            return True
+    return False
 
 
 def is_structured(kind: type) -> bool:
@@ -223,7 +321,11 @@ def is_structured(kind: type) -> bool:
 @functools.cache
 def _offered() -> Mapping[str, str]:
     """The associated types of the installed plugins; scanned once a process, on the first miss."""
-    return {one: name for name, found in plugins.installed(GROUP) for one in found.ASSOCIATED_TYPES}
+    return {
+        one if isinstance(one, str) else f"{type_name(one)}+": name
+        for name, found in plugins.installed(GROUP)
+        for one in found.ASSOCIATED_TYPES
+    }
 
 
 def _spellings(kind: type) -> Iterator[str]:

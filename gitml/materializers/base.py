@@ -57,6 +57,10 @@ class Rules:
     trusted_modules: frozenset[str] = frozenset()
 
 
+DEFINED: dict[str, type[Materializer]] = {}
+"""The materializers that are classes without a ``name``, by the name that they got."""
+
+
 class Materializer(ABC):
     """Value ↔ bytes for the types of one library; stateless, made without arguments.
 
@@ -65,11 +69,26 @@ class Materializer(ABC):
     names (the shortest public path, as `type_name` gives it), so that finding a materializer
     imports no library. A bare name stands for exactly this type, because a subclass seldom comes
     back as itself; a ``+`` behind it includes the subclasses (``"sklearn.base.BaseEstimator+"``).
+    A class in place of a name includes its subclasses.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ()
+    ASSOCIATED_TYPES: ClassVar[tuple[str | type, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Make a class without a ``name`` known under its own: ``<module>:<qualified name>``.
+
+        So it is found for its types wherever it is defined, without an entry point, and a record
+        says where to find it again. Its ``version`` is 1 where it says nothing.
+        """
+        super().__init_subclass__(**options)
+        if cls.__module__.startswith("gitml.") or "name" in vars(cls):
+            return
+        cls.name = f"{cls.__module__}:{cls.__qualname__}"
+        if not hasattr(cls, "version"):
+            cls.version = 1
+        DEFINED[cls.name] = cls
 
     @abstractmethod
     def save(self, value: Any, rules: Rules) -> bytes | Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gitml.entities import codec
+from gitml.entities.ids import check_stage_name
 from gitml.entities.records import Input
 from gitml.errors import UsageError
 from gitml.history.journal import Logged
@@ -29,7 +30,8 @@ class StepContext:
 
     ``metrics`` and ``metadata`` are what it has logged so far, ``points`` those of its series,
     ``loads`` what it has loaded by name (each becomes a parent of the step). ``note`` is told all
-    that is logged, as it comes. ``root`` is the repository's.
+    that is logged, as it comes. ``root`` is the repository's. ``stages`` are those that the version
+    which the run makes shall hold once it is there, with the reasons.
     """
 
     pipeline: str
@@ -44,6 +46,7 @@ class StepContext:
     metadata: dict[str, Any] = field(default_factory=dict)
     loads: dict[str, Input] = field(default_factory=dict)
     points: Points = field(default_factory=Points)
+    stages: dict[str, str] = field(default_factory=dict)
 
     def log(
         self,
@@ -58,6 +61,18 @@ class StepContext:
         self.metadata.update(metadata or {})
         if index is not None:
             self.points.add(index, metrics, at)
+
+    def set_stage(self, model: str, stage: str, reason: str) -> None:
+        """Queue a stage for the version that this run makes; raises UsageError if it makes none."""
+        made = self.model
+        if made is None or made.version is not None or made.name != model:
+            raise UsageError(
+                f"this run makes no version of {model}, and a step does not move stages of others",
+                hint=f"`gitml promote {model}@latest {stage}` after the run",
+            )
+        self.stages[check_stage_name(stage)] = (
+            reason or f"set by the step {self.step} of {self.pipeline}"
+        )
 
 
 _running: contextvars.ContextVar[StepContext | None] = contextvars.ContextVar(

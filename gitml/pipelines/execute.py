@@ -155,6 +155,8 @@ class Execution:
     _skipped: set[str] = field(default_factory=set)
     _interrupt: KeyboardInterrupt | None = None
     _reused_sources: set[ObjectId] = field(default_factory=set)
+    _tried: set[str] = field(default_factory=set)
+    stages: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.past = Past(self.recorder.git, self.index, self.recorder.odb, self.plan.code)
@@ -533,6 +535,7 @@ class Execution:
         if seen.unstable or self._redefined(planned):
             key = None
         self._keep_series(running)
+        self.stages |= running.stages
         if self.series is not None:
             outputs = (*outputs, self.series)
         record = Step(
@@ -758,19 +761,35 @@ class Execution:
         return Map(planned.fan.kind, planned.fan.over, len(called.returned), cached, key or None)
 
     def _store_output(self, planned: PlannedStep, spec: OutputSpec, value: Any) -> Output:
+        rules = self._rules(planned)
         try:
-            return store_value(
+            made = store_value(
                 self.writer,
                 value,
                 name=spec.name,
                 artifact=artifact_name(self.plan.pipeline, planned, spec),
-                rules=self._rules(planned),
+                rules=rules,
             )
+            self._name_wavering(_materializer(made), value, rules)
+            return made
         except UnsupportedValue as error:
             raise UnsupportedValue(
                 f"the output `{spec.name}` of the step {planned.name} cannot be stored",
                 hint=error.hint,
             ) from error
+
+    def _name_wavering(self, materializer: str, value: Any, rules: Rules) -> None:
+        """Say once in a run that a materializer makes other bytes of the same value each time."""
+        if materializer in self._tried:
+            return
+        self._tried.add(materializer)
+        if materializers.wavers(materializer, value, rules):
+            self._name_once(
+                [
+                    f"the materializer {materializer} is not deterministic: it makes other bytes "
+                    "of the same value each time, so what uses the value always runs again"
+                ]
+            )
 
     def _rules(self, planned: PlannedStep) -> Rules:
         """What may be loaded and stored: what the repository allows, and the step's own types."""
@@ -841,7 +860,7 @@ def _as_it_is(planned: PlannedStep, entry: StepEntry, *, taken: bool = False) ->
 def store_value(writer: Writer, value: Any, *, name: str, artifact: str, rules: Rules) -> Output:
     """A value in the store, as the output that records name; raises UnsupportedValue."""
     materializer = materializers.for_value(value, rules)
-    saved = materializer.save(value, rules)
+    saved = materializers.saved(materializer, value, rules)
     kind = "blob"
     if isinstance(saved, bytes):
         digest, size = writer.put_bytes(saved), len(saved)
@@ -935,7 +954,7 @@ def _declared(spec: OutputSpec) -> str:
     """The materializer that a declared output will use, as far as its annotation tells."""
     wanted = plain_type(spec.annotation)
     found = materializers.for_type(wanted) if wanted is not None else None
-    return f"{found.name}/{found.version}" if found is not None else ""
+    return materializers.identity(found) if found is not None else ""
 
 
 def _materializer(output: Output) -> str:

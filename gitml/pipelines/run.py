@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,16 @@ _TRIES = 20
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that has ended: its commit, its record, the version that it made or resolved to."""
+    """A run that has ended: its commit, its record, the version that it made or resolved to.
+
+    ``stages`` are those that its steps have asked for, with the reasons.
+    """
 
     commit: ObjectId
     record: Run
     version: ObjectId | None
     new_version: bool
+    stages: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -134,7 +138,7 @@ class Runner:
                 raise
             _settle(execution)
             call_back("on_success")
-        return finished
+        return replace(finished, stages=execution.stages)
 
     def run_unrecorded(
         self,

@@ -15,7 +15,7 @@ from gitml.git import locks
 from gitml.handles import RunHandle
 from gitml.history import journal
 from gitml.history.record import Person
-from gitml.repo.records import Records
+from gitml.repo.stages import Stages
 
 if TYPE_CHECKING:
     from gitml.pipelines.discovery import Definition
@@ -35,7 +35,7 @@ class PipelineEntry(Frozen):
     last: RunHandle | None
 
 
-class Pipelines(Records):
+class Pipelines(Stages):
     """The part of the facade that runs things.
 
     Where ``strict_env`` is set, the whole environment counts for the cache, whatever ``gitml.toml``
@@ -81,6 +81,9 @@ class Pipelines(Records):
     ) -> RunHandle:
         """Run a pipeline, or the selected part of it, on the active stack and record it.
 
+        Stages that its steps have asked for move when its version is there; what forbids that is
+        raised, and the run and the version stand.
+
         ``live`` is the descriptor that shows what steps print. A run that fails is recorded too:
         the error that comes out has it as ``run``.
         """
@@ -105,7 +108,12 @@ class Pipelines(Records):
                 error.run = self.run_of(recorded.commit)  # type: ignore[attr-defined]
             raise
         self.index.refresh()
-        return self.run_of(finished.commit)
+        made = self.run_of(finished.commit)
+        if finished.stages and finished.new_version and made.model_version is not None:
+            for stage, reason in finished.stages.items():
+                self.promote(made.model_version.label, stage, reason)
+            self.index.refresh()
+        return made
 
     def forecast(
         self,

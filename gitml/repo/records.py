@@ -18,6 +18,7 @@ from gitml.git.refs import Change
 from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
 from gitml.history.record import Person, Recorder, saved_ref, timestamp
 from gitml.history.revs import Found, ModelState
+from gitml.listing import Listing
 from gitml.repo.opened import Opened
 
 if TYPE_CHECKING:
@@ -116,8 +117,8 @@ class Records(Opened):
         since: float | None = None,
         about: str | None = None,
         here: Path | None = None,
-    ) -> list[RunHandle]:
-        """Runs, newest first; ``state`` "failed" means all that did not complete.
+    ) -> Listing[RunHandle]:
+        """Runs, newest first, also as a table; ``state`` "failed" means all but the completed.
 
         ``metric`` leaves those that have it, ``since`` (seconds) those that ended then or later,
         ``about`` those that made or used something: a name as everywhere, or a path from ``here``.
@@ -134,7 +135,7 @@ class Records(Opened):
         )
         if metric is not None and not entries and metric not in self.index.metric_names():
             raise NameNotFound.among("metric", metric, self.index.metric_names())
-        return [RunHandle(one, self.parts) for one in entries]
+        return Listing(RunHandle(one, self.parts) for one in entries)
 
     def _runs_about(self, text: str, here: Path) -> set[ObjectId]:
         """The runs that made or used what a name or a path means; raises NameNotFound."""
@@ -269,10 +270,10 @@ class Records(Opened):
         """A model; raises NameNotFound with the nearest ones."""
         return self.names.model(name)
 
-    def versions(self, model: str) -> list[VersionHandle]:
-        """The versions of a model that are not deleted: by number, then the drafts."""
+    def versions(self, model: str) -> Listing[VersionHandle]:
+        """The versions of a model that are not deleted, also as a table: by number, then drafts."""
         state = self.names.model(model)
-        return [self.version_of(commit) for commit in state.visible]
+        return Listing(self.version_of(commit) for commit in state.visible)
 
     def version(self, text: str) -> VersionHandle:
         """The version that ``clf@v3``, ``clf@production`` or ``clf`` (its latest) means."""
@@ -293,7 +294,7 @@ class Records(Opened):
         from gitml.diff.versions import compare_versions
 
         if len(texts) == 1 and "@" not in texts[0]:
-            versions = self.versions(texts[0])
+            versions: list[VersionHandle] = self.versions(texts[0])
         else:
             versions = [self.version(text) for text in texts]
         return compare_versions(versions, self.config.directions)

@@ -30,7 +30,7 @@ READING = {
     *(f"gitml.git{part}" for part in ("", ".locks", ".odb", ".process", ".refs", ".snapshot")),
     *(f"gitml.history{part}" for part in ("", ".index", ".journal", ".notes", ".record", ".revs")),
     *("gitml.stack", "gitml.stack.orchestrators", "gitml.stack.orchestrators.local"),
-    "gitml.stack.stack",
+    *("gitml.stack.stack", "gitml.listing"),
     *(f"gitml.repo.{part}" for part in ("care", "data", "opened", "pipelines", "records")),
     *("gitml.repo.sharing", "gitml.repo.stages", "gitml.repo.review"),
 }

@@ -214,7 +214,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     lines = f"[{GROUP}]\nopaque = {__name__}:OpaqueMaterializer\nliar = {__name__}:Opaque\n"
     (info / "entry_points.txt").write_text(lines)
     monkeypatch.syspath_prepend(str(tmp_path))
-    caches = (lookup.named, lookup._offered)
+    caches = (lookup._provided, lookup._offered)
     for one in caches:
         one.cache_clear()
     monkeypatch.setattr(Opaque, "ASSOCIATED_TYPES", (), raising=False)
