@@ -15,7 +15,6 @@ from gitml.git.odb import Odb
 from gitml.history.index import Index, RunEntry, StepEntry, VersionEntry
 from gitml.history.notes import Notes
 from gitml.history.revs import ModelState, Names
-from gitml.htmltable import table
 
 if TYPE_CHECKING:
     from gitml.history.revocations import Revocations
@@ -272,6 +271,8 @@ class RunHandle(RecordHandle):
 
     def _repr_html_(self) -> str:
         """The run as a notebook shows it: its steps with their states, metrics and outputs."""
+        from gitml.htmltable import table
+
         rows = [
             (one.name, one.status, _settings(one.metrics), ", ".join(one.outputs))
             for one in self.steps.values()
@@ -350,6 +351,8 @@ class VersionHandle(RecordHandle):
 
     def _repr_html_(self) -> str:
         """The version as a notebook shows it: stages, metrics, parameters, artifacts."""
+        from gitml.htmltable import table
+
         title = ", ".join([self.label, *self.stages])
         rows: list[tuple[Any, ...]] = [("metric", *one) for one in sorted(self.metrics.items())]
         rows += [("parameter", *one) for one in sorted(self.parameters.items())]
