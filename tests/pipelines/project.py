@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,10 @@ from typing import Any
 import pytest
 
 from gitml.pipelines.closure import Closure, Tracer
+from tests.workshop import Workshop
+
+Write = Callable[[str], Workshop]
+"""Takes the text of a module, and gives the workshop in which it is committed."""
 
 
 class Project:

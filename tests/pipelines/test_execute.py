@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from gitml.entities.ids import Digest
 from gitml.errors import GitmlError, NameNotFound, StepFailed, UnsupportedValue, UsageError
 from gitml.pipelines.execute import StepEvent
+from tests.pipelines.project import Write
 from tests.workshop import Workshop, load, states
 
 HEAD = """\
@@ -20,23 +20,6 @@ from typing import Annotated
 import gitml
 from gitml import Artifact, Model, log_metrics, pipeline, step
 """
-
-
-@pytest.fixture
-def steps(workshop: Workshop) -> Callable[[str], Workshop]:
-    """Writes and commits ``pipelines/example.py``: the imports, then the text."""
-
-    def write(text: str) -> Workshop:
-        import textwrap
-
-        workshop.write("pipelines/example.py", HEAD + textwrap.dedent(text))
-        workshop.commit("code")
-        return workshop
-
-    return write
-
-
-Write = Callable[[str], Workshop]
 
 
 # What makes a step run again

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
-from collections.abc import Callable
 
 import pytest
 
 import gitml
 from gitml.errors import UsageError
-from tests.workshop import Workshop, load, states
+from tests.pipelines.project import Write
+from tests.workshop import load, states
 
 HEAD = """\
 from typing import Annotated
@@ -38,19 +37,6 @@ def total(values: list) -> int:
 """
 
 
-@pytest.fixture
-def steps(workshop: Workshop) -> Callable[[str], Workshop]:
-    """Writes and commits ``pipelines/example.py``: the steps, then a pipeline."""
-
-    def write(text: str) -> Workshop:
-        workshop.write("pipelines/example.py", HEAD + textwrap.dedent(text))
-        workshop.commit("code")
-        return workshop
-
-    return write
-
-
-Write = Callable[[str], Workshop]
 LITERAL = "@pipeline\ndef example():\n    total(square.map({}))\n"
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from gitml.errors import StepFailed, UsageError
 from gitml.pipelines.execute import StepEvent
 from gitml.pipelines.options import Callbacks, StepOptions
 from gitml.pipelines.timelimit import time_limit
+from tests.pipelines.project import Write
 from tests.workshop import Workshop, load, states
 
 HEAD = """\
@@ -25,21 +24,6 @@ from gitml import get_context, log_metadata, log_metrics, pipeline, step
 
 tries = []
 """
-
-
-@pytest.fixture
-def steps(workshop: Workshop) -> Callable[[str], Workshop]:
-    """Writes and commits ``pipelines/example.py``: the imports, then the text."""
-
-    def write(text: str) -> Workshop:
-        workshop.write("pipelines/example.py", HEAD + textwrap.dedent(text))
-        workshop.commit("code")
-        return workshop
-
-    return write
-
-
-Write = Callable[[str], Workshop]
 
 
 def run_and_fail(bench: Workshop, **options: Any) -> tuple[Any, Any]:
