@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,14 +69,17 @@ class Opened:
     @cached_property
     def store(self) -> Store:
         """The bytes: below the common git directory, or where ``gitml.store`` says."""
+        from gitml.store.knowntrees import KnownTrees
         from gitml.store.links import link_mode
         from gitml.store.store import Store
 
         link = link_mode(self.git.config("gitml.link"))
         elsewhere = self.git.config("gitml.store")
-        supply = self._supply
+        own = self.git.common / "gitml"
+        known_trees = KnownTrees(own)
+        opened = partial(Store, link=link, supply=self._supply, known_trees=known_trees)
         if not elsewhere:
-            return Store(self.git.common / "gitml" / "store", link=link, supply=supply)
+            return opened(own / "store")
         from gitml.history.clones import is_remembered, register, remember
 
         root = Path(elsewhere)
@@ -89,7 +92,7 @@ class Opened:
             with contextlib.suppress(StorageError):  # where it may only be read
                 introduce()
         known = is_remembered(root, self.git)
-        return Store(root, introduce, link, is_known=known, supply=supply)
+        return opened(root, introduce, is_known=known)
 
     @cached_property
     def parts(self) -> Parts:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData
-from gitml.store.tree import MAX_ARROW_BYTES, MAX_ENTRIES, Tree, arrow_schema
+from gitml.store.tree import MAX_ARROW_BYTES, MAX_ENTRIES, Columns, Tree, arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,11 +69,8 @@ def _batch_message(count: int, lengths: Sequence[int]) -> bytes:
     return _MESSAGE.pack(_CONTINUES, len(batch)) + batch
 
 
-def _decode_own(data: bytes) -> Tree | None:
-    """The tree in a stream that `encode` could have made, or None for any other stream.
-
-    Raises CorruptData for entries that make no tree.
-    """
+def _own_columns(data: bytes) -> Columns | None:
+    """The columns of a stream that `encode` could have made, or None for any other stream."""
     start = len(_SCHEMA) + _MESSAGE.size
     if not data.startswith(_SCHEMA) or len(data) < start + _BATCH.size:
         return None
@@ -90,25 +87,34 @@ def _decode_own(data: bytes) -> Tree | None:
     is_ours = data[len(_SCHEMA) : start + _BATCH.size] == _batch_message(count, lengths)
     if not is_ours or data[position:] != _END:
         return None
-    offsets = array("i", bytes(views[0]))
+    offsets, modes, sizes = array("i"), array("I"), array("Q")
+    for column, view in ((offsets, views[0]), (modes, views[2]), (sizes, views[3])):
+        column.frombytes(view)
     paths = bytes(views[1])
-    if offsets[0] or offsets[-1] != len(paths) or any(map(gt, offsets, islice(offsets, 1, None))):
+    if offsets[0] or offsets[-1] != len(paths):
         return None
-    names = [paths[at:end] for at, end in pairwise(offsets)]
-    modes, sizes = array("I", bytes(views[2])), array("Q", bytes(views[3]))
-    return Tree.of_columns(names, modes, sizes, bytes(views[4]))
+    return Columns(offsets, paths, modes, sizes, bytes(views[4]))
 
 
-def decode(data: bytes, digest: Digest) -> Tree:
+def decode(data: bytes, digest: Digest, *, is_judged: bool = False) -> Tree:
     """The tree with this digest from its Arrow form; raises CorruptData if they disagree.
 
-    Columns that this version does not know are left aside; they are no part of the identity.
+    Columns that this version does not know are left aside; they are no part of the identity. A
+    stream that ``is_judged`` gave this very tree before.
     """
     if len(data) > MAX_ARROW_BYTES:
         raise CorruptData(f"a tree of {len(data):,} bytes is too large")
-    tree = _decode_own(data)
-    if tree is None:
+    columns = _own_columns(data)
+    if columns is not None and is_judged:
+        return Tree(columns, digest)
+    if columns is None:
         tree = _decode_any(data, digest)
+    else:
+        offsets, paths, modes, sizes, digests = columns
+        if any(map(gt, offsets, islice(offsets, 1, None))):
+            raise CorruptData(f"the entries of tree {digest.hex} cannot be read")
+        names = [paths[at:end] for at, end in pairwise(offsets)]
+        tree = Tree.of_columns(names, modes, sizes, digests)
     if tree.digest != digest:
         raise CorruptData(f"the entries of tree {digest.hex} are not what its digest says")
     return tree

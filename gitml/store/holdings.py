@@ -16,6 +16,7 @@ from gitml.entities.ids import Digest
 from gitml.errors import CorruptData
 from gitml.store import parts
 from gitml.store.digest import PIECE
+from gitml.store.knowntrees import KnownTrees
 from gitml.store.layout import Layout
 from gitml.store.links import LinkMode, Links, is_sealed
 from gitml.store.pack import NO_INDEX, TREE, ObjectRow, Pack
@@ -38,14 +39,17 @@ class Holdings(Reader):
         *,
         is_known: bool = False,
         supply: Supply | None = None,
+        known_trees: KnownTrees | None = None,
     ) -> None:
         """``introduce`` is called when the root is made, to say there who shares it.
 
         ``link`` says whether files may share their blocks with working files. A store that
         ``is_known`` was there before: if it is gone, that is an error, and no other is made. What
-        is not here comes from ``supply`` when it is read.
+        is not here comes from ``supply`` when it is read. Trees that are among the ``known_trees``
+        are not judged again.
         """
         self.supply = supply
+        self.known_trees = known_trees
         self.layout = Layout(root, introduce, is_known=is_known)
         self.links = Links(self.layout, link)
         self._packs: dict[str, Pack] = {}
@@ -204,6 +208,9 @@ class Holdings(Reader):
 
     def _supply(self) -> Supply | None:
         return self.supply
+
+    def _known_trees(self) -> KnownTrees | None:
+        return self.known_trees
 
     def _refresh(self) -> bool:
         """List the packs anew, unless the folder has surely not changed since the last time."""

@@ -19,6 +19,7 @@ from gitml.store.arrow import decode as decode_tree
 from gitml.store.copying import copy_hashed
 from gitml.store.digest import new_hasher
 from gitml.store.directory import fill, new_file_beside, new_folder_beside
+from gitml.store.knowntrees import KnownTrees
 from gitml.store.links import Links
 from gitml.store.lookup import SmallBlobs
 from gitml.store.members import Stats
@@ -104,7 +105,7 @@ class Reader:
 
     def read_tree(self, digest: Digest) -> Tree:
         """The tree under the digest, verified; raises as `read` does."""
-        return self._take(digest, "tree", verified_tree)
+        return self._take(digest, "tree", lambda copy: verified_tree(copy, self._known_trees()))
 
     def copy_to(self, digest: Digest, target: Path) -> None:
         """Write a blob to the file, or a tree to the folder ``target``.
@@ -187,6 +188,10 @@ class Reader:
 
     def _supply(self) -> Supply | None:
         """Where to get what is not here."""
+        raise NotImplementedError
+
+    def _known_trees(self) -> KnownTrees | None:
+        """What was judged before."""
         raise NotImplementedError
 
     def _supplied(self, digest: Digest) -> bool:
@@ -291,16 +296,24 @@ def verified_pieces(copy: Copy) -> Iterator[bytes]:
         raise CorruptData("the bytes are not what the digest says")
 
 
-def verified_tree(copy: Copy) -> Tree:
-    """The tree of a tree's copy; raises CorruptData."""
+def verified_tree(copy: Copy, known: KnownTrees | None = None) -> Tree:
+    """The tree of a tree's copy; raises CorruptData. What is ``known`` is not judged again."""
     if copy.stored.entries > MAX_ENTRIES:
         raise CorruptData(f"a tree has at most {MAX_ENTRIES:,} entries")
-    data = bytearray()
+    pieces: list[bytes] = []
+    left = MAX_ARROW_BYTES
     for piece in _readable_pieces(copy):
-        data += piece
-        if len(data) > MAX_ARROW_BYTES:
+        pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
             raise CorruptData(f"a tree has at most {MAX_ARROW_BYTES:,} bytes")
-    tree = decode_tree(bytes(data), copy.stored.digest)
+    data = b"".join(pieces)
+    pieces.clear()
+    digest = copy.stored.digest
+    is_judged = known is not None and known.knows(digest, data)
+    tree = decode_tree(data, digest, is_judged=is_judged)
+    if known is not None and not is_judged:
+        known.note(digest, data)
     if (tree.size, len(tree)) != (copy.stored.size, copy.stored.entries):
         raise CorruptData("the tree has not the size that the pack says")
     return tree

@@ -30,6 +30,7 @@ from gitml.store.directory import (
     raw_name,
 )
 from gitml.store.holdings import Holdings, described
+from gitml.store.knowntrees import KnownTrees
 from gitml.store.large import is_worth_cutting, put_chunks
 from gitml.store.layout import discard
 from gitml.store.lease import Lease
@@ -229,7 +230,10 @@ class Writer(Reader):
         digest = tree.digest
         if not self._is_held(digest):
             self._packs.finish_if_full()
-            parts = self._put_parts(arrow.encode(tree))
+            data = arrow.encode(tree)
+            if self._store.known_trees is not None:
+                self._store.known_trees.note(digest, data)
+            parts = self._put_parts(data)
             self._building().add_object(digest.raw, TREE, tree.size, len(tree), parts)
         return digest
 
@@ -319,6 +323,9 @@ class Writer(Reader):
 
     def _supply(self) -> Supply | None:
         return self._store.supply
+
+    def _known_trees(self) -> KnownTrees | None:
+        return self._store.known_trees
 
     def _refresh(self) -> bool:
         return self._store._refresh()

@@ -74,7 +74,7 @@ def raw_entries(entries: Sequence[TreeEntry], numbers: range) -> list[RawEntry]:
     return [(one.raw_path, one.mode, one.size, one.digest.raw) for one in some]
 
 
-class _Columns(NamedTuple):
+class Columns(NamedTuple):
     """The entries of a tree, sorted, as the columns of its Arrow form.
 
     The n-th path is ``paths[offsets[n] : offsets[n + 1]]``, the n-th digest 32 bytes at 32 n. So
@@ -96,9 +96,14 @@ class Tree:
 
     __slots__ = ("__dict__", "columns")
 
-    def __init__(self, columns: _Columns) -> None:
-        """Take columns as they are; the class methods make sure of them."""
+    def __init__(self, columns: Columns, digest: Digest | None = None) -> None:
+        """Take columns, and their digest if it is known, as they are.
+
+        The class methods make sure of them.
+        """
         self.columns = columns
+        if digest is not None:
+            self.__dict__["digest"] = digest
 
     @classmethod
     def of(cls, entries: Iterable[TreeEntry]) -> Tree:
@@ -131,7 +136,7 @@ class Tree:
             if any(map(ge, names, islice(names, 1, None))):
                 raise CorruptData("the entries of a tree are not in order")
         offsets = array("i", accumulate(map(len, names), initial=0))
-        return cls(_Columns(offsets, b"".join(names), modes, sizes, digests))
+        return cls(Columns(offsets, b"".join(names), modes, sizes, digests))
 
     def __len__(self) -> int:
         return len(self.columns.modes)
