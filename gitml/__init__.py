@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         log_metrics,
         pipeline,
         save_artifact,
+        start_run,
         step,
         unmapped,
     )
@@ -46,6 +47,7 @@ __all__ = [
     "log_metrics",
     "pipeline",
     "save_artifact",
+    "start_run",
     "step",
     "unmapped",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, overload
 
-from gitml.errors import UsageError
+from gitml.errors import NoRepository, UsageError
 from gitml.handles import RunHandle, StoredOutput, VersionHandle
 from gitml.listing import Listing
 from gitml.materializers.text import CSVString, HTMLString, MarkdownString, SVGString
@@ -26,6 +27,7 @@ from gitml.pipelines.dsl import DataFile, StepFunction
 from gitml.pipelines.observe import watch_imports
 from gitml.pipelines.options import DEFAULT_OPTIONS, Callback, Callbacks
 from gitml.pipelines.selection import Selection
+from gitml.pipelines.session import Place, Session
 from gitml.repo import Repo
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "log_metrics",
     "pipeline",
     "save_artifact",
+    "start_run",
     "step",
     "unmapped",
 ]
@@ -166,7 +169,13 @@ class Pipeline(dsl.PipelineFunction):
         ``start`` is a step to begin with, ``only`` the one to run alone: they run also when their
         result is known, and what they need is taken over from the newest run that has it.
         """
-        if context.current() is not None:
+        running = context.current()
+        if running is not None and running.is_block:
+            raise UsageError(
+                f"{self.name} is called inside of the run {running.pipeline}, and is one itself",
+                hint=f"call it before or after the `with` of {running.pipeline}",
+            )
+        if running is not None:
             raise UsageError(
                 f"{self.name} is called by a step: a pipeline cannot run inside of a step",
                 hint=f"call `{self.name}()` in the body of the pipeline",
@@ -261,6 +270,31 @@ def pipeline(
     return decorate(function) if function is not None else decorate
 
 
+def start_run(
+    name: str,
+    *,
+    model: dsl.Model | str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Session:
+    """A run without a pipeline, for ``with``: the block is its one step, and is never cached.
+
+    With ``model`` it makes a version. What the block raises is recorded as its failure and goes on.
+    Raises UsageError inside of a step, a pipeline, or another such run.
+    """
+    frame = sys._getframe(1)
+    place = Place(frame.f_code, frame.f_lineno, frame.f_globals)
+    return Session(name, model, parameters, place, _open_run)
+
+
+def _open_run(session: Session) -> contextlib.AbstractContextManager[None]:
+    """The recording of a block in the repository of its file, else in that of this folder."""
+    file = Path(session.pipeline.file)
+    with contextlib.suppress(NoRepository):
+        if file.is_file():
+            return _repo(file.parent).session(session)
+    return _repo().session(session)
+
+
 def unmapped(value: Any) -> dsl.Unmapped:
     """A list that `step.map` and `step.product` hand whole to every call."""
     return dsl.Unmapped(value)
@@ -288,7 +322,13 @@ def load_artifact(name: str, version: str = "latest", wanted: type | None = None
 
 def save_artifact(value: Any, name: str) -> StoredOutput:
     """A value stored under a name, as a source for others. Not in a step: return it there."""
-    if context.current() is not None:
+    running = context.current()
+    if running is not None:
+        if running.is_block:
+            raise UsageError(
+                f"the run {running.pipeline} is going on, and what it makes is stored with it",
+                hint=f"`run.save({name!r}, value)`",
+            )
         raise UsageError(
             "a step's results are what it returns",
             hint=f"return the value as `Annotated[T, {name!r}]`",

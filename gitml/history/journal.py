@@ -18,7 +18,7 @@ from typing import Any
 from gitml.entities import codec
 from gitml.entities.records import RunStep, Step
 from gitml.errors import CorruptData
-from gitml.frozen import Frozen
+from gitml.frozen import Frozen, field
 from gitml.fs import ProcessIdentity, make_directories, storage_errors
 
 HEADER = frozenset(
@@ -43,7 +43,8 @@ class FinishedStep(Frozen):
 class Logged(Frozen):
     """A line of a journal: what a running step logged at once, at the time ``at``.
 
-    ``index`` is the place of the metrics in their series, None where they are single values.
+    ``index`` is the place of the metrics in their series, None where they are single values;
+    ``parameters`` are those of the run that became known only then.
     """
 
     step: str
@@ -51,6 +52,7 @@ class Logged(Frozen):
     metadata: Mapping[str, Any]
     index: int | None
     at: float
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Orphan(Frozen):
@@ -90,6 +92,8 @@ class Journal:
         said: dict[str, Any] = {"step": logged.step, "metrics": codec.plain(logged.metrics)}
         if logged.metadata:
             said["metadata"] = codec.plain(logged.metadata)
+        if logged.parameters:
+            said["parameters"] = codec.plain(logged.parameters)
         if logged.index is not None:
             said["index"] = logged.index
         self._waiting.append(codec.dump_line({"logged": said, "at": logged.at}))
@@ -185,10 +189,12 @@ def _logged(line: Mapping[str, Any], where: str) -> Logged:
     if not isinstance(said, dict) or not isinstance(said.get("step"), str):
         raise CorruptData(f"{where}: the field `step` is missing")
     index, metadata = said.get("index"), said.get("metadata", {})
-    if not (index is None or type(index) is int) or not isinstance(metadata, dict):
+    parameters = said.get("parameters", {})
+    texts = isinstance(metadata, dict) and isinstance(parameters, dict)
+    if not (index is None or type(index) is int) or not texts:
         raise CorruptData(f"{where}: not what a step logs")
     metrics = codec.metrics_from(said.get("metrics"), where)
-    return Logged(said["step"], metrics, metadata, index, _time(line, where))
+    return Logged(said["step"], metrics, metadata, index, _time(line, where), parameters)
 
 
 def _time(line: Mapping[str, Any], where: str) -> float:

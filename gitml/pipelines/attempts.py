@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from gitml.errors import UsageError
@@ -47,11 +48,18 @@ def _limited(options: StepOptions, name: str, once: Callable[[], T]) -> T:
 
 
 def guarded(once: Callable[[], T]) -> T:
-    """What a call returns; the process is as it was, and a child that it forked ends here."""
+    """What a call returns, in its `own_process`."""
+    with own_process():
+        return once()
+
+
+@contextlib.contextmanager
+def own_process() -> Iterator[None]:
+    """A block after which the process is as it was; a child that it forked ends there."""
     process = os.getpid()
     try:
         with Guard():
-            return once()
+            yield
     finally:
         if os.getpid() != process:
             os._exit(0 if sys.exc_info()[0] is None else 1)

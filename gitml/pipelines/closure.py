@@ -130,6 +130,20 @@ class Tracer:
             return _without_source(plain, f"`{_title(plain)}` cannot be found in {path}", path)
         return _Trace(self, plain, file, found).closure(frozenset(declared_environment))
 
+    def trace_block(self, code: types.CodeType, line: int, space: dict[str, Any]) -> Closure:
+        """The closure of a block at a line of some code: its whole file, and what that reaches.
+
+        In a notebook it is the statement of its cell.
+        """
+        function = _standing_for(code, line, space)
+        path = self.path_of_code(function)
+        if path is None:
+            return _without_source(function, _no_source(function))
+        file = self.cells(function) if path == CELLS else self.file(path)
+        around = file.items_around(function.__code__) if path == CELLS else []
+        node: ast.AST = around[0].node if around else file.tree or ast.Module([], [])
+        return _Trace(self, function, file, (node, None)).closure(frozenset())
+
     def path_of_code(self, function: types.FunctionType) -> str | None:
         """The repository path of the file that a function was compiled from, or None.
 
@@ -264,7 +278,8 @@ class _Trace:
     def closure(self, declared: frozenset[str]) -> Closure:
         """Search, then write down what was found."""
         item = self.file.item_of.get(id(self.node))
-        own = item.touched if item else touched([self.node])
+        nodes = self.node.body if isinstance(self.node, ast.Module) else [self.node]
+        own = item.touched if item else touched(nodes)
         self._touch(own, late=True, hidden=frozenset(self.function.__code__.co_freevars))
         if self.around:
             self._count(self.around, late=True)
@@ -576,6 +591,18 @@ class _Trace:
             if what.starts_processes:
                 found.add(f"{path} starts other programs; what they read is not in the cache key")
         return tuple(sorted(found))
+
+
+def _standing_for(code: types.CodeType, line: int, space: dict[str, Any]) -> types.FunctionType:
+    """A function that does nothing, at a line of some code, for what asks where a function is."""
+
+    def block() -> None: ...
+
+    plain = block.__code__.replace(co_filename=code.co_filename, co_firstlineno=line)
+    function = types.FunctionType(plain, space)
+    function.__qualname__ = code.co_qualname
+    function.__module__ = str(space.get("__name__"))
+    return function
 
 
 def _cells(function: types.FunctionType) -> Iterator[tuple[str, object]]:

@@ -31,12 +31,13 @@ class StepContext:
     ``metrics`` and ``metadata`` are what it has logged so far, ``points`` those of its series,
     ``loads`` what it has loaded by name (each becomes a parent of the step). ``note`` is told all
     that is logged, as it comes. ``root`` is the repository's. ``stages`` are those that the version
-    which the run makes shall hold once it is there, with the reasons.
+    which the run makes shall hold once it is there, with the reasons. ``is_block`` tells that it is
+    the body of a ``with`` of a run that has no pipeline.
     """
 
     pipeline: str
     step: str
-    parameters: Mapping[str, Any]
+    parameters: dict[str, Any]
     model: Model | None
     load: Callable[[str, type | None], Any]
     data: Callable[[str], Path]
@@ -47,6 +48,7 @@ class StepContext:
     loads: dict[str, Input] = field(default_factory=dict)
     points: Points = field(default_factory=Points)
     stages: dict[str, str] = field(default_factory=dict)
+    is_block: bool = False
 
     def log(
         self,
@@ -61,6 +63,11 @@ class StepContext:
         self.metadata.update(metadata or {})
         if index is not None:
             self.points.add(index, metrics, at)
+
+    def add_parameters(self, values: Mapping[str, Any]) -> None:
+        """Keep parameters that became known while the step runs."""
+        self.note(Logged(self.step, {}, {}, None, time.time(), values))
+        self.parameters.update(values)
 
     def set_stage(self, model: str, stage: str, reason: str) -> None:
         """Queue a stage for the version that this run makes; raises UsageError if it makes none."""
@@ -103,24 +110,28 @@ def running(context: StepContext) -> Iterator[StepContext]:
         _running.reset(token)
 
 
-def log_metrics(values: Mapping[str, Any], step: int | None = None) -> None:
+def log_metrics(
+    values: Mapping[str, Any], step: int | None = None, *, into: StepContext | None = None
+) -> None:
     """Record numbers of the running step; nested names are joined by dots, the last value counts.
 
     With ``step``, an epoch or the number of a batch, each is a point of a series, which is kept as
-    a whole. The steps of a series may have gaps, come twice and go back. Raises UsageError outside
-    of a step, for what is not a number, and for a ``step`` that is no whole one of 64 bits.
+    a whole. The steps of a series may have gaps, come twice and go back. ``into`` is another than
+    the running step. Raises UsageError outside of a step, for what is not a number, and for a
+    ``step`` that is no whole one of 64 bits.
     """
-    context = get_context()
+    context = into or get_context()
     metrics = {name: _number(value, name) for name, value in _leaves(values, "")}
     context.log(metrics, index=None if step is None else _index(step))
 
 
-def log_metadata(values: Mapping[str, Any]) -> None:
+def log_metadata(values: Mapping[str, Any], *, into: StepContext | None = None) -> None:
     """Record facts of the running step; numeric leaves are metrics, the rest is metadata.
 
-    Raises UsageError outside of a step and for values that are not plain JSON or a MiB of it.
+    ``into`` is another than the running step. Raises UsageError outside of a step and for values
+    that are not plain JSON or a MiB of it.
     """
-    context = get_context()
+    context = into or get_context()
     metrics: dict[str, float] = {}
     metadata: dict[str, Any] = {}
     for name, value in _leaves(values, ""):

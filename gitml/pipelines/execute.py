@@ -41,7 +41,7 @@ from gitml.history.revs import Names
 from gitml.materializers import Rules, arrow
 from gitml.materializers.items import Items, cell, cells
 from gitml.pipelines import context, fanout, series
-from gitml.pipelines.attempts import attempted, guarded
+from gitml.pipelines.attempts import attempted, guarded, own_process
 from gitml.pipelines.cache import StepKey, step_key
 from gitml.pipelines.content import StoredContent
 from gitml.pipelines.dsl import OutputSpec, field_names, without_none
@@ -59,6 +59,9 @@ _DATA = "data:"
 
 _TRIED = 16
 """Executions with a key that are looked at, newest first, before a step is rather run again."""
+
+
+Save = Callable[[str, Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -531,13 +534,28 @@ class Execution:
         except KeyboardInterrupt as error:  # the step is done, and its record must stand
             interrupt = error
         self.log = self._keep(printed)
-        running, seen = called.running, called.seen
-        if seen.unstable or self._redefined(planned):
+        if called.seen.unstable or self._redefined(planned):
             key = None
+        self._interrupt = interrupt
+        took = time.perf_counter() - clock
+        return self._written(planned, key, inputs, called, outputs, (started, took))
+
+    def _written(
+        self,
+        planned: PlannedStep,
+        key: StepKey | None,
+        inputs: Mapping[str, Pinned],
+        called: _Called,
+        outputs: tuple[Output, ...],
+        when: tuple[float, float],
+    ) -> Done:
+        """The record of a call that went well; ``when`` it began and how long it took."""
+        running, seen = called.running, called.seen
         self._keep_series(running)
         self.stages |= running.stages
         if self.series is not None:
             outputs = (*outputs, self.series)
+        started, duration = when[0], round(when[1], 6)
         record = Step(
             name=planned.name,
             pipeline=self.plan.pipeline,
@@ -549,7 +567,7 @@ class Execution:
             inputs=tuple(_input(name, one) for name, one in inputs.items()),
             outputs=outputs,
             started=timestamp(started),
-            duration=round(time.perf_counter() - clock, 6),
+            duration=duration,
             key=key.digest if key else None,
             parts=key.parts if key else {},
             loads=tuple(running.loads.values()),
@@ -565,9 +583,41 @@ class Execution:
             reached=self._reached(planned, inputs),
             cell=planned.closure.cell,
         )
-        self._interrupt = interrupt
-        at = started + record.duration
-        return self._recorded(planned, record, dict(running.metrics), at, cached=False)
+        metrics = dict(running.metrics)
+        return self._recorded(planned, record, metrics, started + duration, cached=False)
+
+    @contextlib.contextmanager
+    def block(self, planned: PlannedStep) -> Iterator[tuple[context.StepContext, Save]]:
+        """The work of a step as a block of somebody's code, which is never cached.
+
+        It is given the step's context and what saves a value as an output; whoever the block raises
+        to has to record the failure.
+        """
+        clock, started, printed = time.perf_counter(), time.time(), list[bytes]()
+        self._begin(planned)
+        self.tell(StepEvent(planned.name, "started"))
+        running = self._context(planned)
+        running.is_block = True
+        self.metrics, self.metadata = running.metrics, running.metadata
+        observer = Observer(self.root, planned.closure)
+        saved: dict[str, Output] = {}
+
+        def save(name: str, value: Any) -> None:
+            saved[name] = self._store_output(planned, OutputSpec(name, name, None), value)
+
+        try:
+            with self.capture.step(printed), observer, own_process(), context.running(running):
+                yield running, save
+        finally:
+            self.log = self._keep(printed)
+            self._keep_series(running)
+            self.plan = dataclasses.replace(self.plan, parameters=dict(running.parameters))
+        given = {name: Value(one) for name, one in running.parameters.items()}
+        planned = dataclasses.replace(planned, bindings=given)
+        called = _Called(None, running, observer, 1)
+        took = (started, time.perf_counter() - clock)
+        outputs = tuple(saved.values())
+        self._finish(self._written(planned, None, {}, called, outputs, took), clock)
 
     def _context(self, planned: PlannedStep) -> context.StepContext:
         return context.StepContext(

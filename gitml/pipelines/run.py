@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -52,6 +52,7 @@ from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import Pinned, Plan, Planner
 from gitml.pipelines.selection import WHOLE, Selection, choose
 from gitml.pipelines.series import Points
+from gitml.pipelines.session import Session
 from gitml.pipelines.sources import take
 from gitml.stack.stack import Stack
 from gitml.store.store import Store, Writer
@@ -131,13 +132,40 @@ class Runner:
                 if isinstance(error, Exception):
                     call_back("on_failure", error.__cause__ or error)
                 raise
-            try:
-                finished = self._publish(execution, "completed", None)
-            except GitmlError:
-                execution.salvage()
-                raise
-            _settle(execution)
+            finished = self._complete(execution)
             call_back("on_success")
+        return finished
+
+    @contextlib.contextmanager
+    def block(
+        self, session: Session, stack: Stack, ended: Callable[[Finished], None]
+    ) -> Iterator[None]:
+        """Run the body of a ``with`` as the one step of a run, and record it.
+
+        ``ended`` is told the recorded run. What it raises comes out as it is, with ``finished`` set
+        to the recorded run.
+        """
+        stack.runner()
+        with self.store.writer() as writer, Capture(self.live) as capture:
+            execution = self.prepare(session.pipeline, {}, stack.name, writer, capture)
+            (planned,) = execution.plan.steps
+            try:
+                with execution.block(planned) as (running, save):
+                    session.begin(running, save, execution.names)
+                    yield
+            except BaseException as error:
+                self._record_failure(execution, error)
+                raise
+            ended(self._complete(execution))
+
+    def _complete(self, execution: Execution) -> Finished:
+        """Record a run that has completed."""
+        try:
+            finished = self._publish(execution, "completed", None)
+        except GitmlError:
+            execution.salvage()
+            raise
+        _settle(execution)
         return replace(finished, stages=execution.stages)
 
     def run_unrecorded(
@@ -436,7 +464,8 @@ class Runner:
             state="interrupted",
             code=code,
             stack=header["stack"],
-            parameters=header["parameters"],
+            parameters=dict(header["parameters"])
+            | {name: value for one in orphan.logged for name, value in one.parameters.items()},
             steps=tuple(steps),
             started=started,
             duration=round(max(last - seconds_of(started), 0.0), 6),

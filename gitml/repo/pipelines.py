@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from gitml.pipelines.dsl import PipelineFunction
     from gitml.pipelines.execute import StepEvent
     from gitml.pipelines.explain import Explanation
-    from gitml.pipelines.run import Runner
+    from gitml.pipelines.run import Finished, Runner
     from gitml.pipelines.selection import Selection
+    from gitml.pipelines.session import Session
 
 
 class PipelineEntry(Frozen):
@@ -92,7 +94,7 @@ class Pipelines(Stages):
         self._refuse_second_config(Path(pipeline.file).parent)
         runner = self._runner(live)
         runner.recover()
-        try:
+        with self._recorded_failures():
             finished = runner.run(
                 pipeline,
                 parameters or {},
@@ -101,18 +103,44 @@ class Pipelines(Stages):
                 selection=selection or WHOLE,
                 tell=tell,
             )
+        return self._run_that(finished)
+
+    @contextlib.contextmanager
+    def session(self, session: Session) -> Iterator[None]:
+        """Run a block of somebody's code as a run of one step, and record it.
+
+        What it raises comes out as it is, with the recorded run as ``run``.
+        """
+        file = Path(session.pipeline.file)
+        self._refuse_second_config(file.parent if file.is_file() else self.root)
+        runner = self._runner(1)
+        runner.recover()
+        ended: list[Finished] = []
+        with self._recorded_failures(), runner.block(session, self.active_stack, ended.append):
+            yield
+        session.recorded = self._run_that(*ended)
+
+    @contextlib.contextmanager
+    def _recorded_failures(self) -> Iterator[None]:
+        """A block whose errors have the recorded run as ``run``, where there is one."""
+        try:
+            yield
         except BaseException as error:
             recorded = getattr(error, "finished", None)
             if recorded is not None:
                 self.index.refresh()
                 error.run = self.run_of(recorded.commit)  # type: ignore[attr-defined]
             raise
+
+    def _run_that(self, finished: Finished) -> RunHandle:
+        """A run that has ended; stages that its steps have asked for move now."""
         self.index.refresh()
         made = self.run_of(finished.commit)
         if finished.stages and finished.new_version and made.model_version is not None:
             for stage, reason in finished.stages.items():
                 self.promote(made.model_version.label, stage, reason)
             self.index.refresh()
+            return self.run_of(finished.commit)
         return made
 
     def forecast(
