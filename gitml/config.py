@@ -44,6 +44,7 @@ _MAX_BYTES = 1 << 20
 _KNOWN_TABLES = frozenset({"project", "pipelines", "stacks", "metrics", "policy", "remotes"})
 _KNOWN_TABLES |= {"materializers", "hooks", "groups", "signing", "models", "cache"}
 _PROJECT = r"(?m)^\[project\][^\n]*\n"
+_PROJECT_ID = r"""(?m)^\[project\][^\n]*\n(?:[^\[\n][^\n]*\n|\n)*?id *= *("[^"\n]*"|'[^'\n]*')"""
 _USERINFO = r"(?i)^[a-z][a-z0-9+.-]*://[^/@]*:[^/@]*@"
 _CREDENTIAL = r"(?i)(?:^|_)(?:secret|password|passwd|token|access_key|api_key)(?:_|$)"
 _REFERENCE = r"^\$\{?[A-Za-z_][A-Za-z0-9_]*\}?$|^(?:env|keyring|git-credential):"
@@ -162,10 +163,11 @@ def template(project: str) -> str:
     )
 
 
-def adopted(path: Path, project: str) -> str | None:
+def adopted(path: Path, project: str, *, renew: bool = False) -> str | None:
     """The text of a template's ``gitml.toml`` with an id of its own; None where it has one.
 
-    A template is shared without an id: each repository that is made of it gets another.
+    A template is shared without an id: each repository that is made of it gets another. With
+    ``renew`` one that is there gives way, since two projects must not have the same.
     """
     import tomllib
 
@@ -174,6 +176,11 @@ def adopted(path: Path, project: str) -> str | None:
         table = tomllib.loads(text).get("project", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{FILE} cannot be read", hint="`git diff gitml.toml`") from error
+    if isinstance(table, dict) and "id" in table and renew:
+        found = re.search(_PROJECT_ID, text)
+        if found is None:
+            raise ConfigError(f"{FILE} has a project.id that cannot be replaced", hint="remove it")
+        return f'{text[: found.start(1)]}"{project}"{text[found.end(1) :]}'
     if not isinstance(table, dict) or "id" in table:
         return None
     if re.search(_PROJECT, text):

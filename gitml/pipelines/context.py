@@ -18,7 +18,7 @@ from gitml.entities.ids import check_stage_name
 from gitml.entities.records import Input
 from gitml.errors import UsageError
 from gitml.history.journal import Logged
-from gitml.pipelines.dsl import Model
+from gitml.pipelines.dsl import Model, called_plainly
 from gitml.pipelines.series import Points
 
 _MAX_VALUE = 1 << 20
@@ -117,21 +117,25 @@ def log_metrics(
 
     With ``step``, an epoch or the number of a batch, each is a point of a series, which is kept as
     a whole. The steps of a series may have gaps, come twice and go back. ``into`` is another than
-    the running step. Raises UsageError outside of a step, for what is not a number, and for a
-    ``step`` that is no whole one of 64 bits.
+    the running step. In a step that is called as a plain function it is checked and forgotten.
+    Raises UsageError outside of a step, for what is not a number, and for a ``step`` that is no
+    whole one of 64 bits.
     """
-    context = into or get_context()
+    context = into or _listening()
     metrics = {name: _number(value, name) for name, value in _leaves(values, "")}
-    context.log(metrics, index=None if step is None else _index(step))
+    index = None if step is None else _index(step)
+    if context is not None:
+        context.log(metrics, index=index)
 
 
 def log_metadata(values: Mapping[str, Any], *, into: StepContext | None = None) -> None:
     """Record facts of the running step; numeric leaves are metrics, the rest is metadata.
 
-    ``into`` is another than the running step. Raises UsageError outside of a step and for values
-    that are not plain JSON or a MiB of it.
+    ``into`` is another than the running step. In a step that is called as a plain function they
+    are checked and forgotten. Raises UsageError outside of a step and for values that are not
+    plain JSON or a MiB of it.
     """
-    context = into or get_context()
+    context = into or _listening()
     metrics: dict[str, float] = {}
     metadata: dict[str, Any] = {}
     for name, value in _leaves(values, ""):
@@ -139,7 +143,13 @@ def log_metadata(values: Mapping[str, Any], *, into: StepContext | None = None) 
             metrics[name] = _number(value, name)
         else:
             metadata[name] = _short(_plain(value, name), name)
-    context.log(metrics, metadata)
+    if context is not None:
+        context.log(metrics, metadata)
+
+
+def _listening() -> StepContext | None:
+    """The step that hears what is logged; None where a test calls one as a plain function."""
+    return current() if called_plainly() else get_context()
 
 
 def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -263,6 +263,7 @@ class Composition:
 _composition: contextvars.ContextVar[Composition | None] = contextvars.ContextVar(
     "gitml_composition", default=None
 )
+_plainly: contextvars.ContextVar[bool] = contextvars.ContextVar("gitml_plainly", default=False)
 
 
 def composition() -> Composition | None:
@@ -273,6 +274,11 @@ def composition() -> Composition | None:
 def composing() -> bool:
     """Whether a pipeline is being composed in this context."""
     return _composition.get() is not None
+
+
+def called_plainly() -> bool:
+    """Whether a step runs that was called as a function, by a test say, and not by a run."""
+    return _plainly.get()
 
 
 class StepFunction:
@@ -317,7 +323,11 @@ class StepFunction:
         composition = _composition.get()
         after = None if "after" in self.signature.parameters else kwargs.pop("after", None)
         if composition is None:
-            return self._given(*args, **kwargs)
+            token = _plainly.set(True)
+            try:
+                return self._given(*args, **kwargs)
+            finally:
+                _plainly.reset(token)
         return self._handles(composition.add(self, self._bind(args, kwargs), after))
 
     def map(self, *args: Any, **kwargs: Any) -> Any:

@@ -681,6 +681,22 @@ def test_logging_and_asking_need_a_running_step() -> None:
             call()
 
 
+def test_a_step_that_a_test_calls_logs_to_nobody() -> None:
+    import gitml
+
+    @gitml.step
+    def score(value: object) -> object:
+        gitml.log_metrics({"score": value}, step=1)
+        gitml.log_metadata({"note": "fine"})
+        return value
+
+    assert score(0.5) == 0.5
+    with pytest.raises(UsageError, match="is a str, not a number"):
+        score("high")
+    with pytest.raises(UsageError, match="no step is running here"):
+        gitml.log_metrics({"score": 1})
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
