@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.records import Failure, Log, Output, Revocation, RunStep
-from gitml.errors import MissingBytes, NameNotFound
+from gitml.errors import GitmlError, MissingBytes, NameNotFound
 from gitml.frozen import Frozen, field
 from gitml.git.odb import Odb
 from gitml.history.index import Index, RunEntry, StepEntry, VersionEntry
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gitml.history.revocations import Revocations
     from gitml.materializers import Rules
     from gitml.pipelines.series import Series
+    from gitml.previews import Preview
     from gitml.store.store import Store
 
 T = TypeVar("T")
@@ -121,6 +122,27 @@ class StoredOutput(Frozen):
     def copy_to(self, target: Path) -> None:
         """Write the bytes, verified before the name appears, to a file or folder."""
         self.parts.store.copy_to(self.record.digest, target)
+
+    def preview(self) -> Preview:
+        """The first of what it holds: no value is loaded, and no code of its author runs.
+
+        ``print`` shows it. Raises CorruptData for bytes that are not those of the digest.
+        """
+        from gitml import previews
+
+        return previews.preview(self.parts.store, self.record)
+
+    def _repr_html_(self) -> str:
+        """The artifact as a notebook shows it: its preview, with a small picture of an image."""
+        from gitml import previews
+        from gitml.previews.preview import harmless
+
+        title = f"{self.name}@{self.digest.short} ({self.record.type})"
+        try:
+            found = previews.preview(self.parts.store, self.record, picture=True)
+        except GitmlError as error:
+            found = previews.Preview("unknown", notes=(error.message,))
+        return found.html(harmless(title))
 
     def _rules(self) -> Rules:
         """Types that the step's recorded code defines are trusted when its output is loaded."""

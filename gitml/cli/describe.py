@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gitml.entities.records import Code, Output, Revocation
     from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
     from gitml.history.revs import Event, ModelState
+    from gitml.previews import Preview
     from gitml.repo import Repo
 
 _TAIL = 20
@@ -241,9 +242,12 @@ def describe_model(repo: Repo, state: ModelState) -> Iterator[str]:
         yield from describe_version(repo, repo.version_of(commit))
 
 
-def describe_artifact(repo: Repo, label: str, stored: StoredOutput) -> Iterator[str]:
-    """An artifact: its bytes, how they are stored, who made them."""
+def describe_artifact(
+    repo: Repo, label: str, stored: StoredOutput, preview: Preview | None = None
+) -> Iterator[str]:
+    """An artifact: its bytes, how they are stored, who made them, and perhaps what it holds."""
     record = stored.record
+    facts = record.metadata if preview is None else preview.facts
     yield f"{paint('artifact', render.ARTIFACT)} {paint('artifact', label)}"
     yield from render.pairs(
         [
@@ -252,9 +256,24 @@ def describe_artifact(repo: Repo, label: str, stored: StoredOutput) -> Iterator[
             ("type", record.type),
             ("stored as", record.materializer),
             ("made by", repo.short(stored.commit)),
-            ("metadata", render.settings(record.metadata)),
+            ("metadata", render.settings(facts)),
         ]
     )
+    if preview is not None:
+        yield ""
+        yield from _preview(preview)
+
+
+def _preview(preview: Preview) -> Iterator[str]:
+    """What an artifact holds: the head of a table, a text, and what is left out."""
+    if preview.columns:
+        names, *kinds = preview.head()
+        head = [[paint("head", name) for name in names]]
+        head += [[paint("dim", kind) for kind in line] for line in kinds]
+        yield from render.table([*head, *preview.rows])
+    if preview.text:
+        yield from render.paragraph(preview.text)
+    yield from (paint("dim", note) for note in preview.notes)
 
 
 def artifact_table(outputs: Iterable[StoredOutput], names: list[str] | None = None) -> list[str]:

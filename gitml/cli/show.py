@@ -31,18 +31,24 @@ _EVERY = "\0"
     metavar="[STEP]",
     help="Print what the steps of a run printed, or one of them.",
 )
+@click.option("--preview", is_flag=True, help="Show the first of what an artifact holds.")
 @json_option
 @with_repo
-def show(repo: Repo, name: str, log: str | None, as_json: bool) -> None:
+def show(repo: Repo, name: str, log: str | None, preview: bool, as_json: bool) -> None:
     """Describe whatever a name means.
 
     A model, a version, an artifact, a pipeline (its newest run), a run, a step, data from outside,
     or any git revision. Where one name is two things, write `artifact/NAME` or `pipeline/NAME`.
+    A preview reads little of the bytes and runs nothing: it loads no value.
 
     \b
     gitml show clf@production
+    gitml show features@latest --preview
     gitml show 7f3a9c1 --log train
     """
+    if preview:
+        _show_preview(repo, name, as_json)
+        return
     found = repo.resolve(name)
     if log is not None:
         _show_log(repo, name, found, log, as_json)
@@ -52,6 +58,19 @@ def show(repo: Repo, name: str, log: str | None, as_json: bool) -> None:
         render.answer_json("show", {"kind": kind, **document})
         return
     render.answer(*_lines(repo, name, found))
+
+
+def _show_preview(repo: Repo, name: str, as_json: bool) -> None:
+    """Describe an artifact with the first of what it holds; a bare name is an artifact's."""
+    stored = repo.artifact(name)
+    preview = stored.preview()
+    label = name if ":" in name else f"{stored.name}@{stored.digest.short}"
+    if as_json:
+        described = {"label": label, **documents.stored_document(stored)}
+        document = {"kind": "artifact", **described, "preview": preview.document()}
+        render.answer_json("show", document)
+        return
+    render.answer(*describe.describe_artifact(repo, label, stored, preview))
 
 
 def _show_log(repo: Repo, name: str, found: Found, wanted: str, as_json: bool) -> None:

@@ -109,6 +109,15 @@ class Materializer(ABC):
         """Small, deterministic facts about the value, for people and policies; strict JSON."""
         return {}
 
+    def preview(self, path: Path) -> str:
+        """A few lines of text for people about what `save` wrote, found at ``path``.
+
+        It is asked for whenever somebody looks, also at bytes of a stranger: it runs nothing of
+        theirs and reads little. Empty where there is nothing to show. The built-ins are shown by
+        `gitml.previews` instead.
+        """
+        return ""
+
 
 def type_name(value_or_type: object) -> str:
     """The dotted name of a type, or of a value's type: ``pandas.DataFrame``, ``int``.

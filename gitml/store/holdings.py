@@ -21,6 +21,7 @@ from gitml.store.layout import Layout
 from gitml.store.links import LinkMode, Links, is_sealed
 from gitml.store.pack import NO_INDEX, TREE, ObjectRow, Pack
 from gitml.store.reader import Copy, Reader, StoredObject, Supply, fault_of
+from gitml.store.window import FileSpans, PackSpans
 
 _RACY_SECONDS = 2
 _FEW = 64
@@ -85,13 +86,15 @@ class Holdings(Reader):
             pack.path,
             lambda: parts.pieces(pack, digest.raw, row, everywhere),
             lambda: parts.files(pack, digest.raw, row, everywhere),
+            lambda: PackSpans(pack, digest.raw, row, everywhere),
         )
 
     def loose_copy(self, digest: Digest, path: Path) -> Copy:
         """The copy of a blob in one loose file; raises OSError."""
         size = path.stat().st_size
         stored = StoredObject(digest, "blob", size, size)
-        return Copy(stored, path, lambda: _file_pieces(path), lambda: [path], is_plain=True)
+        pieces, spans = (lambda: _file_pieces(path)), (lambda: FileSpans(path))
+        return Copy(stored, path, pieces, lambda: [path], spans, is_plain=True)
 
     def proven_copy(self, digest: Digest) -> Iterable[Path] | None:
         """The files of a whole copy that is not condemned, if there is one.

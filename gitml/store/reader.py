@@ -26,6 +26,7 @@ from gitml.store.members import Stats
 from gitml.store.pack import Pack
 from gitml.store.restore import Restoration
 from gitml.store.tree import MAX_ARROW_BYTES, MAX_ENTRIES, Tree, TreeEntry
+from gitml.store.window import Spans, Window
 
 Kind = Literal["blob", "tree"]
 T = TypeVar("T")
@@ -54,13 +55,15 @@ class Copy:
     """One copy of an object: what is said of it, its file, and its bytes, unverified.
 
     The pieces of a blob are its bytes, those of a tree its Arrow form. ``files`` are all those
-    that hold some of them. A copy ``is_plain`` if its file is nothing but its bytes.
+    that hold some of them, ``spans`` gives some of them without the rest. A copy ``is_plain`` if
+    its file is nothing but its bytes.
     """
 
     stored: StoredObject
     path: Path
     pieces: Callable[[], Iterator[bytes]]
     files: Callable[[], Iterable[Path]]
+    spans: Callable[[], Spans]
     is_plain: bool = False
 
 
@@ -102,6 +105,24 @@ class Reader:
         for the digest of a tree.
         """
         return self._take(digest, "blob", lambda copy: b"".join(verified_pieces(copy)))
+
+    def window(self, digest: Digest) -> Window:
+        """A blob as a file to seek in, which reads no more than it is asked for.
+
+        What comes out of a pack is verified, chunk by chunk; of a loose file it is not. Nothing is
+        brought from elsewhere. Raises as `read` does.
+        """
+        failure: Exception | None = None
+        for copy in self._found(digest):
+            if copy.stored.kind != "blob":
+                raise UsageError(f"{digest} is a {copy.stored.kind}, not a blob")
+            try:
+                return Window(copy.spans(), copy.stored.size)
+            except (CorruptData, OSError) as error:
+                failure = failure or error
+        if failure is None:
+            raise MissingBytes(f"{digest} is not in this store", hint=self.remedy())
+        raise CorruptData(f"{digest} cannot be read") from failure
 
     def read_tree(self, digest: Digest) -> Tree:
         """The tree under the digest, verified; raises as `read` does."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import io
 import json
 import os
 import subprocess
@@ -31,10 +32,15 @@ from typing import Any, ClassVar
 
 import pytest
 
+from gitml import plugins
+from gitml.entities.records import Output
 from gitml.errors import GitmlError, UnsupportedValue
-from gitml.materializers import Materializer, Rules, for_type, for_value
+from gitml.materializers import GROUP, Materializer, Rules, for_type, for_value
+from gitml.previews import look
+from gitml.store.digest import hash_bytes
 
 _METADATA_LIMIT = 16 * 1024
+_PREVIEW_LIMIT = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -184,6 +190,34 @@ class MaterializerSuite:
                         self._load(damaged)
                     except GitmlError:
                         continue
+
+    def test_a_preview_is_short_and_harmless(self, tmp_path: Path) -> None:
+        """Of what was saved and of damaged bytes: some lines of text that a terminal may get."""
+        for label, value in self.values(tmp_path).items():
+            saved = self._save(value)
+            if isinstance(saved, Path) and saved.is_dir():
+                continue
+            data = saved if isinstance(saved, bytes) else saved.read_bytes()
+            facts = self.materializer().metadata(value)
+            damaged = [] if self.any_bytes else [b"", data[: len(data) // 2], b"\0" * 64, b"{\x1b["]
+            for shown in (data, *damaged):
+                text = self._preview(shown, facts, tmp_path)
+                assert len(text) <= _PREVIEW_LIMIT, label
+                assert all(one.isprintable() or one == "\n" for one in text), label
+
+    def _preview(self, data: bytes, facts: Mapping[str, Any], folder: Path) -> str:
+        """What people see of some bytes."""
+        kind = self.materializer
+        if kind.name not in plugins.BUILT_IN[GROUP]:
+            path = folder / "to preview"
+            path.write_bytes(data)
+            return kind().preview(path)
+        name = f"{kind.name}/{kind.version}"
+        output = Output("it", "it", hash_bytes(data), "blob", len(data), name, "type", facts)
+        found = look(io.BytesIO(data), output, picture=True)
+        json.dumps(found.document(), allow_nan=False)
+        assert "\x1b" not in found.html("it")
+        return str(found)
 
     def _save(self, value: object) -> bytes | Path:
         return self.materializer().save(value, self.rules)
