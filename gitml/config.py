@@ -389,3 +389,11 @@ def parse_size(text: str, what: str) -> int:
         raise ConfigError(f'{what} should be a size, like "10 MB"')
     number, unit, binary = found.groups()
     return int(float(number) * (1024 if binary else 1000) ** _UNITS[(unit or "").lower()])
+
+
+def parse_age(text: str, what: str) -> float:
+    """Seconds as people write them, ``30d``, ``12 h`` or ``1.5h``; raises ConfigError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
+    if found is None:
+        raise ConfigError(f'{what} should be a length of time, like "30d", "12h", "10m" or "45s"')
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.config import FILE_LIMIT, parse_size, read, with_remote, without_remote
+from gitml.config import FILE_LIMIT, parse_age, parse_size, read, with_remote, without_remote
 from gitml.errors import ConfigError
 
 PROJECT = '[project]\nid = "x"\n'
@@ -54,6 +54,20 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ConfigError, match="a limit should be a size"):
         parse_size(text, "a limit")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("45s", 45), ("10m", 600), ("1.5h", 5400), ("30d", 2_592_000), (" 2 w ", 1_209_600)],
+)
+def test_ages(text: str, seconds: float) -> None:
+    assert parse_age(text, "an age") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "d", "30", "-1d", "1 year", "1e3s", "inf"])
+def test_what_is_no_age(text: str) -> None:
+    with pytest.raises(ConfigError, match="an age should be a length of time, like"):
+        parse_age(text, "an age")
 
 
 # Remotes are written into the file, and all else stays

@@ -337,3 +337,36 @@ def test_a_setting_for_links_that_means_nothing_is_an_error(workshop: Workshop) 
     workshop.git("config", "gitml.link", "symlink")
     with pytest.raises(ConfigError, match="should be auto, hardlink or copy"):
         _ = Repo.discover(workshop.path).store
+
+
+# What the cache offers
+
+
+def test_results_are_listed_and_cleared_by_pipeline_step_and_age(workshop: Workshop) -> None:
+    workshop.training()
+    first = workshop.run(parameters={"rate": 0.1})
+    second = workshop.run(parameters={"rate": 0.2})
+    repo = workshop.repo()
+    listed = repo.cached_steps()
+    assert [one.step for one in listed] == ["train", "train", "prepare"]
+    assert [one.run for one in listed] == [second.id, first.id, first.id]
+    train = listed[0]
+    assert train.commit == second.steps["train"].entry.commit
+    assert (train.pipeline, train.here) == ("training", True)
+    assert train.size == second.steps["train"].outputs["model"].size
+    assert repo.cached_steps("training", "prepare", 0.0) == listed[2:]
+    assert repo.cached_steps(older_than=3600.0) == []
+    with pytest.raises(NameNotFound, match="no cached step is called `trian`"):
+        repo.cached_steps(step="trian")
+    with pytest.raises(NameNotFound, match="no pipeline is called `trainign`"):
+        repo.clear_cache("trainign")
+
+    before = workshop.refs()
+    assert repo.clear_cache(step="train") == listed[:2]
+    assert workshop.refs() == before
+    assert repo.cached_steps() == listed[2:]
+    assert repo.clear_cache(step="train") == []
+    again = workshop.run(parameters={"rate": 0.2})
+    assert states(again) == {"prepare": "cached", "train": "completed"}
+    assert workshop.states(parameters={"rate": 0.2}) == {"prepare": "cached", "train": "cached"}
+    assert workshop.problems() == []

@@ -33,7 +33,11 @@ TASKS = {
         Entry("pipeline", "gitml.cli.pipeline:pipeline", "List and describe pipelines."),
         Entry("artifact", "gitml.cli.artifact:artifact", "List, describe, get and put artifacts."),
         Entry("metadata", "gitml.cli.metadata:metadata", "Note facts on a record, and read them."),
-        Entry("cache", "gitml.cli.cache:cache", "Explain why a step would run again."),
+        Entry(
+            "cache",
+            "gitml.cli.cache:cache",
+            "List, explain and clear what is reused.",
+        ),
         Entry("stack", "gitml.cli.stack:stack", "List, describe and choose stacks."),
     ),
     "share data": (

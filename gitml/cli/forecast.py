@@ -74,7 +74,7 @@ def _changes(one: Explanation) -> Iterator[str]:
     if len(one.changed) > _PARTS:
         yield f"{len(one.changed) - _PARTS} more"
     if not one.changed:
-        yield "its result is gone, or a file that it read changed,"
+        yield "nothing of its key changed"
 
 
 def _sum(name: str, steps: list[Explanation]) -> str:

@@ -281,6 +281,25 @@ class Index:
         rows = self._rows(f"{_STEP} WHERE key = ? ORDER BY at DESC, id LIMIT ?", (key, limit))
         return [self._step(row) for row in rows]
 
+    def cacheable_steps(
+        self, pipeline: str | None = None, name: str | None = None
+    ) -> list[tuple[StepEntry, ObjectId | None]]:
+        """The executions that have a cache key, newest first, each with the first run that has it.
+
+        One that only a fetched version was made of has no run here.
+        """
+        run = (
+            "SELECT run FROM run_steps JOIN runs ON runs.id = run WHERE run_steps.step = steps.id"
+            " ORDER BY runs.at, run LIMIT 1"
+        )
+        rows = self._rows(
+            f"SELECT id, document, metrics, parents, at, ({run}) FROM steps"  # noqa: S608 - fixed
+            " WHERE key IS NOT NULL AND (?1 IS NULL OR pipeline = ?1) AND (?2 IS NULL OR name = ?2)"
+            " ORDER BY at DESC, id",
+            (pipeline, name),
+        )
+        return [(self._step(row[:5]), ObjectId(row[5]) if row[5] else None) for row in rows]
+
     def steps_at(
         self, key: str, name: str, inputs: Iterable[ObjectId], limit: int
     ) -> list[StepEntry]:

@@ -67,6 +67,11 @@ def seconds_of(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+def made_at(record: Step) -> float:
+    """When the result of a step was made (seconds): that of the original where it was reused."""
+    return seconds_of(record.started) + record.duration
+
+
 def quoted(name: str) -> str:
     """A name as trailers have it: one line, whatever a path that somebody asked for has in it.
 

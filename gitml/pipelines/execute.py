@@ -421,12 +421,19 @@ class Execution:
                 yield entry
 
     def _usable(self, entry: StepEntry) -> bool:
+        return self.objection(entry) is None
+
+    def objection(self, entry: StepEntry) -> str | None:
+        """Why an execution with the right key is not reused, None where it may be."""
         record = entry.record
+        if entry.id in self.past.cleared:
+            return "its result was cleared"
         if not all(map(self._is_held, record.outputs)):
-            return False
+            return "the bytes of its result are gone"
         if not is_unchanged(self.root, record.observed):
-            return False
-        return all(self._still_means(load) for load in record.loads)
+            return "a file that it read changed"
+        moved = next((one.name for one in record.loads if not self._still_means(one)), None)
+        return f"`{moved}`, which it loaded, means something else now" if moved else None
 
     @property
     def odb(self) -> Any:

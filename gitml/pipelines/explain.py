@@ -8,7 +8,8 @@ from typing import Any
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import NameNotFound
-from gitml.pipelines.cache import Change, changes
+from gitml.history.index import StepEntry
+from gitml.pipelines.cache import Change, StepKey, changes
 from gitml.pipelines.dsl import PipelineFunction
 from gitml.pipelines.execute import Execution
 from gitml.pipelines.output import Capture
@@ -21,11 +22,11 @@ from gitml.pipelines.selection import Selection, choose
 class Explanation:
     """A step against its newest execution.
 
-    ``outcome`` is "cached" (``hit`` is the execution that it would adopt), "run", "uncached" (the
-    step never hits, ``reason`` says why) or "unknown" (``reason`` names the step that has to run
-    first); of a part of a pipeline also "taken" (from ``hit``) and "skipped". ``since`` is the
-    newest execution, absent when the step never ran; ``changed`` are the parts of the key in which
-    that one differs from now.
+    ``outcome`` is "cached" (``hit`` is the execution that it would adopt), "run" (``reason`` says
+    why its key is not enough), "uncached" (the step never hits, ``reason`` says why) or "unknown"
+    (``reason`` names the step that has to run first); of a part of a pipeline also "taken" (from
+    ``hit``) and "skipped". ``since`` is the newest execution, absent when the step never ran;
+    ``changed`` are the parts of the key in which that one differs from now.
     """
 
     pipeline: str
@@ -91,7 +92,7 @@ def _explained(execution: Execution) -> Iterator[Explanation]:
         if planned.name in execution.done and hit is None and taken is not None:
             outcome, reason, hit = "taken", None, taken
         else:
-            outcome, reason = _outcome(execution, planned, key is not None, hit is not None)
+            outcome, reason = _outcome(execution, planned, key, hit)
         yield Explanation(
             pipeline=execution.plan.pipeline,
             step=planned.name,
@@ -105,9 +106,9 @@ def _explained(execution: Execution) -> Iterator[Explanation]:
 
 
 def _outcome(
-    execution: Execution, planned: PlannedStep, keyed: bool, hit: bool
+    execution: Execution, planned: PlannedStep, key: StepKey | None, hit: StepEntry | None
 ) -> tuple[str, str | None]:
-    if hit:
+    if hit is not None:
         return "cached", None
     if planned.name in execution.part.anew:
         return "run", "it is asked for"
@@ -117,7 +118,8 @@ def _outcome(
         return "uncached", planned.closure.uncached
     if not planned.step.cache:
         return "uncached", "it is declared `cache=False`"
-    if keyed:
-        return "run", None
+    if key is not None:
+        known = execution.index.steps_with_key(key.digest, 1)
+        return "run", execution.objection(known[0]) if known else None
     waiting = execution.waits_for(planned)
     return "unknown", f"{waiting} has to run first"

@@ -1,4 +1,4 @@
-"""The history of a run's code: which earlier executions it may take over as they are."""
+"""The history of a run's code: which earlier executions it may take over, and how."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from gitml.entities.ids import ObjectId
 from gitml.entities.records import Code
 from gitml.git.odb import Odb, is_ancestor
 from gitml.git.process import Git
+from gitml.history.cleared import Cleared
 from gitml.history.index import Index
 
 
 class Past:
-    """What the history of ``code`` contains. Each question is asked of git once."""
+    """What the history of ``code`` contains. Each question is asked of git once.
+
+    ``cleared`` are the executions that are not to be taken from the cache.
+    """
 
     def __init__(self, git: Git, index: Index, odb: Odb, code: Code) -> None:
         self._git = git
         self._index = index
         self._odb = odb
         self._code = code
+        self.cleared = Cleared(git.common)
         self._reachable: dict[ObjectId, bool] = {}
         self._contained: dict[ObjectId, bool] = {}
 

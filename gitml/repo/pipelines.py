@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitml import config as configuration
 from gitml.entities.ids import ObjectId
-from gitml.errors import ConfigError, UsageError
+from gitml.errors import ConfigError, NameNotFound, UsageError
 from gitml.frozen import Frozen
 from gitml.git import locks
 from gitml.handles import RunHandle
 from gitml.history import journal
-from gitml.history.record import Person
+from gitml.history.cleared import Cleared
+from gitml.history.index import StepEntry
+from gitml.history.record import Person, made_at
 from gitml.repo.stages import Stages
 
 if TYPE_CHECKING:
@@ -35,6 +38,23 @@ class PipelineEntry(Frozen):
     definition: Definition | None
     runs: int
     last: RunHandle | None
+
+
+class CachedStep(Frozen):
+    """A result that the cache offers: the step's commit and key, when it was made (seconds).
+
+    ``size`` are the bytes of its outputs, as they are outside of the store; ``here`` tells whether
+    the store has them all; ``run`` is the first run that has the commit.
+    """
+
+    commit: ObjectId
+    pipeline: str
+    step: str
+    key: str
+    at: float
+    size: int
+    here: bool
+    run: ObjectId | None
 
 
 class Pipelines(Stages):
@@ -187,6 +207,54 @@ class Pipelines(Stages):
         from gitml.pipelines.explain import explain
 
         return explain(self._runner(2), self._pipelines_with(text, here), text.rpartition(".")[2])
+
+    def cached_steps(
+        self,
+        pipeline: str | None = None,
+        step: str | None = None,
+        older_than: float | None = None,
+    ) -> list[CachedStep]:
+        """The results that the cache offers to steps with the same key, newest first.
+
+        ``older_than`` (seconds) leaves those that were made at least so long ago. Raises
+        NameNotFound for a pipeline or step that never ran.
+        """
+        if pipeline is not None and pipeline not in dict(self.index.pipelines()):
+            raise NameNotFound.among("pipeline", pipeline, dict(self.index.pipelines()))
+        found = self.index.cacheable_steps(pipeline, step)
+        if step is not None and not found:
+            names = {one.record.name for one, _ in self.index.cacheable_steps(pipeline)}
+            if step not in names:
+                raise NameNotFound.among("cached step", step, names)
+        cleared, now = Cleared(self.git.common), time.time()
+        return [
+            self._cached_step(entry, run)
+            for entry, run in found
+            if entry.id not in cleared
+            and (older_than is None or now - made_at(entry.record) >= older_than)
+        ]
+
+    def clear_cache(
+        self,
+        pipeline: str | None = None,
+        step: str | None = None,
+        older_than: float | None = None,
+    ) -> list[CachedStep]:
+        """Have no later run of this clone reuse those results; what they are.
+
+        Records and bytes stay. What a run asks for by name (``--resume``, ``--from``) it gets.
+        """
+        found = self.cached_steps(pipeline, step, older_than)
+        if found:
+            Cleared(self.git.common).add(one.commit for one in found)
+        return found
+
+    def _cached_step(self, entry: StepEntry, run: ObjectId | None) -> CachedStep:
+        record = entry.record
+        here = all(self.store.has(one.digest) for one in record.outputs)
+        size = sum(one.size for one in record.outputs)
+        key, at = record.key or "", made_at(record)
+        return CachedStep(entry.id, record.pipeline, record.name, key, at, size, here, run)
 
     def _runner(self, live: int) -> Runner:
         from gitml.pipelines.run import Runner

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from gitml.errors import NameNotFound
 from gitml.pipelines.explain import Explanation
-from tests.workshop import Workshop
+from tests.workshop import Workshop, states
 
 CODE = """\
 from pathlib import Path
@@ -118,3 +120,15 @@ def test_an_unknown_step_is_told_with_the_near_ones(example: Workshop) -> None:
     with pytest.raises(NameNotFound, match="no step is called `raed`") as caught:
         explain(example, "example.raed")
     assert caught.value.hint == "did you mean `read`"
+
+
+def test_a_result_with_the_right_key_that_is_not_reused_says_why(example: Workshop) -> None:
+    example.run("example")
+    example.repo().clear_cache(step="scale")
+    told = explain(example, "scale")
+    assert (told.outcome, told.reason) == ("run", "its result was cleared")
+    again = example.run("example")
+    assert states(again) == {"read": "cached", "scale": "completed", "show": "completed"}
+    assert explain(example, "scale").hit == again.steps["scale"].entry.commit
+    shutil.rmtree(example.path / ".git/gitml/store")
+    assert explain(example, "read").reason == "the bytes of its result are gone"
