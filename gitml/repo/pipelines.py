@@ -16,7 +16,6 @@ from gitml.frozen import Frozen
 from gitml.git import locks
 from gitml.handles import RunHandle
 from gitml.history import journal
-from gitml.history.cleared import Cleared
 from gitml.history.index import StepEntry
 from gitml.history.record import Person, made_at
 from gitml.repo.stages import Stages
@@ -219,6 +218,8 @@ class Pipelines(Stages):
         ``older_than`` (seconds) leaves those that were made at least so long ago. Raises
         NameNotFound for a pipeline or step that never ran.
         """
+        from gitml.history.cleared import Cleared
+
         if pipeline is not None and pipeline not in dict(self.index.pipelines()):
             raise NameNotFound.among("pipeline", pipeline, dict(self.index.pipelines()))
         found = self.index.cacheable_steps(pipeline, step)
@@ -244,6 +245,8 @@ class Pipelines(Stages):
 
         Records and bytes stay. What a run asks for by name (``--resume``, ``--from``) it gets.
         """
+        from gitml.history.cleared import Cleared
+
         found = self.cached_steps(pipeline, step, older_than)
         if found:
             Cleared(self.git.common).add(one.commit for one in found)
