@@ -25,6 +25,7 @@ from gitml.history import clones, journal
 from gitml.history.index import Index
 from gitml.history.record import STAGES
 from gitml.history.revs import Names, stage_changes
+from gitml.history.strangers import strangers
 from gitml.hooks import install
 from gitml.store.store import Store
 from gitml.workspace.ignores import Edits
@@ -253,6 +254,11 @@ def _stages(patient: Patient) -> Iterator[Finding]:
 
         says = f"refs of stages that are not the newest event: {shown}"
         yield Finding("stages", "warning", says, "`gitml doctor --fix`", mend=move)
+
+    names = patient.names()
+    listed = (*names.refs, *names.tracked)
+    for one in strangers(listed, patient.index.tag):
+        yield Finding("stages", "problem", f"{one.name}: {one.detail}", one.remedy)
 
 
 def _leftovers(patient: Patient) -> Iterator[Finding]:

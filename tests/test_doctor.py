@@ -63,6 +63,14 @@ def test_stages_that_are_behind_their_events(told: Workshop) -> None:
     assert troubled(told) == set()
 
 
+def test_tags_by_hand_where_moves_of_a_stage_belong(told: Workshop) -> None:
+    told.git("tag", "clf@production/2", "clf@v1^{commit}")
+    (finding,) = found(told, "stages")
+    assert finding.says.startswith("clf@production/2: it is no annotated tag")
+    told.follow(finding.fix)
+    assert troubled(told) == set()
+
+
 def test_pointers_without_what_git_has_to_know(told: Workshop) -> None:
     repo = told.repo()
     repo.add([Path("table.csv")])

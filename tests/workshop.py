@@ -171,6 +171,11 @@ class Workshop(GitRepository):
         assert finished.status == status, finished
         return finished
 
+    def follow(self, hint: str | None) -> None:
+        """Paste the command that a hint has in backticks; it has to succeed."""
+        command = str(hint).split("`")[1]
+        subprocess.run(["sh", "-ec", command], cwd=self.path, check=True, capture_output=True)
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Python with these arguments as a process in a group of its own, with its pipes."""
         return subprocess.Popen(

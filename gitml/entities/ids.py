@@ -174,3 +174,12 @@ def check_stage_name(text: str) -> str:
             hint="usual names are `staging` and `production`",
         )
     return check_name(text, "stage")
+
+
+def is_stage_name(text: str) -> bool:
+    """Whether a stage may be called so."""
+    try:
+        check_stage_name(text)
+    except InvalidName:
+        return False
+    return True

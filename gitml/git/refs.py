@@ -165,10 +165,19 @@ def _raise_if_lost(git: Git, moves: Sequence[Change], reason: str) -> None:
         for other in current:
             below = other.startswith(move.name + "/") or move.name.startswith(other + "/")
             if below and move.new is not None and other not in names:
-                raise RaceLost(
-                    f"{reason}: {other} is in the way of {move.name}",
-                    hint=f"nothing was written; `git log -1 {other}` shows what it is",
-                )
+                raise obstacle(other, move.name, reason)
+
+
+def obstacle(there: str, wanted: str, reason: str) -> GitmlError:
+    """The error for a ref that cannot be beside another, as a file cannot be a folder as well."""
+    import shlex
+
+    name = there.removeprefix("refs/tags/")
+    hint = f"nothing was written; `git log -1 {shlex.quote(there)}` shows what it is"
+    if name != there:
+        one, other = shlex.quote(name), shlex.quote(f"old/{name}")
+        hint = f"nothing was written; `git tag {other} {one} && git tag -d {one}` makes room"
+    return GitmlError(f"{reason}: {there} is in the way of {wanted}", hint=hint)
 
 
 def _folders_above(names: Iterable[str]) -> set[str]:

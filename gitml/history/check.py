@@ -54,6 +54,7 @@ from gitml.history.record import (
 )
 from gitml.history.revocations import read_revocation
 from gitml.history.revs import read_promotion, read_tombstone
+from gitml.history.strangers import strangers
 from gitml.store.store import Damage, Store
 
 R = TypeVar("R", bound=Record)
@@ -118,6 +119,7 @@ class Checker:
     _makers: dict[Digest, str] = field(default_factory=dict)
     _cut_off: set[str] = field(default_factory=set)
     _deleted: set[ObjectId] = field(default_factory=set)
+    _strangers: set[str] = field(default_factory=set)
 
     @property
     def store(self) -> Store:
@@ -138,6 +140,10 @@ class Checker:
     def check(self) -> None:
         """Look at every record, every tag, and every blob that is named or stored."""
         listed = list_refs(self.git, PATTERNS)
+        for one in strangers(listed, self.odb.tag):
+            self._strangers.add(one.name)
+            kind = "forged-tag" if one.replayed else "stray-tag"
+            self.problems.append(Problem(kind, one.name, one.detail, (), one.remedy))
         for ref in listed:
             self._guarded(ref.name, partial(self._ref, ref))
             if ref.name.startswith(f"{TAGS}/") and "@revoked/" in ref.name:
@@ -189,11 +195,11 @@ class Checker:
         number = leaf.removeprefix("v")
         numbers = leaf.startswith("v") and number.isdigit()
         if ref.target == ref.commit:
-            if numbers or "/" in leaf:
+            if numbers or leaf.startswith(("deleted/", "revoked/")):
                 self._problem("forged-tag", name, "it is no annotated tag")
             return
         tag = self.odb.tag(ref.target)
-        if tag.name != name:
+        if tag.name != name and name not in self._strangers:
             self._problem("forged-tag", name, f"the tag was made as {tag.name}")
         if not numbers:
             return
@@ -368,12 +374,15 @@ class Checker:
     def _chains(self, listed: Sequence[Ref]) -> None:
         """Each stage's events have to follow one another; each tombstone has to be whole."""
         stages: dict[tuple[str, str], dict[int, Ref]] = {}
+        models = {one.partition("@")[0] for one in self._versions.values()}
         for ref in listed:
             name = ref.name.removeprefix(f"{TAGS}/")
             model, _, leaf = name.partition("@")
             group, slash, n = leaf.partition("/")
             if not (ref.name.startswith(f"{TAGS}/") and slash and n.isdigit()):
                 continue
+            if name in self._strangers or model not in models:
+                continue  # of other tools, and those that are named already
             if group == "deleted":
                 self._guarded(name, partial(self._stone, ref, name))
             elif group not in ("alias", "revoked"):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from gitml.entities import codec
-from gitml.entities.ids import Digest, ObjectId, check_stage_name
+from gitml.entities.ids import Digest, ObjectId, check_stage_name, is_stage_name
 from gitml.entities.records import Output, Promotion, Tombstone
 from gitml.errors import AmbiguousName, CorruptData, InvalidName, NameNotFound, RaceLost
 from gitml.frozen import Frozen, field
@@ -108,9 +108,11 @@ class ModelState(Frozen):
         return sorted(stage for stage in whole if self.holder(stage) == commit)
 
     def archived(self, commit: ObjectId) -> bool:
-        """Whether a version held a stage once and holds none now."""
-        once = any(e.promotion.version == commit for es in self.stages.values() for e in es)
-        return once and not self.held(commit)
+        """Whether a version held a stage once and holds none now, of those that can be read."""
+        held = {
+            name for name, es in self.stages.items() for e in es if e.promotion.version == commit
+        }
+        return bool(held) and not self.held(commit) and not held & {*self.broken, *self.forked}
 
     def label(self, commit: ObjectId) -> str:
         """How a version is written: ``clf@v3``, a draft ``clf@<commit12>``."""
@@ -448,12 +450,14 @@ class _Collected:
                 self._tombstone(leaf, int(rest), tag)
             elif group == "alias":
                 self.aliases[rest] = ref.commit
-            elif re.match(_NUMBER, rest) and _is_stage(group):
-                promotion = read_promotion(_annotated(tag), self.name, group, int(rest))
-                event = Event(ref.target, promotion, _annotated(tag).tagger)
+            elif re.match(_NUMBER, rest) and is_stage_name(group):
+                if tag is None:
+                    raise CorruptData(f"the tag {self.name}@{leaf} is not annotated")
+                promotion = read_promotion(tag, self.name, group, int(rest))
+                event = Event(ref.target, promotion, tag.tagger)
                 self.events.setdefault(group, []).append(event)
         except CorruptData as error:
-            self.broken[group if _is_stage(group) else leaf] = error.message
+            self.broken[group if is_stage_name(group) else leaf] = error.message
 
     def compare(self, leaf: str, there: Ref) -> None:
         """Take in what a remote has under ``<model>@<leaf>``, behind all tags of this clone."""
@@ -461,7 +465,7 @@ class _Collected:
         if number := re.match(_VERSION, leaf) or re.match(f"deleted/({_NUMBER})", leaf):
             self.taken.add(int(number[1]))
         ours = self.local.get(leaf)
-        is_event = _is_stage(group) and re.match(_NUMBER, rest)
+        is_event = is_stage_name(group) and re.match(_NUMBER, rest)
         if is_event and ours is not None and ours != there.target:
             self.forked[group] = (int(rest), ours, there.target)
 
@@ -508,14 +512,6 @@ def _annotated(tag: Tag | None) -> Tag:
     return tag
 
 
-def _is_stage(text: str) -> bool:
-    try:
-        check_stage_name(text)
-    except InvalidName:
-        return False
-    return True
-
-
 def read_promotion(tag: Tag, model: str, stage: str, n: int) -> Promotion:
     """The promotion in an event tag; raises CorruptData unless it is of this model, stage and n.
 
@@ -538,13 +534,16 @@ def stage_changes(names: Names, *, strays: bool = False) -> list[Change]:
     event is one of the ``strays``.
     """
     wanted: dict[str, ObjectId | None] = {}
+    found = {one.name: one.target for one in names.index.refs_below(f"{STAGES}/")}
     for model in names.models:
         state = names.model(model)
+        odd = {*state.broken, *state.forked}
+        for stage in odd:
+            found.pop(f"{STAGES}/{model}/{stage}", None)
         for stage, events in state.stages.items():
-            if stage not in state.broken and stage not in state.forked:
+            if stage not in odd:
                 is_held = events[-1].promotion.version is not None
                 wanted[f"{STAGES}/{model}/{stage}"] = events[-1].tag if is_held else None
-    found = {one.name: one.target for one in names.index.refs_below(f"{STAGES}/")}
     others = sorted(set(found).difference(wanted)) if strays else []
     moved = [*(name for name in wanted if found.get(name) != wanted[name]), *others]
     return [Change(name, wanted.get(name), found.get(name)) for name in moved]

@@ -25,12 +25,13 @@ from gitml.entities.records import Promotion, Tombstone, Version
 from gitml.errors import GitmlError, InvalidName
 from gitml.frozen import Frozen
 from gitml.git import refs
-from gitml.git.odb import Odb, Tag, is_ancestor
+from gitml.git.odb import Odb, Tag, is_ancestor, parse_tag
 from gitml.git.process import Git
 from gitml.git.refs import Ref
 from gitml.history.index import line_of
 from gitml.history.record import RUNS, STAGES, TAGS, VERSIONS, seconds_of
 from gitml.history.revs import read_promotion, read_tombstone
+from gitml.history.strangers import USUAL, is_stranger
 
 if TYPE_CHECKING:
     from gitml.history.index import Index
@@ -121,11 +122,16 @@ class Receiver:
     def _tag(self, update: Update, model: str, leaf: str) -> None:
         """A tag below ``<model>@``; those of other tools are not ours to judge."""
         found = re.fullmatch(_LEAF, leaf)
+        if found is None and update.new is not None:
+            self._refuse_in_the_way(model, leaf)
         if found is None or not _is_name(check_model_name, model):
             return
         if found["stage"] is not None and not _is_name(check_stage_name, found["stage"]):
             return
         if update.old is not None:
+            removed = update.old if update.new is None and found["stage"] is not None else None
+            if removed is not None and self._is_stranger(removed, f"{model}@{leaf}"):
+                return  # it got in before this hook
             if found["version"] is None or self._model_of(update.old) == model:
                 raise Refused("a tag of gitml is made once, and neither moved nor removed")
             return
@@ -139,6 +145,19 @@ class Receiver:
             self._tombstone(update.new, model, int(found["stone"]))
         else:
             self._move(update.new, model, found["stage"], int(found["n"]))
+
+    def _refuse_in_the_way(self, model: str, leaf: str) -> None:
+        """A tag without a number, named like a stage, would keep the stage from ever moving."""
+        settings = self._settings_here
+        stages = USUAL.union(settings.policies if settings is not None else ())
+        if leaf in stages and _is_name(check_model_name, model) and self._is_known(model):
+            raise Refused(f"it would be in the way of {model}@{leaf}/1, the first move of a stage")
+
+    def _is_stranger(self, oid: ObjectId, name: str) -> bool:
+        """Whether what has the name of a move is none."""
+        found = self.odb.read(oid)
+        tag = parse_tag(oid, found[2]) if found and found[1] == "tag" else None
+        return found is not None and is_stranger(tag, name)
 
     def _number(self, new: ObjectId, model: str, number: int) -> None:
         if self._model_of(new) is None and not self._is_known(model):

@@ -8,6 +8,7 @@ does not want to.
 from __future__ import annotations
 
 import random
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class Online:
                 if other.startswith(f"{one.name}/") or one.name.startswith(f"{other}/"):
                     raise GitmlError(
                         f"{other} on {self.remote} is in the way of {one.name}",
-                        hint=f"`git ls-remote {self.remote} {other}` shows it; it is not gitml's",
+                        hint=f"`{_renaming(self.remote, other)}` makes room; it is not gitml's",
                     )
 
     def _notes(self, new: Sequence[Move]) -> list[Change]:
@@ -98,3 +99,10 @@ class Online:
             hint="whoever runs it may have protected these tags",
             name=name,
         )
+
+
+def _renaming(remote: str, tag: str) -> str:
+    """The command that gives a tag of a remote another name."""
+    name = tag.removeprefix(f"{TAGS}/")
+    there, kept = shlex.quote(tag), shlex.quote(f"{TAGS}/old/{name}")
+    return f"git fetch --no-tags {remote} {there}:{kept} && git push {remote} {kept} :{there}"

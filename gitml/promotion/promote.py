@@ -217,6 +217,7 @@ class Promoter:
         target = version or before
         if target is None:
             raise UsageError(f"nothing holds {stage} of {state.name}")
+        self._refuse_blocked(state.name, stage)
         case = self._case(state, stage, target, move)
         verdict = self._judged(case)
         now = time.time()
@@ -240,6 +241,12 @@ class Promoter:
         if not self.dry_run:
             self.memory.note(state.name, stage, promotion.n, tag)
         return Move(state.name, stage, label, was, name, verdict=verdict)
+
+    def _refuse_blocked(self, model: str, stage: str) -> None:
+        """Raise where a tag made by hand has the name below which the moves of a stage lie."""
+        name = f"{TAGS}/{model}@{stage}"
+        if any(one.name == name for one in self.index.refs_below(name)):
+            raise refs.obstacle(name, f"{name}/1", f"promote to {stage}")
 
     def _promotion(
         self,

@@ -129,9 +129,9 @@ class Fetcher:
         ]
         changes += self._merged(there, here, wanted, set(moved), done, dry_run=dry_run)
         noted = set(wanted.values())
+        looked_at = f"{tracking.all_tracked(remote)}/{'tags/' if tags_only else ''}"
         for place in here:
-            is_looked_at = place.startswith(f"{tracking.all_tracked(remote)}/") and not tags_only
-            if is_looked_at and place not in noted:
+            if place.startswith(looked_at) and place not in noted:
                 changes.append(Change(place, None, _old(here, place)))
         if changes and not dry_run:
             self._publish(changes, f"fetch {remote}")

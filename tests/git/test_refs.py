@@ -94,7 +94,7 @@ def test_a_name_in_the_way_is_said(
         refs.pack(git)
     before = state(git)
     changes = [Change("refs/gitml/other", ids[0], None), Change(wanted, ids[0], None)]
-    with pytest.raises(RaceLost, match=f"{there} is in the way of {wanted}"):
+    with pytest.raises(GitmlError, match=f"{there} is in the way of {wanted}"):
         refs.update(git, changes, "second")
     assert state(git) == before
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gitml.errors import CorruptData
 from gitml.history.check import Problem
 from gitml.store.digest import hash_bytes
 from tests.workshop import TRAINING, Copy, Workshop, model_for_copies
@@ -347,6 +348,39 @@ def test_an_event_on_another_commit_than_it_names(told: Workshop) -> None:
     one, two = (told.git("rev-parse", f"clf@v{n}^{{commit}}") for n in (1, 2))
     retag(told, "clf@production/3", text.replace(f"object {one}", f"object {two}") + "\n")
     assert "clf@production/3" in [one.what for one in found(told, "forged-tag")]
+
+
+def test_tags_by_hand_where_moves_belong_and_what_takes_them_away(told: Workshop) -> None:
+    commit = told.git("rev-parse", "clf@v2^{commit}")
+    told.git("tag", "clf@production/4", commit)
+    told.git("tag", "--annotate", "--message", "mine", "clf@production/5", commit)
+    told.git("tag", "--annotate", "--message", "mine", "clf@staging", commit)
+    told.git("tag", "clf@1.2.3", commit)
+    told.git("tag", "tool@production/1", commit)
+    told.git("tag", "clf@alias/best", commit)
+    with pytest.raises(CorruptData, match="clf@production/"):
+        told.repo().version("clf@production")
+    problems = told.problems()
+    assert {one.what: one.kind for one in problems} == {
+        "clf@production/4": "stray-tag",
+        "clf@production/5": "stray-tag",
+        "clf@staging": "stray-tag",
+    }
+    for one in problems:
+        told.follow(one.remedy)
+    assert told.problems() == []
+    assert told.git("rev-parse", "old/clf@staging^{commit}") == commit
+    assert told.repo().resolve("clf@production").label == "clf@v1"
+    told.repo().promote("clf@v2", "staging", "again")
+
+
+def test_an_event_that_cannot_be_read_is_no_tag_by_hand(told: Workshop) -> None:
+    """A record of a later format, or one whose object is lost, is not to be thrown away."""
+    commit = told.git("rev-parse", "clf@v2^{commit}")
+    line = 'clf production 4\n\n{"format": 2}'
+    told.git("tag", "--annotate", "--message", line, "clf@production/4", commit)
+    assert found(told, "stray-tag") == []
+    assert "clf@production" in [one.what for one in found(told, "corrupt-record")]
 
 
 def test_numbers_that_were_not_given_by_gitml(told: Workshop) -> None:

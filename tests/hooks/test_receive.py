@@ -190,6 +190,20 @@ def test_what_was_made_is_neither_moved_nor_removed(guarded: Reviewed, name: str
     assert guarded.server.git("rev-parse", name) == guarded.bob.git("rev-parse", name)
 
 
+def test_a_tag_by_hand_is_no_move_and_keeps_none_from_being_made(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    bob.git("tag", "-a", "-m", "mine", "clf@staging", "clf@v1^{commit}")
+    words = str(push(bob, "refs/tags/clf@staging"))
+    assert "it would be in the way of clf@staging/1, the first move of a stage" in words
+    assert push(bob, "clf@v1:refs/tags/clf@1.2.3", "clf@v1:refs/tags/tool@qa") is None
+    # One that was there before the hook can go, as nothing else of a stage can.
+    guarded.server.git("tag", "clf@production/2", "clf@v1^{commit}")
+    assert "clf@production/2" in str(push(bob, f"{move(bob)[0]}:refs/tags/clf@production/2"))
+    assert push(bob, ":refs/tags/clf@production/2") is None
+    assert push(bob, f"{move(bob)[0]}:refs/tags/clf@production/2") is None
+    assert "neither moved nor removed" in str(push(bob, ":refs/tags/clf@production/2"))
+
+
 def test_a_revocation_is_not_taken_back(guarded: Reviewed) -> None:
     bob = guarded.bob
     version = commit_of(bob, "clf@v2").short

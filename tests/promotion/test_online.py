@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.errors import GitmlError, NameNotFound, RaceLost
+from gitml.errors import GitmlError, NameNotFound, NotTrusted, RaceLost
 from gitml.history.revs import ModelState
 from gitml.repo import Repo
 from gitml.repo.stages import Deleted
@@ -209,8 +209,46 @@ def test_a_protected_tag_is_a_refusal_and_nothing_changes(
 def test_a_name_in_the_way_is_named(team: Team, pair: tuple[Workshop, Workshop]) -> None:
     bob, _ = pair
     bob.git("push", "--quiet", "origin", "main:refs/tags/clf@production")
-    with pytest.raises(GitmlError, match="in the way"):
+    with pytest.raises(GitmlError, match="on origin is in the way") as caught:
         bob.repo().promote("clf@v1", "production", "now")
+    bob.follow(caught.value.hint)
+    bob.git("tag", "clf@production", "main")
+    with pytest.raises(GitmlError, match="clf@production is in the way") as caught:
+        bob.repo().promote("clf@v1", "production", "now")
+    assert bob.git("ls-remote", "origin", "refs/tags/clf@production/*") == ""
+    bob.git("tag", "--delete", "old/clf@production")
+    bob.follow(caught.value.hint)
+    bob.repo().promote("clf@v1", "production", "now")
+    assert holders(bob) == ["clf@v1"]
+
+
+def test_a_fetch_names_the_tag_that_is_in_its_way(
+    team: Team, pair: tuple[Workshop, Workshop]
+) -> None:
+    bob, alice = pair
+    bob.repo().promote("clf@v1", "production", "now")
+    alice.git("tag", "clf@production", "main")
+    with pytest.raises(GitmlError, match="clf@production is in the way") as caught:
+        alice.repo().fetch()
+    alice.follow(caught.value.hint)
+    alice.repo().fetch()
+    assert holders(alice) == ["clf@v1"]
+
+
+def test_a_tag_by_hand_is_taken_away_everywhere_and_forgotten(
+    team: Team, pair: tuple[Workshop, Workshop]
+) -> None:
+    bob, _ = pair
+    bob.repo().promote("clf@v1", "production", "now")
+    bob.git("push", "--quiet", "origin", "main:refs/tags/clf@production/2")
+    bob.repo().fetch()
+    with pytest.raises(NotTrusted, match="the tag clf@production/2 is not annotated"):
+        bob.repo().promote("clf@v2", "production", "now")
+    (stray,) = [one for one in bob.problems() if one.kind == "stray-tag"]
+    bob.follow(stray.remedy)
+    # What was noted of the remote goes with it: the next move 2 is no fork of that tag.
+    bob.repo().promote("clf@v2", "production", "now")
+    assert bob.repo().resolve("clf@production").label == "clf@v2"
 
 
 def test_a_fork_is_ended_by_keeping_the_remotes_moves(team: Team, tmp_path: Path) -> None:
