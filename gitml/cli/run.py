@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from gitml.entities.records import Failure
     from gitml.handles import RunHandle
     from gitml.pipelines.dsl import PipelineFunction
-    from gitml.pipelines.execute import StepEvent
     from gitml.pipelines.explain import Explanation
+    from gitml.pipelines.outcome import StepEvent
     from gitml.pipelines.selection import Selection
     from gitml.repo import Repo
 

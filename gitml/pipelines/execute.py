@@ -10,26 +10,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import posixpath
 import sys
 import time
-import types
-import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gitml import materializers
-from gitml.entities.ids import Digest, ObjectId
-from gitml.entities.records import SERIES, CodeFile, Input, Log, Map, Output, RunStep, Step
+from gitml.entities.ids import ObjectId
+from gitml.entities.records import CodeFile, Log, Output, RunStep, Step
 from gitml.errors import (
-    CorruptData,
     GitmlError,
     MissingBytes,
     StepFailed,
     StorageError,
-    UnsupportedValue,
     UsageError,
 )
 from gitml.frozen import Frozen, replace
@@ -38,86 +32,42 @@ from gitml.history.journal import FinishedStep, Journal
 from gitml.history.lineage import Lineage
 from gitml.history.record import Recorder, timestamp
 from gitml.history.revs import Names
-from gitml.materializers import Rules, arrow
-from gitml.materializers.items import Items, cell, cells
-from gitml.pipelines import context, fanout, series
+from gitml.materializers import Rules
+from gitml.pipelines import context
 from gitml.pipelines.attempts import attempted, guarded, own_process
 from gitml.pipelines.cache import StepKey, step_key
-from gitml.pipelines.content import StoredContent
-from gitml.pipelines.dsl import OutputSpec, field_names, without_none
-from gitml.pipelines.observe import Observer, digest_files, digest_observed, is_unchanged
+from gitml.pipelines.dsl import OutputSpec, without_none
+from gitml.pipelines.fanout import FanOut
+from gitml.pipelines.given import Given, as_input, besides
+from gitml.pipelines.observe import Observer, digest_files, digest_observed
 from gitml.pipelines.options import Moment
+from gitml.pipelines.outcome import Done, FailedStep, StepEvent, as_it_is
 from gitml.pipelines.output import Capture
 from gitml.pipelines.past import Past
-from gitml.pipelines.plan import FromStep, Pinned, Plan, PlannedStep, Value, artifact_name, pinned
+from gitml.pipelines.plan import FromStep, Pinned, Plan, PlannedStep, Value
+from gitml.pipelines.reuse import Earlier
 from gitml.pipelines.selection import Part
+from gitml.pipelines.storing import (
+    Storing,
+    declared,
+    store_series,
+)
 from gitml.store.store import Store, Writer
-
-_DATA = "data:"
-"""Before the path of a data file, in the name under which a step has loaded it."""
-
-
-_TRIED = 16
-"""Executions with a key that are looked at, newest first, before a step is rather run again."""
-
 
 Save = Callable[[str, Any], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A step that is done: its commit and record, its metrics, whether it came from the cache.
-
-    ``new`` tells that the commit is this run's to write, at the time ``at``: an executed step, or a
-    cached one that has to be made again because its code is not this run's. ``taken`` tells that
-    it stands for an earlier run by request, whatever its key would be now.
-    """
-
-    name: str
-    commit: ObjectId
-    record: Step
-    metrics: Mapping[str, float]
-    parents: tuple[ObjectId, ...]
-    at: float
-    cached: bool
-    new: bool
-    taken: bool = False
-
-    @property
-    def state(self) -> str:
-        """How the step ended, as the run records it."""
-        if self.taken:
-            return "taken"
-        return "cached" if self.cached else "completed"
-
-
 class _Called(Frozen):
-    """A call that went well: its value, its context, what was seen, and the attempts it took."""
+    """A call that went well: its value, its context, what was seen, and the attempts it took.
+
+    Of a step that is called for many items ``fan`` has the values.
+    """
 
     returned: Any
     running: context.StepContext
     seen: Observer
-    attempts: int
-
-
-class FailedStep(Frozen):
-    """A step that failed in a run that goes on: its error, and what it had said before."""
-
-    error: GitmlError
-    log: Log | None
-    metrics: Mapping[str, float]
-    metadata: Mapping[str, Any]
-    series: Output | None
-
-
-@dataclass(frozen=True, slots=True)
-class StepEvent:
-    """Something to tell while a run goes on: ``state`` is "started", "cached", "completed", …."""
-
-    step: str
-    state: str
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
+    attempts: int = 1
+    fan: FanOut | None = None
 
 
 @dataclass
@@ -127,7 +77,8 @@ class Execution:
     ``tell`` is called with each event; ``done`` grows in plan order; ``current`` is the step at
     work, ``log`` what it printed, ``metrics`` and ``metadata`` what it logged, ``series`` its
     series, stored. A run that is not to be recorded has no journal; ``packages`` is the text of the
-    environment where that counts for the cache; ``past`` is the history of the run's code.
+    environment where that counts for the cache; ``past`` is the history of the run's code, and
+    ``earlier`` are the executions that may stand for its steps.
     """
 
     root: Path
@@ -157,12 +108,15 @@ class Execution:
     _warned: set[str] = field(default_factory=set)
     _skipped: set[str] = field(default_factory=set)
     _interrupt: KeyboardInterrupt | None = None
-    _reused_sources: set[ObjectId] = field(default_factory=set)
-    _tried: set[str] = field(default_factory=set)
     stages: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.past = Past(self.recorder.git, self.index, self.recorder.odb, self.plan.code)
+        self._given = Given(self.root, self.writer, self.names, self.take_data)
+        self.earlier = Earlier(
+            self.root, self.index, self.store, self.writer, self.past, self._given.look_up
+        )
+        self._storing = Storing(self.writer, self.plan.pipeline)
         self._lineage = Lineage(self.index, self.recorder.odb)
         self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -221,8 +175,8 @@ class Execution:
         """Whether a cached execution could be adopted; then the step is done."""
         inputs = self._inputs(planned)
         key = self._key(planned, inputs)
-        hit = self._hit(planned, key, inputs) if key is not None else None
-        if hit is None or not all(map(self._keep_bytes, hit.record.outputs)):
+        hit = self._hit(planned, key, inputs)
+        if hit is None or not all(map(self.earlier.keeps, hit.record.outputs)):
             return False
         self._finish(self._adopt(planned, hit, inputs), began)
         return True
@@ -244,9 +198,9 @@ class Execution:
     def _taken_over(self, planned: PlannedStep, began: float) -> bool:
         """Whether an earlier run's result stands for the step, as was asked; then it is done."""
         entry = self._takeable(planned)
-        if entry is None or not all(map(self._keep_bytes, entry.record.outputs)):
+        if entry is None or not all(map(self.earlier.keeps, entry.record.outputs)):
             return False
-        self._finish(_as_it_is(planned, entry, taken=True), began)
+        self._finish(as_it_is(planned.name, entry, taken=True), began)
         return True
 
     def _takeable(self, planned: PlannedStep) -> StepEntry | None:
@@ -257,7 +211,7 @@ class Execution:
         had = {one.name: one.digest for one in entry.record.inputs}
         given = planned.bindings.items()
         same = all(
-            had.get(name) == self._given(binding).output.digest
+            had.get(name) == self._input_of(binding).output.digest
             for name, binding in given
             if isinstance(binding, FromStep) and binding.step in self.done
         )
@@ -273,7 +227,7 @@ class Execution:
         for binding in planned.bindings.values():
             if not isinstance(binding, FromStep) or not self.done[binding.step].cached:
                 continue
-            if self._holds(self._given(binding).output, self._is_whole):
+            if self.earlier.is_whole(self._input_of(binding).output):
                 continue
             note = f"{binding.step} runs again: its output `{binding.output}` is damaged"
             self._name_once([f"{note} in the store"])
@@ -286,11 +240,6 @@ class Execution:
             self._finish(self._call(producer, self._key(producer, inputs), inputs), began)
             again = True
         return again
-
-    def _is_whole(self, digest: Digest) -> bool:
-        with contextlib.suppress(GitmlError):  # then its step runs again
-            self.store.bring([digest])
-        return self.store.proven_copy(digest) is not None
 
     def _finish(self, done: Done, began: float) -> None:
         """Note a step as done, so that a kill of this process does not lose it."""
@@ -328,7 +277,7 @@ class Execution:
         named = [one.digest for one in (*record.inputs, *record.loads)]
         if record.log is not None:
             named.append(record.log.digest)
-        return all(map(self.store.has, named)) and all(map(self._is_held, record.outputs))
+        return all(map(self.store.has, named)) and all(map(self.earlier.has, record.outputs))
 
     def forecast(self, planned: PlannedStep) -> tuple[StepKey | None, StepEntry | None]:
         """The key that a step would have now and the execution that it would adopt.
@@ -340,11 +289,11 @@ class Execution:
         if self.waits_for(planned) is None:
             inputs = self._inputs(planned)
             key = self._key(planned, inputs)
-            hit = self._hit(planned, key, inputs) if key is not None else None
+            hit = self._hit(planned, key, inputs)
         if hit is not None:
-            self.done[planned.name] = _as_it_is(planned, hit)
+            self.done[planned.name] = as_it_is(planned.name, hit)
         elif (taken := self._takeable(planned)) is not None:
-            self.done[planned.name] = _as_it_is(planned, taken, taken=True)
+            self.done[planned.name] = as_it_is(planned.name, taken, taken=True)
         return key, hit
 
     def waits_for(self, planned: PlannedStep) -> str | None:
@@ -354,12 +303,12 @@ class Execution:
 
     def _inputs(self, planned: PlannedStep) -> dict[str, Pinned]:
         return {
-            name: self._given(binding)
+            name: self._input_of(binding)
             for name, binding in planned.bindings.items()
             if not isinstance(binding, Value)
         }
 
-    def _given(self, binding: FromStep | Pinned) -> Pinned:
+    def _input_of(self, binding: FromStep | Pinned) -> Pinned:
         """An input with its bytes known: what is pinned, or the output of a step that is done."""
         if isinstance(binding, Pinned):
             return binding
@@ -378,7 +327,7 @@ class Execution:
             closure=closure,
             parameters=_parameters(planned),
             inputs={name: _content_id(one.output) for name, one in inputs.items()},
-            outputs=[(one.name, _declared(one)) for one in step.outputs],
+            outputs=[(one.name, declared(one)) for one in step.outputs],
             input_materializers={name: one.output.materializer for name, one in inputs.items()},
             environment={name: self.environment.get(name) for name in step.environment},
             files=digest_files(self.root, step.files),
@@ -388,106 +337,20 @@ class Execution:
         )
 
     def _hit(
-        self, planned: PlannedStep, key: StepKey, inputs: Mapping[str, Pinned]
+        self, planned: PlannedStep, key: StepKey | None, inputs: Mapping[str, Pinned]
     ) -> StepEntry | None:
-        """The best execution with this key whose conditions still hold, None where there is none.
-
-        Its bytes are here, the files that it read besides its closure are unchanged, and what it
-        loaded by name is still what the name means. One that this run can adopt as the same commit
-        comes before others. (Its commit exists: the index forgets what no ref reaches.)
-        """
-        if not self.cache or planned.name in self.part.anew:
+        """The earlier execution that stands for a step, where there is one and it may."""
+        if key is None or not self._asks_cache(planned):
             return None
-        usable = None
-        for entry in self._candidates(planned.name, key.digest, inputs):
-            if not self._usable(entry):
-                continue
-            if self._same_commit(entry, inputs):
-                return entry
-            usable = usable or entry
-        return usable
+        return self.earlier.hit(planned.name, key.digest, inputs)
 
-    def _candidates(self, name: str, key: str, inputs: Mapping[str, Pinned]) -> Iterator[StepEntry]:
-        """The newest executions with a key: those at this very place in the graph, then any.
-
-        The same step called again and again on equal bytes has one key: its own place comes first,
-        so that a chain does not become a tangle.
-        """
-        exact = self.index.steps_at(key, name, [one.commit for one in inputs.values()], _TRIED)
-        yield from exact
-        known = {one.id for one in exact}
-        for entry in self.index.steps_with_key(key, _TRIED):
-            if entry.id not in known:
-                yield entry
-
-    def _usable(self, entry: StepEntry) -> bool:
-        return self.objection(entry) is None
-
-    def objection(self, entry: StepEntry) -> str | None:
-        """Why an execution with the right key is not reused, None where it may be."""
-        record = entry.record
-        if entry.id in self.past.cleared:
-            return "its result was cleared"
-        if not all(map(self._is_held, record.outputs)):
-            return "the bytes of its result are gone"
-        if not is_unchanged(self.root, record.observed):
-            return "a file that it read changed"
-        moved = next((one.name for one in record.loads if not self._still_means(one)), None)
-        return f"`{moved}`, which it loaded, means something else now" if moved else None
-
-    @property
-    def odb(self) -> Any:
-        """The repository's objects."""
-        return self.recorder.odb
-
-    def _is_held(self, output: Output) -> bool:
-        """Whether all bytes of an output are here, of a folder every file, or can be had."""
-        return self._holds(output, self.store.has) or self.store.can_bring(output.digest)
-
-    def _keep_bytes(self, output: Output) -> bool:
-        """Whether the bytes of an output are here, and will be when the run names them.
-
-        Or they are on a remote: then they come when something reads them.
-        """
-        if self._holds(output, self.writer.rely_on):
-            return True
-        return self.store.can_bring(output.digest)
-
-    def _holds(self, output: Output, has: Callable[[Digest], bool]) -> bool:
-        if not has(output.digest):
-            return False
-        if output.kind != "tree":
-            return True
-        with contextlib.suppress(CorruptData, MissingBytes):
-            return all(has(entry.digest) for entry in self.store.read_tree(output.digest).entries)
-        return False
-
-    def _still_means(self, load: Input) -> bool:
-        try:
-            found = self._look_up(load.name)
-        except GitmlError:
-            return False
-        return found.commit == load.commit and found.output.digest == load.digest
-
-    def _same_commit(self, entry: StepEntry, inputs: Mapping[str, Pinned]) -> bool:
-        """Whether the execution may stand in this run as the same commit.
-
-        Its code has to belong to this run's, and so has that of everything it was made of which
-        this run was not given itself: an abandoned branch would leak through it. And the model
-        versions that this run was given are among its parents, so that lineage names them.
-        """
-        given = {one.commit for one in inputs.values()}
-        others = {one for one in given if self.index.step(one) is None}
-        if not {one for one in others if self.index.version(one)} <= set(entry.parents):
-            return False
-        given |= {one.commit for one in entry.record.loads}
-        made_of = [one for one in entry.parents[1:] if one not in given]
-        return self.past.belongs(entry.record.code) and all(map(self.past.has, made_of))
+    def _asks_cache(self, planned: PlannedStep) -> bool:
+        return self.cache and planned.name not in self.part.anew
 
     def _adopt(self, planned: PlannedStep, entry: StepEntry, inputs: Mapping[str, Pinned]) -> Done:
-        if self._same_commit(entry, inputs):
-            return _as_it_is(planned, entry)
-        given = tuple(_input(name, one) for name, one in inputs.items())
+        if self.earlier.is_ours(entry, inputs):
+            return as_it_is(planned.name, entry)
+        given = tuple(as_input(name, one) for name, one in inputs.items())
         reached = self._lineage.sources(entry.parents[1:])
         mine = self._lineage.sources([one.commit for one in given], built=self._built)
         record = replace(
@@ -529,7 +392,7 @@ class Execution:
         running = self._context(planned)
         try:
             called = self._run_function(planned, inputs, running, printed)
-            outputs = self._store_outputs(planned, called.returned)
+            outputs = self._store(planned, called)
         except GitmlError as error:
             self._call_back(planned, "on_failure", running, printed, error.__cause__ or error)
             raise
@@ -559,6 +422,7 @@ class Execution:
         """The record of a call that went well; ``when`` it began and how long it took."""
         running, seen = called.running, called.seen
         self._keep_series(running)
+        self._name_once(self._storing.notes)
         self.stages |= running.stages
         if self.series is not None:
             outputs = (*outputs, self.series)
@@ -571,7 +435,7 @@ class Execution:
             code_id=planned.closure.code_id,
             files=tuple(CodeFile(file.path, file.blob) for file in planned.closure.files),
             parameters=_recorded_parameters(planned),
-            inputs=tuple(_input(name, one) for name, one in inputs.items()),
+            inputs=tuple(as_input(name, one) for name, one in inputs.items()),
             outputs=outputs,
             started=timestamp(started),
             duration=duration,
@@ -580,14 +444,14 @@ class Execution:
             loads=tuple(running.loads.values()),
             observed=digest_observed(
                 self.root,
-                _besides(running.loads, seen.observed),
-                _besides(running.loads, seen.listed),
+                besides(running.loads, seen.observed),
+                besides(running.loads, seen.listed),
             ),
             metadata=running.metadata,
             log=self.log,
             attempts=called.attempts if called.attempts > 1 else None,
-            map=self._map(planned, inputs, called),
-            reached=self._reached(planned, inputs),
+            map=called.fan.record(reusable=not seen.unstable) if called.fan else None,
+            reached=self._reached(called.fan, inputs),
             cell=planned.closure.cell,
         )
         metrics = dict(running.metrics)
@@ -610,7 +474,8 @@ class Execution:
         saved: dict[str, Output] = {}
 
         def save(name: str, value: Any) -> None:
-            saved[name] = self._store_output(planned, OutputSpec(name, name, None), value)
+            spec, rules = OutputSpec(name, name, None), self._rules(planned)
+            saved[name] = self._storing.output(planned, spec, value, rules)
 
         try:
             with self.capture.step(printed), observer, own_process(), context.running(running):
@@ -621,7 +486,7 @@ class Execution:
             self.plan = dataclasses.replace(self.plan, parameters=dict(running.parameters))
         given = {name: Value(one) for name, one in running.parameters.items()}
         planned = dataclasses.replace(planned, bindings=given)
-        called = _Called(None, running, observer, 1)
+        called = _Called(None, running, observer)
         took = (started, time.perf_counter() - clock)
         outputs = tuple(saved.values())
         self._finish(self._written(planned, None, {}, called, outputs, took), clock)
@@ -633,7 +498,7 @@ class Execution:
             _parameters(planned),
             self.plan.uses or self.plan.model,
             functools.partial(self._load_by_name, planned),
-            self._data_in_step,
+            self._given.data,
             self.journal.log if self.journal is not None else lambda logged: None,
             self.root,
         )
@@ -662,17 +527,16 @@ class Execution:
             running = self._context(planned)
             self.metrics, self.metadata = running.metrics, running.metadata
             with context.running(running):
-                if planned.fan is not None:
-                    return self._rows(planned, inputs, known)
-                return planned.step.function(**self._arguments(planned, inputs))
+                given = self._arguments(planned, inputs)
+                return planned.step.function(**given) if fan is None else fan.call(given)
 
-        known = self._known_items(planned, inputs) if planned.fan is not None else {}
+        fan = self._fan_out(planned, inputs)
         options = planned.step.options
         returned: Any
         attempts = 1
         try:
             with self.capture.step(printed), observer:
-                if planned.fan is not None:  # each item has its own attempts
+                if fan is not None:  # each item has its own attempts
                     returned = guarded(once)
                 else:
                     returned, attempts = attempted(options, planned.name, lambda: guarded(once))
@@ -686,11 +550,40 @@ class Execution:
             self._keep_series(running)
         if not planned.step.is_command:
             self._name_once(f"{planned.name} started {one}" for one in observer.subprocesses)
-        return _Called(returned, running, observer, attempts)
+        return _Called(returned, running, observer, attempts, fan)
+
+    def _fan_out(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> FanOut | None:
+        """The execution of a step that is called for many items, with those that are known."""
+        if planned.fan is None:
+            return None
+        given = {n: one for n, one in planned.bindings.items() if n not in planned.fan.over}
+        rest = {name: one for name, one in inputs.items() if name in given}
+        key = self._key(dataclasses.replace(planned, bindings=given), rest)
+        fan = FanOut(planned, key.digest if key else "", self._rules(planned), self.writer)
+        if key is not None and self._asks_cache(planned):
+            name, pipeline = planned.name, self.plan.pipeline
+            for entry in self.earlier.with_items(name, pipeline, key.digest):
+                fan.learn(entry, self._lineage.sources(entry.parents[1:]))
+        return fan
+
+    def _reached(self, fan: FanOut | None, inputs: Mapping[str, Pinned]) -> tuple[ObjectId, ...]:
+        """The sources of results that were taken over, where the inputs do not lead to them."""
+        if fan is None:
+            return ()
+        mine = self._lineage.sources([one.commit for one in inputs.values()], built=self._built)
+        return tuple(sorted(fan.sources - mine))
+
+    def _store(self, planned: PlannedStep, called: _Called) -> tuple[Output, ...]:
+        if called.fan is not None:
+            return called.fan.stored(self._storing, self.plan.pipeline)
+        return self._storing.outputs(planned, called.returned, self._rules(planned))
 
     def _arguments(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> dict[str, Any]:
+        hints, rules = planned.step.hints, self._rules(planned)
         return {
-            name: binding.value if isinstance(binding, Value) else self._load(planned, name, inputs)
+            name: binding.value
+            if isinstance(binding, Value)
+            else self._given.value(inputs[name], without_none(hints.get(name)), rules)
             for name, binding in planned.bindings.items()
         }
 
@@ -719,167 +612,14 @@ class Execution:
             self._name_once([note])
         return name is not None
 
-    def _store_outputs(self, planned: PlannedStep, returned: Any) -> tuple[Output, ...]:
-        specs = planned.step.outputs
-        if planned.fan is not None:
-            return self._store_items(planned, returned)
-        fields = field_names(planned.step.hints.get("return"))
-        if fields and field_names(returned) == fields:
-            values: Sequence[Any] = [getattr(returned, one) for one in fields]
-        else:
-            values = _match(specs, returned, planned.name)
-        return tuple(
-            self._store_output(planned, spec, value)
-            for spec, value in zip(specs, values, strict=True)
-        )
-
-    def _rows(
-        self,
-        planned: PlannedStep,
-        inputs: Mapping[str, Pinned],
-        known: Mapping[str, fanout.Cells],
-    ) -> list[fanout.Row]:
-        """The results of a step that is mapped, item by item."""
-        assert planned.fan is not None  # noqa: S101 - for the type checker
-        step, rules = planned.step, self._rules(planned)
-
-        def compute(arguments: dict[str, Any]) -> fanout.Cells:
-            call = functools.partial(step.function, **arguments)
-            returned, _ = attempted(step.options, planned.name, call)
-            return tuple(cell(one, rules) for one in _match(step.outputs, returned, planned.name))
-
-        given = self._arguments(planned, inputs)
-        items = fanout.arguments_of(planned.fan, given, planned.name)
-        return fanout.rows(planned.fan, items, self._base(planned, inputs), known, compute)
-
-    def _base(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> str:
-        """The key of a mapped step without what it is mapped over, empty where it has none."""
-        assert planned.fan is not None  # noqa: S101 - for the type checker
-        over = planned.fan.over
-        rest = {name: one for name, one in planned.bindings.items() if name not in over}
-        one = dataclasses.replace(planned, bindings=rest)
-        key = self._key(one, {name: given for name, given in inputs.items() if name in rest})
-        return key.digest if key is not None else ""
-
-    def _known_items(
-        self, planned: PlannedStep, inputs: Mapping[str, Pinned]
-    ) -> dict[str, fanout.Cells]:
-        """The results of earlier executions by the keys of their items; the newest counts."""
-        base = self._base(planned, inputs)
-        known: dict[str, fanout.Cells] = {}
-        self._reused_sources = set()
-        if not base or not self.cache or planned.name in self.part.anew:
-            return known
-        for entry in self.index.steps_named(planned.name, self.plan.pipeline)[:_TRIED]:
-            same = entry.record.map is not None and entry.record.map.key == base
-            if same and self._same_commit_code(entry) and self._usable(entry):
-                with contextlib.suppress(CorruptData, MissingBytes):  # they are computed again
-                    known = {**self._items_of(planned, entry), **known}
-                    self._reused_sources |= self._lineage.sources(entry.parents[1:])
-        return known
-
-    def _same_commit_code(self, entry: StepEntry) -> bool:
-        """Whether an execution is of code of this run's history, so that its bytes may be too."""
-        return self.past.belongs(entry.record.code) and all(map(self.past.has, entry.parents[1:]))
-
-    def _items_of(self, planned: PlannedStep, entry: StepEntry) -> dict[str, fanout.Cells]:
-        """The results of an execution by the keys of its items; raises CorruptData."""
-        named = {one.name: one for one in entry.record.outputs}
-        table = arrow.read(self.writer.read(named[fanout.ITEMS].digest))
-        stored = [self.writer.read(named[one.name].digest) for one in planned.step.outputs]
-        return fanout.known_rows(table, map(cells, stored))
-
-    def _store_items(self, planned: PlannedStep, rows: Sequence[fanout.Row]) -> tuple[Output, ...]:
-        """The results of a mapped step, each output a list, and the table of the items."""
-        made = []
-        for n, spec in enumerate(planned.step.outputs):
-            results = Items(tuple(one.cells[n] for one in rows))
-            made.append(replace(self._store_output(planned, spec, results), type="list"))
-        artifact = f"{self.plan.pipeline}.{planned.name}.{fanout.ITEMS}"
-        table = fanout.table_of(rows)
-        items = store_value(self.writer, table, name=fanout.ITEMS, artifact=artifact, rules=Rules())
-        return (*made, items)
-
-    def _reached(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> tuple[ObjectId, ...]:
-        """The sources of results that were taken over, where the inputs do not lead to them."""
-        if planned.fan is None:
-            return ()
-        mine = self._lineage.sources([one.commit for one in inputs.values()], built=self._built)
-        return tuple(sorted(self._reused_sources - mine))
-
-    def _map(
-        self, planned: PlannedStep, inputs: Mapping[str, Pinned], called: _Called
-    ) -> Map | None:
-        """What the record says of the items."""
-        if planned.fan is None:
-            return None
-        cached = sum(one.cached for one in called.returned)
-        key = self._base(planned, inputs) if not called.seen.unstable else ""
-        return Map(planned.fan.kind, planned.fan.over, len(called.returned), cached, key or None)
-
-    def _store_output(self, planned: PlannedStep, spec: OutputSpec, value: Any) -> Output:
-        rules = self._rules(planned)
-        try:
-            made = store_value(
-                self.writer,
-                value,
-                name=spec.name,
-                artifact=artifact_name(self.plan.pipeline, planned, spec),
-                rules=rules,
-            )
-            self._name_wavering(_materializer(made), value, rules)
-            return made
-        except UnsupportedValue as error:
-            raise UnsupportedValue(
-                f"the output `{spec.name}` of the step {planned.name} cannot be stored",
-                hint=error.hint,
-            ) from error
-
-    def _name_wavering(self, materializer: str, value: Any, rules: Rules) -> None:
-        """Say once in a run that a materializer makes other bytes of the same value each time."""
-        if materializer in self._tried:
-            return
-        self._tried.add(materializer)
-        if materializers.wavers(materializer, value, rules):
-            self._name_once(
-                [
-                    f"the materializer {materializer} is not deterministic: it makes other bytes "
-                    "of the same value each time, so what uses the value always runs again"
-                ]
-            )
-
     def _rules(self, planned: PlannedStep) -> Rules:
         """What may be loaded and stored: what the repository allows, and the step's own types."""
         return dataclasses.replace(self.rules, trusted_modules=planned.closure.modules)
 
-    def _load(self, planned: PlannedStep, name: str, inputs: Mapping[str, Pinned]) -> Any:
-        wanted = without_none(planned.step.hints.get(name))
-        return self._value(planned, inputs[name], wanted)
-
-    def _value(self, planned: PlannedStep, given: Pinned, wanted: Any) -> Any:
-        content = StoredContent(self.writer, given.output, given.path)
-        return materializers.load_value(
-            content, _materializer(given.output), plain_type(wanted), self._rules(planned)
-        )
-
     def _load_by_name(self, planned: PlannedStep, name: str, wanted: type | None) -> Any:
         """What a step loads itself; it becomes an input of the step, by commit."""
-        given = self._look_up(name)
-        running = context.get_context()
-        running.loads[name] = _input(name, given)
-        return self._value(planned, given, wanted)
-
-    def _look_up(self, name: str) -> Pinned:
-        """What a name meant when the run was planned; a path is a data file of the repository."""
-        if name.startswith(_DATA):
-            return self.take_data(name.removeprefix(_DATA))
-        return pinned(name, self.names.resolve(name))
-
-    def _data_in_step(self, path: str) -> Path:
-        name = f"{_DATA}{posixpath.normpath(path)}"
-        given = self._look_up(name)
-        context.get_context().loads[name] = _input(name, given)
-        return given.path or self.root / path
+        given = self._given.take(name)
+        return self._given.value(given, wanted, self._rules(planned))
 
     def _keep(self, printed: Sequence[bytes]) -> Log | None:
         data = b"".join(printed)
@@ -899,99 +639,6 @@ class Execution:
             self.tell(StepEvent("", "note", notes=tuple(fresh)))
 
 
-def _as_it_is(planned: PlannedStep, entry: StepEntry, *, taken: bool = False) -> Done:
-    """An earlier execution adopted as the same commit."""
-    return Done(
-        planned.name,
-        entry.id,
-        entry.record,
-        entry.metrics,
-        entry.parents,
-        entry.at,
-        cached=True,
-        new=False,
-        taken=taken,
-    )
-
-
-def store_value(writer: Writer, value: Any, *, name: str, artifact: str, rules: Rules) -> Output:
-    """A value in the store, as the output that records name; raises UnsupportedValue."""
-    materializer = materializers.for_value(value, rules)
-    saved = materializers.saved(materializer, value, rules)
-    kind = "blob"
-    if isinstance(saved, bytes):
-        digest, size = writer.put_bytes(saved), len(saved)
-    elif saved.is_dir():
-        kind = "tree"
-        digest, size = writer.put_directory(saved)
-    else:
-        digest, size = writer.put_file(saved)
-    return Output(
-        name=name,
-        artifact=artifact,
-        digest=digest,
-        kind=kind,
-        size=size,
-        materializer=f"{materializer.name}/{materializer.version}",
-        type=materializers.type_name(value),
-        metadata=materializer.metadata(value),
-    )
-
-
-def store_series(writer: Writer, points: series.Points, pipeline: str, step: str) -> Output | None:
-    """The series of a step in the store, as one of its outputs; None where it logged none."""
-    if not points:
-        return None
-    artifact = f"{pipeline}.{step}.{SERIES}"
-    made = store_value(writer, points.table(), name=SERIES, artifact=artifact, rules=Rules())
-    return replace(made, metadata={**made.metadata, "points": points.counts()})
-
-
-def plain_type(annotation: Any) -> type | None:
-    """The class behind a parameter's annotation, None where it says nothing definite."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return plain_type(typing.get_args(annotation)[0])
-    return annotation if isinstance(annotation, type) else None
-
-
-_UNFINISHED = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
-
-
-def _match(specs: Sequence[OutputSpec], returned: Any, step: str) -> Sequence[Any]:
-    """The returned values, one for each declared output; raises UsageError for a wrong count."""
-    if isinstance(returned, _UNFINISHED):
-        if isinstance(returned, types.CoroutineType):
-            returned.close()
-        raise UsageError(
-            f"the step {step} returned a {type(returned).__name__}, which cannot be stored",
-            hint="return a list, a table or a file",
-        )
-    if not specs:
-        if returned is not None:
-            raise UsageError(f"the step {step} is annotated `-> None` and returned a value")
-        return ()
-    if len(specs) == 1:
-        return (returned,)
-    if not isinstance(returned, (tuple, list)) or len(returned) != len(specs):
-        count = len(returned) if isinstance(returned, (tuple, list)) else 1
-        raise UsageError(
-            f"the step {step} declares {len(specs)} outputs and returned {count}",
-            hint="return a tuple with one value for each",
-        )
-    return returned
-
-
-def _input(name: str, given: Pinned) -> Input:
-    output = given.output
-    return Input(name, output.digest, output.kind, given.commit, output.artifact or None)
-
-
-def _besides(loads: Iterable[str], paths: Iterable[str]) -> list[str]:
-    """The paths that are not, and not below, data that the step asked for by name."""
-    data = [one.removeprefix(_DATA) for one in loads if one.startswith(_DATA)]
-    return [one for one in paths if not any(f"{one}/".startswith(f"{path}/") for path in data)]
-
-
 def _parameters(planned: PlannedStep) -> dict[str, Any]:
     bindings = planned.bindings.items()
     return {name: one.value for name, one in bindings if isinstance(one, Value)}
@@ -1005,14 +652,3 @@ def _recorded_parameters(planned: PlannedStep) -> dict[str, Any]:
 
 def _content_id(output: Output) -> str:
     return str(output.digest) if output.kind == "blob" else f"tree {output.digest}"
-
-
-def _declared(spec: OutputSpec) -> str:
-    """The materializer that a declared output will use, as far as its annotation tells."""
-    wanted = plain_type(spec.annotation)
-    found = materializers.for_type(wanted) if wanted is not None else None
-    return materializers.identity(found) if found is not None else ""
-
-
-def _materializer(output: Output) -> str:
-    return output.materializer.partition("/")[0]

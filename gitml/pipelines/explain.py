@@ -120,6 +120,6 @@ def _outcome(
         return "uncached", "it is declared `cache=False`"
     if key is not None:
         known = execution.index.steps_with_key(key.digest, 1)
-        return "run", execution.objection(known[0]) if known else None
+        return "run", execution.earlier.objection(known[0]) if known else None
     waiting = execution.waits_for(planned)
     return "unknown", f"{waiting} has to run first"

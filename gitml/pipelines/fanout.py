@@ -1,24 +1,35 @@
 """A step that is called for each of many items, as one execution with a result for each.
 
-The items of earlier executions are found by a key of their own: that of the step without what it is
-mapped over, and the item's arguments. So a change of one item computes one.
+`FanOut` is such an execution: it computes the items that no earlier one has, and stores all. Items
+are found by a key of their own: that of the step without what it is mapped over, and the item's
+arguments. So a change of one item computes one.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gitml.entities import codec
-from gitml.errors import CorruptData, UsageError
-from gitml.frozen import Frozen
-from gitml.materializers.items import Cell
+from gitml.entities.ids import ObjectId
+from gitml.entities.records import Map, Output
+from gitml.errors import CorruptData, MissingBytes, UsageError
+from gitml.frozen import Frozen, replace
+from gitml.history.index import StepEntry
+from gitml.materializers import Rules, arrow
+from gitml.materializers.items import Cell, Items, cell, cells
+from gitml.pipelines.attempts import attempted
 from gitml.pipelines.dsl import Fan
+from gitml.pipelines.plan import PlannedStep
 from gitml.pipelines.sourcefile import digest_text
+from gitml.pipelines.storing import Storing, matched, store_value
 from gitml.pipelines.syntax import quote
 from gitml.pipelines.values import NotPlain, canonical_value
+from gitml.store.store import Writer
 
 ITEMS = "map-items"
 """The name of the output that has a row for each item: key, seconds, cached."""
@@ -40,6 +51,67 @@ class Row(Frozen):
     cells: Cells
     seconds: float
     cached: bool
+
+
+class FanOut:
+    """One execution of a step that is called for many items.
+
+    ``base`` is the key of the step without what it is mapped over, empty where items cannot be
+    cached. ``sources`` are those of the results that were taken over from earlier executions.
+    """
+
+    def __init__(self, planned: PlannedStep, base: str, rules: Rules, writer: Writer) -> None:
+        assert planned.fan is not None  # noqa: S101 - whoever makes one has asked
+        self._fan: Fan = planned.fan
+        self._planned = planned
+        self._rules = rules
+        self._writer = writer
+        self._known: dict[str, Cells] = {}
+        self._rows: list[Row] = []
+        self.base = base
+        self.sources: set[ObjectId] = set()
+
+    def learn(self, entry: StepEntry, sources: Iterable[ObjectId]) -> None:
+        """Take over the items of an earlier execution, but for those that are known already."""
+        named = {one.name: one for one in entry.record.outputs}
+        with contextlib.suppress(CorruptData, MissingBytes):  # they are computed again
+            table = arrow.read(self._writer.read(named[ITEMS].digest))
+            outputs = (named[one.name].digest for one in self._planned.step.outputs)
+            stored = [cells(self._writer.read(one)) for one in outputs]
+            self._known = {**known_rows(table, stored), **self._known}
+            self.sources.update(sources)
+
+    def call(self, given: Mapping[str, Any]) -> None:
+        """Have a result for each item: those that are known, and the others computed."""
+        items = arguments_of(self._fan, given, self._planned.name)
+        for row in rows(self._fan, items, self.base, self._known, self._compute):
+            self._rows.append(row)
+
+    def _compute(self, arguments: dict[str, Any]) -> Cells:
+        step, name = self._planned.step, self._planned.name
+        call = functools.partial(step.function, **arguments)
+        returned, _ = attempted(step.options, name, call)
+        return tuple(cell(one, self._rules) for one in matched(step.outputs, returned, name))
+
+    def stored(self, storing: Storing, pipeline: str) -> tuple[Output, ...]:
+        """The results, each output a list, and the table of the items."""
+        made = []
+        for n, spec in enumerate(self._planned.step.outputs):
+            results = Items(tuple(one.cells[n] for one in self._rows))
+            output = storing.output(self._planned, spec, results, self._rules)
+            made.append(replace(output, type="list"))
+        artifact = f"{pipeline}.{self._planned.name}.{ITEMS}"
+        table = table_of(self._rows)
+        return (
+            *made,
+            store_value(self._writer, table, name=ITEMS, artifact=artifact, rules=Rules()),
+        )
+
+    def record(self, *, reusable: bool) -> Map:
+        """What the record says of the items; others take them over where they are ``reusable``."""
+        cached = sum(one.cached for one in self._rows)
+        key = self.base if reusable else ""
+        return Map(self._fan.kind, self._fan.over, len(self._rows), cached, key or None)
 
 
 def arguments_of(fan: Fan, given: Mapping[str, Any], step: str) -> Iterator[dict[str, Any]]:
@@ -80,27 +152,25 @@ def rows(
     base: str,
     known: Mapping[str, Cells],
     compute: Callable[[dict[str, Any]], Cells],
-) -> list[Row]:
+) -> Iterator[Row]:
     """A row for each item, in order: those that are known, and the others computed.
 
     What an item raises names the item in a note.
     """
-    found = []
     for number, arguments in enumerate(items):
         key = item_key(base, fan, arguments) if base else ""
         own = {name: arguments[name] for name in fan.over}
         if key in known:
-            found.append(Row(key, own, known[key], 0.0, cached=True))
+            yield Row(key, own, known[key], 0.0, cached=True)
             continue
         began = time.perf_counter()
         try:
-            cells = compute(arguments)
+            results = compute(arguments)
         except BaseException as error:
             said = ", ".join(f"{name}={_short(arguments[name])}" for name in fan.over)
             error.add_note(f"while the item {number} was computed: {said}")
             raise
-        found.append(Row(key, own, cells, time.perf_counter() - began, cached=False))
-    return found
+        yield Row(key, own, results, time.perf_counter() - began, cached=False)
 
 
 def table_of(found: Iterable[Row]) -> Any:

@@ -45,15 +45,17 @@ from gitml.materializers import Rules
 from gitml.pipelines.card import model_card
 from gitml.pipelines.dsl import Model, PipelineFunction
 from gitml.pipelines.environment import environment_text
-from gitml.pipelines.execute import Done, Execution, StepEvent, store_series
+from gitml.pipelines.execute import Execution
 from gitml.pipelines.failure import describe
 from gitml.pipelines.options import Callbacks, Moment
+from gitml.pipelines.outcome import Done, StepEvent
 from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import Pinned, Plan, Planner
 from gitml.pipelines.selection import WHOLE, Selection, choose
 from gitml.pipelines.series import Points
 from gitml.pipelines.session import Session
 from gitml.pipelines.sources import take
+from gitml.pipelines.storing import store_series
 from gitml.stack.stack import Stack
 from gitml.store.store import Store, Writer
 from gitml.workspace.workingtree import WorkingTree

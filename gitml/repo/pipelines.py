@@ -23,8 +23,8 @@ from gitml.repo.stages import Stages
 if TYPE_CHECKING:
     from gitml.pipelines.discovery import Definition
     from gitml.pipelines.dsl import PipelineFunction
-    from gitml.pipelines.execute import StepEvent
     from gitml.pipelines.explain import Explanation
+    from gitml.pipelines.outcome import StepEvent
     from gitml.pipelines.run import Finished, Runner
     from gitml.pipelines.selection import Selection
     from gitml.pipelines.session import Session

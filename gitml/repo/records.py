@@ -235,7 +235,7 @@ class Records(Opened):
         """
         import time
 
-        from gitml.pipelines.execute import store_value
+        from gitml.pipelines.storing import store_value
 
         check_twins([check_name(name, "artifact")], self.names.artifact_names(), "artifact")
         self.config  # noqa: B018 - without gitml.toml there is no project to save into

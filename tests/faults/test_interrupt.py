@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError
-from gitml.pipelines.execute import StepEvent
+from gitml.pipelines.outcome import StepEvent
 from gitml.store.store import Writer
 from tests.faults.oracle import judge, leftovers
 from tests.workshop import Workshop, group_of, load, states, wait_for

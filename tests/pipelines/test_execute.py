@@ -10,7 +10,7 @@ import pytest
 
 from gitml.entities.ids import Digest
 from gitml.errors import GitmlError, NameNotFound, StepFailed, UnsupportedValue, UsageError
-from gitml.pipelines.execute import StepEvent
+from gitml.pipelines.outcome import StepEvent
 from tests.pipelines.project import Write
 from tests.workshop import Workshop, load, states
 
@@ -896,7 +896,7 @@ def test_value_of(tmp_path: Path) -> None:
     """`plain_type` sees through ``Annotated`` and gives up on what is not one class."""
     from typing import Annotated
 
-    from gitml.pipelines.execute import plain_type
+    from gitml.pipelines.storing import plain_type
 
     given: list[tuple[Any, type | None]] = [
         (int, int),

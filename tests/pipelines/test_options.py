@@ -10,8 +10,8 @@ import pytest
 
 import gitml
 from gitml.errors import StepFailed, UsageError
-from gitml.pipelines.execute import StepEvent
 from gitml.pipelines.options import Callbacks, StepOptions
+from gitml.pipelines.outcome import StepEvent
 from gitml.pipelines.timelimit import time_limit
 from tests.pipelines.project import Write
 from tests.workshop import Workshop, load, states

@@ -16,7 +16,7 @@ from gitml.errors import (
     StepFailed,
     UsageError,
 )
-from gitml.pipelines.execute import StepEvent
+from gitml.pipelines.outcome import StepEvent
 from gitml.repo import Repo
 from gitml.testing.sealed import SealedEnvironment
 from tests.workshop import Workshop, group_of, load, states, wait_for
