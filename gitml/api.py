@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, overload
 
+from gitml.entities.metadata import StorageSize, Uri
 from gitml.errors import NoRepository, UsageError
 from gitml.handles import RunHandle, StoredOutput, VersionHandle
 from gitml.listing import Listing
@@ -22,7 +23,7 @@ from gitml.pipelines.configuration import (
     configured,
     read_configuration,
 )
-from gitml.pipelines.context import get_context, log_metadata, log_metrics
+from gitml.pipelines.context import get_context, log_metrics
 from gitml.pipelines.dsl import DataFile, StepFunction
 from gitml.pipelines.observe import watch_imports
 from gitml.pipelines.options import DEFAULT_OPTIONS, Callback, Callbacks
@@ -40,6 +41,8 @@ __all__ = [
     "Pipeline",
     "Repo",
     "SVGString",
+    "StorageSize",
+    "Uri",
     "data",
     "get_context",
     "load_artifact",
@@ -334,6 +337,46 @@ def save_artifact(value: Any, name: str) -> StoredOutput:
             hint=f"return the value as `Annotated[T, {name!r}]`",
         )
     return _repo().save(value, name)
+
+
+def log_metadata(
+    values: Mapping[str, Any],
+    *,
+    artifact: str | None = None,
+    run: str | None = None,
+    model: str | None = None,
+    infer_artifact: bool = False,
+    infer_model: bool = False,
+) -> None:
+    """Record facts: in a step of the step, elsewhere of what is named.
+
+    In a step, numbers are metrics, and all of it is the version's too that the run makes; with
+    ``artifact``, the name of an output, or ``infer_artifact`` the facts are that output's alone.
+    ``model`` and ``infer_model`` insist on a version. Outside of a step ``artifact``
+    ("features", "clf@v3:model"), ``run`` or ``model`` ("clf@v3") names what they are noted on.
+    Values are plain JSON, paths, `Uri` and `StorageSize`; raises UsageError for others.
+    """
+    named = {"artifact": artifact, "run": run, "model": model}
+    given = {kind: name for kind, name in named.items() if name is not None}
+    count = len(given) + infer_artifact + infer_model
+    if count > 1:
+        raise UsageError("metadata is of one thing: one of `artifact`, `run` and `model`")
+    if context.current() is not None or dsl.called_plainly() or not given:
+        if run is not None:
+            raise UsageError(
+                "a step cannot log on a run: it is recorded when all steps are done",
+                hint="without `run`, or `gitml metadata set RUN …` when it is there",
+            )
+        context.log_metadata(
+            values,
+            artifact=artifact,
+            infer_artifact=infer_artifact,
+            model=model,
+            infer_model=infer_model,
+        )
+        return
+    for kind, name in given.items():
+        _repo().set_metadata(name, values, kind)
 
 
 def _load(spelling: str, wanted: type | None) -> Any:

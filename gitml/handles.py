@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitml.entities.ids import Digest, ObjectId
+from gitml.entities.metadata import all_typed
 from gitml.entities.records import Failure, Log, Output, Revocation, RunStep
 from gitml.errors import GitmlError, MissingBytes, NameNotFound
 from gitml.frozen import Frozen, field
@@ -104,8 +105,15 @@ class StoredOutput(Frozen):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What is known of the value: shape, columns, schema."""
-        return self.record.metadata
+        """What is known of the value (shape, columns, schema), was logged of it and noted later."""
+        return {**self.record.metadata, **self.said}
+
+    @property
+    def said(self) -> Mapping[str, Any]:
+        """What its step logged of it, and what was noted later on these bytes."""
+        makers = dict.fromkeys([*self.parts.index.makers(self.name, self.digest), self.commit])
+        noted = self.parts.notes.values_on(makers, self.name)
+        return all_typed({**(self.record.logged or {}), **noted})
 
     def load(self, wanted: type[T] | None = None) -> Any:
         """The value, its bytes verified; as a ``Path`` or ``bytes`` where that is wanted.
@@ -181,8 +189,11 @@ class StepHandle(Frozen):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What else it logged."""
-        return self.found.record.metadata if self.found else self.entry.metadata or {}
+        """What else it logged, with what was noted later over it."""
+        if self.found is None:
+            return all_typed(self.entry.metadata or {})
+        noted = self.parts.notes.values(self.found.id)
+        return all_typed({**self.found.record.metadata, **noted})
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -289,7 +300,7 @@ class RunHandle(RecordHandle):
 
     def metadata(self) -> dict[str, Any]:
         """What was noted on the run later."""
-        return self.parts.notes.values(self.id)
+        return all_typed(self.parts.notes.values(self.id))
 
     def _repr_html_(self) -> str:
         """The run as a notebook shows it: its steps with their states, metrics and outputs."""
@@ -363,7 +374,7 @@ class VersionHandle(RecordHandle):
 
     def metadata(self) -> dict[str, Any]:
         """What its steps logged, with what was noted later over it."""
-        return {**self.entry.record.metadata, **self.parts.notes.values(self.id)}
+        return all_typed({**self.entry.record.metadata, **self.parts.notes.values(self.id)})
 
     def load(self, name: str, wanted: type[T] | None = None) -> Any:
         """The value of an artifact; raises NameNotFound with the nearest names."""

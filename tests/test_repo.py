@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml import pipeline
+from gitml import StorageSize, Uri, pipeline
 from gitml.errors import (
     AmbiguousName,
     ConfigError,
@@ -187,6 +187,53 @@ def test_metadata_is_added_without_rewriting(ran: Workshop) -> None:
     for text in ("HEAD", "main"):
         with pytest.raises(UsageError, match="carries no metadata"):
             ran.repo().set_metadata(text, {"a": 1})
+
+
+def test_metadata_of_an_artifact_is_of_its_bytes(ran: Workshop) -> None:
+    repo = ran.repo()
+    assert (
+        repo.set_metadata("clf@v2:model", {"tested": "yes", "data": {"rows": 3}}) == "clf@v2:model"
+    )
+    version = repo.version("clf@v2")
+    name = f"model@{version.artifacts['model'].digest.short}"
+    repo.set_metadata(name, {"tested": "twice"})
+    told = ran.repo().metadata("clf@v2:model")
+    assert told["tested"] == "twice"
+    assert told["data.rows"] == 3
+    assert dict(ran.repo().artifact(name).metadata) == told
+    assert dict(ran.repo().version("clf@v2").artifacts["model"].metadata) == told
+    for other in ("clf@v1:model", "clf@v2", "table"):
+        assert "tested" not in ran.repo().metadata(other), "the bytes of others are others"
+
+    ran.run(cache=False, parameters={"rate": 0.25})  # the same bytes, made by another step
+    assert ran.repo().artifact(name).commit != version.artifacts["model"].commit
+    assert ran.repo().metadata(name)["tested"] == "twice"
+
+    repo.save({"at": 0.5}, "thresholds")
+    repo.set_metadata("thresholds", {"by": "hand"}, "artifact")
+    assert ran.repo().metadata("thresholds")["by"] == "hand"
+
+
+def test_late_metadata_asks_for_the_kind_and_for_plain_values(ran: Workshop) -> None:
+    repo = ran.repo()
+    for text, kind, words in (
+        ("training", "model", "training"),
+        ("clf@v1", "run", "clf@v1 is a version, not a run"),
+        ("clf@v1", "artifact", "clf@v1 is a version, not an artifact"),
+    ):
+        with pytest.raises(GitmlError, match=words):
+            repo.set_metadata(text, {"a": 1}, kind)
+    with pytest.raises(UsageError, match="`a` is a object"):
+        repo.set_metadata("clf@v1", {"a": object()})
+    run = repo.runs()[0]
+    repo.set_metadata(str(run.id), {"disk": StorageSize(2000), "page": Uri("https://x.org")}, "run")
+    step = run.steps["train"]
+    assert step.found is not None
+    repo.set_metadata(str(step.found.id), {"looked": True})
+    again = ran.repo().run_of(run.id)
+    assert again.metadata() == {"disk": 2000, "page": "https://x.org"}
+    assert isinstance(again.metadata()["disk"], StorageSize)
+    assert again.steps["train"].metadata == {"looked": True}
 
 
 def test_what_cannot_be_deleted_says_so(ran: Workshop) -> None:

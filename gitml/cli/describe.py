@@ -247,7 +247,7 @@ def describe_artifact(
 ) -> Iterator[str]:
     """An artifact: its bytes, how they are stored, who made them, and perhaps what it holds."""
     record = stored.record
-    facts = record.metadata if preview is None else preview.facts
+    known = record.metadata if preview is None else preview.facts
     yield f"{paint('artifact', render.ARTIFACT)} {paint('artifact', label)}"
     yield from render.pairs(
         [
@@ -256,7 +256,7 @@ def describe_artifact(
             ("type", record.type),
             ("stored as", record.materializer),
             ("made by", repo.short(stored.commit)),
-            ("metadata", render.settings(facts)),
+            ("metadata", render.settings({**known, **stored.said})),
         ]
     )
     if preview is not None:

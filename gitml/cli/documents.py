@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gitml.entities import codec
+from gitml.entities.metadata import all_typed
 
 if TYPE_CHECKING:
     from gitml.entities.ids import ObjectId
@@ -30,12 +31,14 @@ def moment(seconds: float) -> str:
 def output_document(output: Output, commit: ObjectId | None = None) -> Document:
     """An output's record; ``commit`` is the step or source that it comes from."""
     document = _fields(output)
+    document["metadata"] = {**document["metadata"], **all_typed(document.pop("logged", {}))}
     return document if commit is None else {**document, "commit": str(commit)}
 
 
 def stored_document(stored: StoredOutput) -> Document:
     """An artifact: its output's record and the commit that made it."""
-    return output_document(stored.record, stored.commit)
+    document = output_document(stored.record, stored.commit)
+    return {**document, "metadata": dict(stored.metadata)}
 
 
 def run_summary(run: RunHandle) -> Document:

@@ -33,13 +33,15 @@ def metadata() -> None:
 @click.argument("values", nargs=-1, required=True, metavar="KEY=VALUE…")
 @with_repo
 def set_metadata(repo: Repo, name: str, values: tuple[str, ...]) -> None:
-    """Note facts on a version, a run, a step or a source.
+    """Note facts on a version, a run, a step, an artifact or a source.
 
-    A value is JSON when it parses as JSON, else text. The newest note of a key counts.
+    A value is JSON when it parses as JSON, else text. The newest note of a key counts. One on an
+    artifact is about its bytes, whichever run made them.
 
     \b
     gitml metadata set clf@v2 live_accuracy=0.91 reviewed=true
     gitml metadata set training comment='the seed was wrong'
+    gitml metadata set features@9c41f07b checked=true
     """
     given = {key: typed.parsed for key, typed in from_options(values, "reviewed=true").items()}
     label = repo.set_metadata(name, given)

@@ -264,6 +264,8 @@ def value(given: Any) -> str:
     """A parameter or a piece of metadata: texts as they are, the rest as JSON."""
     if isinstance(given, str):
         return given
+    if isinstance(given, int) and type(given) not in (int, bool):
+        return size(given)  # a `StorageSize`: metadata has no other whole numbers
     return number(given) if isinstance(given, float) else json.dumps(given, ensure_ascii=False)
 
 

@@ -64,7 +64,7 @@ class Output(Record):
     """A named output: bytes, how they were made of a value, and what is known of them.
 
     ``artifact`` is its repository-wide name, ``materializer`` is ``<name>/<format version>``,
-    ``type`` the dotted name of the value's class.
+    ``type`` the dotted name of the value's class. ``logged`` is what the step said of it besides.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Output(Record):
     materializer: str
     type: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    logged: Mapping[str, Any] | None = None
 
 
 class Log(Record):
@@ -317,6 +318,7 @@ class Note(Record):
     """A line of ``refs/notes/gitml``: metadata that was added to a record later.
 
     ``removes`` names the id of a line that no longer counts; ``values`` are set over the record's.
+    With ``artifact`` the line is about the output of this repository-wide name, not the record.
     """
 
     id: str
@@ -324,3 +326,4 @@ class Note(Record):
     by: str
     values: Mapping[str, Any] = field(default_factory=dict)
     removes: str | None = None
+    artifact: str | None = None

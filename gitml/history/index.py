@@ -370,6 +370,16 @@ class Index:
         )
         return [(name, Digest.parse(d), ObjectId(step), output) for name, d, step, output in rows]
 
+    def makers(self, artifact: str, digest: Digest) -> list[ObjectId]:
+        """The steps and sources with these bytes under this artifact's name, oldest first."""
+        rows = self._rows(
+            "SELECT DISTINCT step, at FROM outputs WHERE artifact = ? AND digest = ?"
+            " ORDER BY at, step",
+            (artifact, str(digest)),
+        )
+        saved = [one.id for one in self.saved(artifact) if one.record.digest == digest]
+        return [*(ObjectId(step) for step, _ in rows), *saved]
+
     def artifacts(self) -> list[str]:
         """The names of all artifacts that steps have made."""
         return [name for (name,) in self._rows("SELECT DISTINCT artifact FROM outputs ORDER BY 1")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gitml.entities import codec
@@ -47,14 +47,31 @@ class Notes(Frozen):
         live = {n.id: n for n in notes if n.id not in removed and n.removes is None}
         return sorted(live.values(), key=lambda note: (note.at, note.id))
 
-    def values(self, commit: ObjectId) -> dict[str, Any]:
-        """The metadata that notes set on a record, later lines over earlier ones."""
-        return {key: value for note in self.read(commit) for key, value in note.values.items()}
+    def values(self, commit: ObjectId, artifact: str | None = None) -> dict[str, Any]:
+        """The metadata that notes set on a record or on its output, the newest of a name."""
+        notes = [one for one in self.read(commit) if one.artifact == artifact]
+        return {key: value for note in notes for key, value in note.values.items()}
 
-    def add(self, commit: ObjectId, values: Mapping[str, Any], person: Person) -> Note:
-        """Set metadata on a record; raises RaceLost when others keep writing for too long."""
+    def values_on(self, commits: Iterable[ObjectId], artifact: str) -> dict[str, Any]:
+        """The metadata that notes set on an artifact which several records made alike."""
+        notes = [one for commit in commits for one in self.read(commit) if one.artifact == artifact]
+        notes.sort(key=lambda note: (note.at, note.id))
+        return {key: value for note in notes for key, value in note.values.items()}
+
+    def add(
+        self,
+        commit: ObjectId,
+        values: Mapping[str, Any],
+        person: Person,
+        artifact: str | None = None,
+    ) -> Note:
+        """Set metadata on a record, or on an output of it by its repository-wide name.
+
+        Raises RaceLost when others keep writing for too long.
+        """
         now = time.time()
-        note = Note(ulid(now), timestamp(now), f"{person.name} <{person.mail}>", dict(values))
+        by = f"{person.name} <{person.mail}>"
+        note = Note(ulid(now), timestamp(now), by, dict(values), artifact=artifact)
         line = codec.dump_line(codec.to_document(note)).encode() + b"\n"
         refs.retried(lambda: self._append(commit, line, person, now), _TRIES)
         return note

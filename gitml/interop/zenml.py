@@ -339,8 +339,8 @@ class _StepContext:
         return _as_model(self._model)
 
     def add_output_metadata(self, metadata: Mapping[str, Any], output_name: Any = None) -> None:
-        """Facts of the running step."""
-        context.log_metadata(metadata)
+        """Facts of an output of the running step, of its only one without a name."""
+        context.log_metadata(metadata, artifact=output_name, infer_artifact=output_name is None)
 
 
 class _PipelineContext:
@@ -370,15 +370,23 @@ def get_pipeline_context() -> _PipelineContext:
 
 
 def log_metadata(metadata: Mapping[str, Any], **target: Any) -> None:
-    """Facts of the running step, or of the version or run that ``target`` names."""
+    """Facts of the running step, its output or version, or of what ``target`` names."""
     model, version = target.get("model_name"), target.get("model_version")
-    run = target.get("run_id_name_or_prefix")
+    run, artifact = target.get("run_id_name_or_prefix"), target.get("artifact_name")
     if model is not None:
         api._repo().set_metadata(f"{model}@{_which(version or 'latest')}", metadata)
     elif run is not None:
         api._repo().set_metadata(str(run), metadata)
+    elif artifact is not None and context.current() is None:
+        which = target.get("artifact_version")
+        api.log_metadata(metadata, artifact=f"{artifact}@{which}" if which else artifact)
     else:
-        context.log_metadata(metadata)
+        context.log_metadata(
+            metadata,
+            artifact=artifact,
+            infer_artifact=bool(target.get("infer_artifact")),
+            infer_model=bool(target.get("infer_model")),
+        )
 
 
 def save_artifact(data: Any, name: str, version: Any = None, **options: Any) -> _Output:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextvars
-import math
 import numbers
 import operator
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gitml.entities import codec
+from gitml.entities import metadata as entities
 from gitml.entities.ids import check_stage_name
-from gitml.entities.records import Input
+from gitml.entities.records import Input, Output
 from gitml.errors import UsageError
+from gitml.frozen import replace
 from gitml.history.journal import Logged
 from gitml.pipelines.dsl import Model, called_plainly
 from gitml.pipelines.series import Points
-
-_MAX_VALUE = 1 << 20
 
 
 @dataclass
@@ -32,7 +30,8 @@ class StepContext:
     ``loads`` what it has loaded by name (each becomes a parent of the step). ``note`` is told all
     that is logged, as it comes. ``root`` is the repository's. ``stages`` are those that the version
     which the run makes shall hold once it is there, with the reasons. ``is_block`` tells that it is
-    the body of a ``with`` of a run that has no pipeline.
+    the body of a ``with`` of a run that has no pipeline. ``outputs`` are the names of the step's
+    outputs, ``said`` what it logged of each.
     """
 
     pipeline: str
@@ -43,12 +42,14 @@ class StepContext:
     data: Callable[[str], Path]
     note: Callable[[Logged], None] = lambda logged: None
     root: Path | None = None
+    outputs: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     loads: dict[str, Input] = field(default_factory=dict)
     points: Points = field(default_factory=Points)
     stages: dict[str, str] = field(default_factory=dict)
     is_block: bool = False
+    said: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def log(
         self,
@@ -69,10 +70,37 @@ class StepContext:
         self.note(Logged(self.step, {}, {}, None, time.time(), values))
         self.parameters.update(values)
 
+    def say(self, output: str | None, values: Mapping[str, Any]) -> None:
+        """Keep metadata of one of the step's outputs, None for its only one; raises UsageError."""
+        named = ", ".join(f"`{one}`" for one in self.outputs)
+        if output is None and len(self.outputs) != 1:
+            raise UsageError(
+                f"the step {self.step} has {len(self.outputs)} outputs, so none can be inferred",
+                hint=f"say which: artifact=…, one of {named}" if named else None,
+            )
+        chosen = output if output is not None else self.outputs[0]
+        if chosen not in self.outputs:
+            raise UsageError(
+                f"the step {self.step} has no output `{chosen}`",
+                hint=f"its outputs: {named or 'none'}; `gitml metadata set` is for others",
+            )
+        self.said.setdefault(chosen, {}).update(values)
+
+    def with_said(self, outputs: Sequence[Output]) -> tuple[Output, ...]:
+        """The outputs with what the step logged of them."""
+        return tuple(
+            replace(one, logged=self.said[one.name]) if one.name in self.said else one
+            for one in outputs
+        )
+
+    def makes(self, model: str | None) -> bool:
+        """Whether the run makes a version of a model, or of any."""
+        made = self.model
+        return made is not None and made.version is None and model in (None, made.name)
+
     def set_stage(self, model: str, stage: str, reason: str) -> None:
         """Queue a stage for the version that this run makes; raises UsageError if it makes none."""
-        made = self.model
-        if made is None or made.version is not None or made.name != model:
+        if not self.makes(model):
             raise UsageError(
                 f"this run makes no version of {model}, and a step does not move stages of others",
                 hint=f"`gitml promote {model}@latest {stage}` after the run",
@@ -122,29 +150,50 @@ def log_metrics(
     whole one of 64 bits.
     """
     context = into or _listening()
-    metrics = {name: _number(value, name) for name, value in _leaves(values, "")}
+    metrics = {name: _number(value, name) for name, value in entities.leaves(values)}
     index = None if step is None else _index(step)
     if context is not None:
         context.log(metrics, index=index)
 
 
-def log_metadata(values: Mapping[str, Any], *, into: StepContext | None = None) -> None:
+def log_metadata(
+    values: Mapping[str, Any],
+    *,
+    artifact: str | None = None,
+    infer_artifact: bool = False,
+    model: str | None = None,
+    infer_model: bool = False,
+    into: StepContext | None = None,
+) -> None:
     """Record facts of the running step; numeric leaves are metrics, the rest is metadata.
 
-    ``into`` is another than the running step. In a step that is called as a plain function they
-    are checked and forgotten. Raises UsageError outside of a step and for values that are not
-    plain JSON or a MiB of it.
+    With ``artifact`` they are facts of the step's output of this name, with ``infer_artifact`` of
+    its only one, and numbers stay with it. What a step logs of itself, the version that the run
+    makes has too; ``model`` and ``infer_model`` insist that there will be one. ``into`` is another
+    than the running step. In a step that is called as a plain function all is checked and
+    forgotten. Raises UsageError outside of a step, and for values that are not plain JSON or a MiB
+    of it.
     """
     context = into or _listening()
+    if context is None:
+        entities.recorded(values)
+        return
+    if (model is not None or infer_model) and not context.makes(model):
+        raise UsageError(
+            f"this run makes no version of {model or 'a model'}",
+            hint="`gitml metadata set clf@v3 …` after the run" if model else None,
+        )
+    if artifact is not None or infer_artifact:
+        context.say(artifact, entities.recorded(values))
+        return
     metrics: dict[str, float] = {}
     metadata: dict[str, Any] = {}
-    for name, value in _leaves(values, ""):
-        if not isinstance(value, bool) and isinstance(value, numbers.Real):
+    for name, value in entities.leaves(values):
+        if _is_metric(value):
             metrics[name] = _number(value, name)
         else:
-            metadata[name] = _short(_plain(value, name), name)
-    if context is not None:
-        context.log(metrics, metadata)
+            metadata[name] = entities.recordable(value, name)
+    context.log(metrics, metadata)
 
 
 def _listening() -> StepContext | None:
@@ -152,14 +201,10 @@ def _listening() -> StepContext | None:
     return current() if called_plainly() else get_context()
 
 
-def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if not isinstance(key, str):
-            raise UsageError(f"the name of a metric should be text, not {key!r}")
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+def _is_metric(value: Any) -> bool:
+    if isinstance(value, (bool, entities.StorageSize)):
+        return False
+    return isinstance(value, numbers.Real)
 
 
 def _number(value: Any, name: str) -> float:
@@ -193,33 +238,3 @@ def _index(step: Any) -> int:
             hint="count epochs or batches: `log_metrics({...}, step=epoch)`",
         )
     return found
-
-
-def _short(value: Any, name: str) -> Any:
-    """The value, if a record has room for it, also that of a step that fails."""
-    size = len(codec.dump_line({name: value}))
-    if size > _MAX_VALUE:
-        raise UsageError(
-            f"the metadata `{name}` has {size >> 20} MiB, and a record takes {_MAX_VALUE >> 20}",
-            hint="return it as an output of the step, or `save_artifact(value, name)`",
-        )
-    return value
-
-
-def _plain(value: Any, name: str) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_plain(one, f"{name}[{i}]") for i, one in enumerate(value)]
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one, f"{name}.{key}") for key, one in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if hasattr(value, "item") and not isinstance(value, (str, int, float)):
-        value = value.item()
-    if isinstance(value, Path):
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise UsageError(
-        f"the metadata `{name}` is a {type(value).__name__}, which is not plain JSON",
-        hint="log its text, or return it as an output of the step",
-    )

@@ -424,6 +424,7 @@ class Execution:
         self._keep_series(running)
         self._name_once(self._storing.notes)
         self.stages |= running.stages
+        outputs = running.with_said(outputs)
         if self.series is not None:
             outputs = (*outputs, self.series)
         started, duration = when[0], round(when[1], 6)
@@ -476,6 +477,7 @@ class Execution:
         def save(name: str, value: Any) -> None:
             spec, rules = OutputSpec(name, name, None), self._rules(planned)
             saved[name] = self._storing.output(planned, spec, value, rules)
+            running.outputs = tuple(saved)
 
         try:
             with self.capture.step(printed), observer, own_process(), context.running(running):
@@ -501,6 +503,7 @@ class Execution:
             self._given.data,
             self.journal.log if self.journal is not None else lambda logged: None,
             self.root,
+            tuple(one.name for one in planned.step.outputs),
         )
 
     def _keep_series(self, running: context.StepContext) -> None:

@@ -128,9 +128,9 @@ class Session:
         """Record numbers; with ``step`` each is a point of a series. From any thread."""
         context.log_metrics(values, step, into=self._now())
 
-    def log_metadata(self, values: Mapping[str, Any]) -> None:
-        """Record facts: plain JSON, of which the numbers are metrics."""
-        context.log_metadata(values, into=self._now())
+    def log_metadata(self, values: Mapping[str, Any], artifact: str | None = None) -> None:
+        """Record facts of the run, of which the numbers are metrics, or of what it has saved."""
+        context.log_metadata(values, artifact=artifact, into=self._now())
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Record parameters that the block was given or has chosen.

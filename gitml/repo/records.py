@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId, check_name, check_twins
+from gitml.entities.metadata import all_typed, recorded
 from gitml.entities.records import Output, RunStep, Saved, Source
 from gitml.errors import NameNotFound, UsageError
 from gitml.frozen import Frozen
@@ -303,18 +304,26 @@ class Records(Opened):
         """The runs that used a version, newest first."""
         return [self.run_of(commit) for commit in self.index.runs_using(version.id)]
 
-    def set_metadata(self, text: str, values: Mapping[str, Any]) -> str:
-        """Add metadata to a record without rewriting it; the label of the record."""
-        found = self._record(text)
-        assert found.commit is not None  # noqa: S101 - _record gives those that have one
-        self.parts.notes.add(found.commit, values, self._person or Person())
+    def set_metadata(self, text: str, values: Mapping[str, Any], kind: str | None = None) -> str:
+        """Add metadata to a record or an artifact without rewriting it; how that is called.
+
+        ``kind`` "artifact", "run" or "model" says what the name has to be. Raises UsageError for
+        values that are not plain JSON.
+        """
+        found = self._notable(text, kind)
+        made = recorded(values)
+        place = self._place_of(found)
+        artifact = found.output.artifact if found.output is not None else None
+        self.parts.notes.add(place, made, self._person or Person(), artifact)
         is_run = found.kind in ("run", "pipeline")
-        return f"run {self.short(found.commit)}" if is_run else found.label
+        return f"run {self.short(place)}" if is_run else found.label
 
     def metadata(self, text: str) -> dict[str, Any]:
         """The metadata of a record: what was logged, what was noted later over it."""
-        found = self._record(text)
-        assert found.commit is not None  # noqa: S101 - _record gives those that have one
+        found = self._notable(text)
+        assert found.commit is not None  # noqa: S101 - _notable gives those that have one
+        if found.output is not None:
+            return dict(StoredOutput(found.output, found.commit, self.parts).metadata)
         logged: Mapping[str, Any] = {}
         if version := self.index.version(found.commit):
             logged = {**version.metrics, **version.record.metadata}
@@ -322,10 +331,24 @@ class Records(Opened):
             logged = run.metrics
         elif step := self.index.step(found.commit):
             logged = {**step.metrics, **step.record.metadata}
-        return {**logged, **self.parts.notes.values(found.commit)}
+        return all_typed({**logged, **self.parts.notes.values(found.commit)})
 
-    def _record(self, text: str) -> Found:
-        found = self.resolve(text)
-        if found.commit is None or found.kind == "commit":
+    def _notable(self, text: str, kind: str | None = None) -> Found:
+        """What a name means that can be noted on; raises UsageError for anything else."""
+        plain = not any(mark in text for mark in "@/")
+        found = self.resolve(f"{kind}/{text}" if kind in ("artifact", "model") and plain else text)
+        what = "artifact" if found.output is not None else found.kind
+        if found.commit is None or what == "commit":
             raise UsageError(f"{text} is {with_article(found.kind)}, which carries no metadata")
+        kinds = {"run": ("run", "pipeline"), "model": ("model", "version")}
+        if kind is not None and what not in kinds.get(kind, (kind,)):
+            raise UsageError(f"{text} is {with_article(what)}, not {with_article(kind)}")
         return found
+
+    def _place_of(self, found: Found) -> ObjectId:
+        """The record on which a note is kept: of an artifact, the step or source that made it."""
+        assert found.commit is not None  # noqa: S101 - _notable gives those that have one
+        version = self.index.version(found.commit) if found.output is not None else None
+        if version is None:
+            return found.commit
+        return next(one.commit for one in version.record.artifacts if one.name == found.name)

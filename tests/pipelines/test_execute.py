@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import gitml
 from gitml.entities.ids import Digest
 from gitml.errors import GitmlError, NameNotFound, StepFailed, UnsupportedValue, UsageError
 from gitml.pipelines.outcome import StepEvent
@@ -669,25 +670,79 @@ def test_a_context_tells_where_a_step_is(steps: Write) -> None:
     assert cached.metrics == run.metrics
 
 
-def test_logging_and_asking_need_a_running_step() -> None:
-    import gitml
+OUTPUTS = """
+@step
+def split(rows: int = 4, first: str = "train") -> tuple[
+    Annotated[list, "train"], Annotated[list, "test"]
+]:
+    gitml.log_metadata({"rows": rows, "page": gitml.Uri("https://example.org")}, artifact=first)
+    gitml.log_metadata({"disk": gitml.StorageSize(4096), "rows": rows}, infer_model=True)
+    return list(range(rows)), []
 
+@step
+def look(rows: list) -> int:
+    gitml.log_metadata({"looked": {"at": "all"}}, infer_artifact=True)
+    return len(rows)
+
+@pipeline(model=Model("net"))
+def example(rows: int = 4):
+    look(split(rows)[0])
+"""
+
+
+def test_a_step_logs_of_its_outputs_and_of_the_version_that_comes(steps: Write) -> None:
+    bench = steps(OUTPUTS)
+    run = bench.run("example")
+    train, test = (run.steps["split"].outputs[one] for one in ("train", "test"))
+    assert train.metadata["rows"] == 4
+    assert isinstance(train.metadata["page"], gitml.Uri)
+    assert "rows" not in test.metadata
+    assert test.record.logged is None
+    assert run.steps["split"].metrics == {"rows": 4}, "of the output's numbers none is a metric"
+    version = run.model_version
+    assert version is not None
+    assert version.metadata() == {"disk": 4096}
+    assert isinstance(version.metadata()["disk"], gitml.StorageSize)
+    assert run.steps["look"].outputs["output"].metadata["looked.at"] == "all"
+    assert bench.record(train.commit, "step.json")["outputs"][0]["logged"] == {
+        "page": {"$type": "uri", "value": "https://example.org"},
+        "rows": 4,
+    }
+    again = bench.run("example").steps["split"]
+    assert again.status == "cached"
+    assert again.outputs["train"].metadata == train.metadata
+
+    gitml.log_metadata({"seen": "by Ada"}, artifact="train")
+    gitml.log_metadata({"seen": "by Bob"}, model="net")
+    gitml.log_metadata({"seen": "by Eve"}, run=run.id.hex)
+    assert bench.repo().metadata("train")["seen"] == "by Ada"
+    assert bench.repo().version("net").metadata()["seen"] == "by Bob"
+    assert bench.repo().run_of(run.id).metadata() == {"seen": "by Eve"}
+    assert bench.problems() == []
+
+
+def test_metadata_is_of_one_thing() -> None:
+    with pytest.raises(UsageError, match="of one thing"):
+        gitml.log_metadata({"a": 1}, run="a", model="b")
+
+
+def test_logging_and_asking_need_a_running_step() -> None:
     for call in (
         gitml.get_context,
         lambda: gitml.log_metrics({"a": 1}),
         lambda: gitml.log_metadata({"a": "b"}),
+        lambda: gitml.log_metadata({"a": "b"}, infer_artifact=True),
     ):
         with pytest.raises(UsageError, match="no step is running here"):
             call()
 
 
 def test_a_step_that_a_test_calls_logs_to_nobody() -> None:
-    import gitml
-
     @gitml.step
     def score(value: object) -> object:
         gitml.log_metrics({"score": value}, step=1)
         gitml.log_metadata({"note": "fine"})
+        gitml.log_metadata({"note": value}, model="clf")
         return value
 
     assert score(0.5) == 0.5
@@ -703,6 +758,11 @@ def test_a_step_that_a_test_calls_logs_to_nobody() -> None:
         ("gitml.log_metrics({'a': 'high'})", "the metric `a` is a str, not a number"),
         ("gitml.log_metrics({1: 2})", "should be text, not 1"),
         ("gitml.log_metadata({'a': object()})", "the metadata `a` is a object"),
+        ("gitml.log_metadata({'a': 1}, infer_artifact=True)", "the step say has 0 outputs"),
+        ("gitml.log_metadata({'a': 1}, artifact='model')", "the step say has no output `model`"),
+        ("gitml.log_metadata({'a': 1}, infer_model=True)", "makes no version of a model"),
+        ("gitml.log_metadata({'a': 1}, model='clf')", "makes no version of clf"),
+        ("gitml.log_metadata({'a': 1}, run='7f3a')", "a step cannot log on a run"),
         ("gitml.save_artifact(1, 'x')", "a step's results are what it returns"),
         ("gitml.load_artifact('nothing')", "no artifact is called `nothing`"),
         ("Model('no').load('model')", "no model is called `no`"),

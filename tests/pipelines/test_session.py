@@ -68,6 +68,21 @@ def test_it_makes_a_version_each_time_and_is_never_cached(prepared: Workshop) ->
     assert again.model_version.load("baseline-model") == {"mean": 2.0}
 
 
+def test_it_says_something_of_what_it_has_saved(workshop: Workshop) -> None:
+    text = """
+        with gitml.start_run("exp") as run:
+            run.save("model", [1])
+            run.log_metadata({"disk": gitml.StorageSize(3)}, artifact="model")
+            try:
+                gitml.log_metadata({"disk": 3}, artifact="table")
+            except Exception as error:
+                refused = error.message
+    """
+    done = execute(workshop, text)
+    assert done["run"].recorded.steps["main"].outputs["model"].metadata["disk"] == 3
+    assert done["refused"] == "the step main has no output `table`"
+
+
 def test_what_it_loads_becomes_a_parent(workshop: Workshop) -> None:
     workshop.training()
     made = workshop.run()

@@ -35,8 +35,9 @@ if __name__ == "__main__":
     print(Client().get_artifact_version(saved.id).load())
     run = counting(words=["the", "good", "good", "film"])
     last = Client().get_pipeline("counting").last_run
-    print(last.id == run.id, last.status, last.run_metadata["stopwords"])
-    print(last.steps["report"].output.load(), last.steps["count"].outputs["counts"].load())
+    counted = last.steps["count"].outputs["counts"]
+    print(last.id == run.id, last.status, counted.run_metadata["stopwords"])
+    print(last.steps["report"].output.load(), counted.load())
     print([one.status for one in counting(words=["the", "good", "good", "film"]).steps.values()])
     log_metadata({"seen": True}, run_id_name_or_prefix=run.id)
     print(Client().get_pipeline_run(run.id).run_metadata["seen"])
