@@ -145,7 +145,8 @@ class RunStep(Record):
     ``after`` are the steps that had to be done before it and gave it nothing.
 
     Of a step that did not finish there is what it had said: ``log`` is what it printed, ``series``
-    and ``metadata`` what it had logged. Its metrics are among those of the run.
+    and ``metadata`` what it had logged. Its metrics are among those of the run. ``items`` are the
+    results that a mapped step had by then.
     """
 
     name: str
@@ -155,6 +156,7 @@ class RunStep(Record):
     series: Output | None = None
     metadata: Mapping[str, Any] | None = None
     after: tuple[str, ...] | None = None
+    items: Output | None = None
 
 
 class Failure(Record):

@@ -293,7 +293,7 @@ class Checker:
         self._parents(commit, [record.code.commit, *(one for _, one in covering)])
         self._code(commit, record.code.commit)
         self._trailers(commit, run_trailers(record, covering))
-        for said in (part for one in record.steps for part in (one.log, one.series)):
+        for said in (part for one in record.steps for part in (one.log, one.series, one.items)):
             if said is not None:
                 self._holds(commit.id, said.digest, "blob")
         return [(one, "step") for _, one in steps]

@@ -76,9 +76,10 @@ class Execution:
 
     ``tell`` is called with each event; ``done`` grows in plan order; ``current`` is the step at
     work, ``log`` what it printed, ``metrics`` and ``metadata`` what it logged, ``series`` its
-    series, stored. A run that is not to be recorded has no journal; ``packages`` is the text of the
-    environment where that counts for the cache; ``past`` is the history of the run's code, and
-    ``earlier`` are the executions that may stand for its steps.
+    series, stored, ``items`` the results that a mapped step had when one failed. A run that is not
+    to be recorded has no journal; ``packages`` is the text of the environment where that counts for
+    the cache; ``past`` is the history of the run's code, and ``earlier`` are the executions that
+    may stand for its steps.
     """
 
     root: Path
@@ -104,6 +105,7 @@ class Execution:
     metrics: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     series: Output | None = None
+    items: Output | None = None
     current: str = ""
     _warned: set[str] = field(default_factory=set)
     _skipped: set[str] = field(default_factory=set)
@@ -142,14 +144,15 @@ class Execution:
         except StorageError:
             raise
         except GitmlError as error:
-            said = (dict(self.metrics), dict(self.metadata), self.series)
+            said = (dict(self.metrics), dict(self.metadata), self.series, self.items)
             self.failed[planned.name] = FailedStep(error, self.log, *said)
             self.tell(StepEvent(planned.name, "failed"))
 
     def end(self) -> None:
         """Raise the first failure of a run that went on after it."""
         for name, failed in self.failed.items():
-            self.current, self.log, self.series = name, failed.log, failed.series
+            self.current, self.log = name, failed.log
+            self.series, self.items = failed.series, failed.items
             self.metrics, self.metadata = failed.metrics, failed.metadata
             raise failed.error
 
@@ -168,7 +171,7 @@ class Execution:
         self._finish(self._call(planned, self._key(planned, inputs), inputs), began)
 
     def _begin(self, planned: PlannedStep) -> None:
-        self.current, self.log, self.series = planned.name, None, None
+        self.current, self.log, self.series, self.items = planned.name, None, None, None
         self.metrics, self.metadata = {}, {}
 
     def _adopted(self, planned: PlannedStep, began: float) -> bool:
@@ -266,6 +269,8 @@ class Execution:
             self.log = None
         if self.series is not None and not self.store.has(self.series.digest):
             self.series = None
+        if self.items is not None and not self.store.has(self.items.digest):
+            self.items = None
         lost: set[ObjectId] = set()
         for done in list(self.done.values()):
             if not lost.isdisjoint(done.parents) or not self._is_kept(done.record):
@@ -543,9 +548,10 @@ class Execution:
                     returned = guarded(once)
                 else:
                     returned, attempts = attempted(options, planned.name, lambda: guarded(once))
-        except (GitmlError, KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as error:  # also what asyncio and others cancel with
+            self._keep_items(fan, running, observer, inputs)
+            if isinstance(error, (GitmlError, KeyboardInterrupt, SystemExit)):
+                raise
             often = f" in all {options.retries + 1} attempts" if options.retries else ""
             message = f"the step {planned.name} of {self.plan.pipeline} failed{often}"
             raise StepFailed(message) from error
@@ -567,14 +573,34 @@ class Execution:
             name, pipeline = planned.name, self.plan.pipeline
             for entry in self.earlier.with_items(name, pipeline, key.digest):
                 fan.learn(entry, self._lineage.sources(entry.parents[1:]))
+            sources = self._sources(inputs)
+            for kept in self.earlier.kept_items(name, pipeline, key.digest, sources):
+                fan.learn_kept(kept)
         return fan
+
+    def _keep_items(
+        self,
+        fan: FanOut | None,
+        running: context.StepContext,
+        seen: Observer,
+        inputs: Mapping[str, Pinned],
+    ) -> None:
+        """Keep the results of a mapped step that has failed, so that the next run has them."""
+        if fan is None or not fan.base or running.loads or seen.unstable:
+            return
+        observed = digest_observed(self.root, seen.observed, seen.listed)
+        with contextlib.suppress(StorageError):  # the step has failed already
+            self.items = fan.kept(self.plan.pipeline, observed, self._sources(inputs))
+
+    def _sources(self, inputs: Mapping[str, Pinned]) -> set[ObjectId]:
+        """What all inputs were made of in the end."""
+        return self._lineage.sources([one.commit for one in inputs.values()], built=self._built)
 
     def _reached(self, fan: FanOut | None, inputs: Mapping[str, Pinned]) -> tuple[ObjectId, ...]:
         """The sources of results that were taken over, where the inputs do not lead to them."""
         if fan is None:
             return ()
-        mine = self._lineage.sources([one.commit for one in inputs.values()], built=self._built)
-        return tuple(sorted(fan.sources - mine))
+        return tuple(sorted(fan.sources - self._sources(inputs)))
 
     def _store(self, planned: PlannedStep, called: _Called) -> tuple[Output, ...]:
         if called.fan is not None:

@@ -34,6 +34,9 @@ from gitml.store.store import Writer
 ITEMS = "map-items"
 """The name of the output that has a row for each item: key, seconds, cached."""
 
+_COLUMNS = ("materializer", "value")
+"""What is kept of a result; the name of the output follows in the name of the column."""
+
 _LONGEST = 1000
 """Characters of a text among the arguments that are kept."""
 
@@ -106,6 +109,46 @@ class FanOut:
             *made,
             store_value(self._writer, table, name=ITEMS, artifact=artifact, rules=Rules()),
         )
+
+    def kept(
+        self, pipeline: str, observed: Mapping[str, str], sources: Iterable[ObjectId]
+    ) -> Output | None:
+        """The results so far, for the record of a run in which an item failed; None without any.
+
+        ``observed`` are files that the items read, ``sources`` what they were made of.
+        """
+        rows = [one for one in self._rows if one.key]
+        if not rows:
+            return None
+        table = table_of(rows)
+        for n, spec in enumerate(self._planned.step.outputs):
+            for place, column in enumerate(_COLUMNS):
+                values = [one.cells[n][place] for one in rows]
+                table = table.append_column(f"{column} {spec.name}", [values])
+        artifact = f"{pipeline}.{self._planned.name}.{ITEMS}"
+        made = store_value(self._writer, table, name=ITEMS, artifact=artifact, rules=Rules())
+        known = {"key": self.base, "observed": dict(observed)}
+        named = sorted(one.hex for one in {*sources, *self.sources})
+        return replace(made, metadata={"rows": len(rows), **known, "sources": named})
+
+    def learn_kept(self, items: Output) -> None:
+        """Take over what a run had before an item failed, but for what is known already."""
+        with contextlib.suppress(CorruptData, MissingBytes):  # they are computed again
+            table = arrow.read(self._writer.read(items.digest))
+            names = [one.name for one in self._planned.step.outputs]
+            columns = [f"{column} {name}" for name in names for column in _COLUMNS]
+            if not {"key", *columns} <= set(table.column_names):
+                raise CorruptData("the table of items lacks columns")
+            stored = [
+                list(
+                    zip(
+                        *(table.column(f"{one} {name}").to_pylist() for one in _COLUMNS),
+                        strict=True,
+                    )
+                )
+                for name in names
+            ]
+            self._known = {**known_rows(table, stored), **self._known}
 
     def record(self, *, reusable: bool) -> Map:
         """What the record says of the items; others take them over where they are ``reusable``."""

@@ -48,6 +48,7 @@ class FailedStep(Frozen):
     metrics: Mapping[str, float]
     metadata: Mapping[str, Any]
     series: Output | None
+    items: Output | None
 
 
 @dataclass(frozen=True, slots=True)

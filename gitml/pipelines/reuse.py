@@ -63,6 +63,23 @@ class Earlier:
             if ours and all(map(self.past.has, entry.parents[1:])) and self._is_usable(entry):
                 yield entry
 
+    def kept_items(
+        self, name: str, pipeline: str, key: str, sources: Collection[ObjectId]
+    ) -> Iterator[Output]:
+        """The results that a mapped step had in runs in which an item failed, the newest first.
+
+        Only what was made of ``sources``, since no commit of those runs leads to others.
+        """
+        for run in self.index.runs(pipeline=pipeline, limit=_TRIED):
+            for one in run.record.steps:
+                if one.name != name or one.items is None or one.items.metadata.get("key") != key:
+                    continue
+                said = one.items.metadata
+                ours = self.past.belongs(run.record.code) and self.has(one.items)
+                same = {ObjectId(source) for source in said["sources"]} <= set(sources)
+                if ours and same and is_unchanged(self.root, said["observed"]):
+                    yield one.items
+
     def _candidates(self, name: str, key: str, inputs: Mapping[str, Pinned]) -> Iterator[StepEntry]:
         """The newest executions with a key: those at this very place in the graph, then any.
 

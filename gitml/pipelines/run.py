@@ -646,10 +646,10 @@ def _run_steps(execution: Execution, state: str) -> Iterable[RunStep]:
             yield RunStep(done.name, done.state, done.commit, after=after)
         elif failed is not None:
             said = (failed.log, failed.series, dict(failed.metadata) or None)
-            yield RunStep(planned.name, "failed", None, *said, after)
+            yield RunStep(planned.name, "failed", None, *said, after, failed.items)
         elif planned.name == execution.current:
             said = (execution.log, execution.series, dict(execution.metadata) or None)
-            yield RunStep(planned.name, state, None, *said, after)
+            yield RunStep(planned.name, state, None, *said, after, execution.items)
         else:
             yield RunStep(planned.name, "skipped", after=after)
 

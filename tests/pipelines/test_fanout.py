@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import pytest
 
 import gitml
-from gitml.errors import UsageError
+from gitml.errors import StepFailed, UsageError
 from tests.pipelines.project import Write
 from tests.workshop import load, states
 
@@ -129,6 +130,66 @@ def test_an_item_is_tried_again_by_itself_and_a_failure_names_it(steps: Write) -
     run = error.run  # type: ignore[attr-defined]
     assert "while the item 2 was computed: x=7" in run.failure.traceback
     assert states(run) == {"flaky": "failed"}
+
+
+LABELS = """
+import os
+
+@step
+def label(x: int) -> tuple[Annotated[int, "doubled"], Annotated[str, "name"]]:
+    print("called", x)
+    if x == 3 and "fixed" not in os.environ:
+        raise {error}
+    return 2 * x, str(x)
+
+@pipeline
+def example(count: int = 5):
+    label.map(numbers(count))
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [("OSError(x)", "failed"), ("KeyboardInterrupt", "interrupted")]
+)
+def test_what_was_done_before_a_failure_is_not_done_again(
+    steps: Write, monkeypatch: pytest.MonkeyPatch, error: str, state: str
+) -> None:
+    bench = steps(LABELS.format(error=error))
+    with pytest.raises((StepFailed, KeyboardInterrupt)):
+        bench.run("example")
+    (broken,) = bench.repo().runs()
+    assert broken.steps["label"].status == state
+    kept = broken.steps["label"].entry.items
+    assert kept is not None
+    assert kept.metadata["rows"] == 3
+    monkeypatch.setenv("fixed", "1")
+    run = bench.run("example")
+    assert run.steps["label"].log() == "called 3\ncalled 4\n"
+    assert run.steps["label"].outputs["doubled"].load() == [0, 2, 4, 6, 8]
+    assert run.steps["label"].outputs["name"].load() == ["0", "1", "2", "3", "4"]
+    assert bench.record(run.steps["label"].entry.commit, "step.json")["map"]["cached"] == 3
+    assert bench.states("example") == {"numbers": "cached", "label": "cached"}
+    assert calls(bench.run("example", cache=False), "label") == 5
+    assert bench.problems() == []
+
+
+def test_what_was_kept_of_other_code_or_lost_is_done_again(
+    steps: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = steps(LABELS.format(error="OSError(x)"))
+    broken = bench.fails("example").run  # type: ignore[attr-defined]
+    monkeypatch.setenv("fixed", "1")
+    other = steps(LABELS.format(error="OSError(x)").replace("2 * x", "3 * x"))
+    run = other.run("example")
+    assert calls(run, "label") == 5
+    assert run.steps["label"].outputs["doubled"].load() == [0, 3, 6, 9, 12]
+    monkeypatch.delenv("fixed")
+    again = steps(LABELS.format(error="OSError(x)").replace("2 * x", "4 * x"))
+    broken = again.fails("example").run  # type: ignore[attr-defined]
+    shutil.rmtree(again.path / ".git/gitml/store")
+    monkeypatch.setenv("fixed", "1")
+    assert broken.status == "failed"
+    assert calls(again.run("example"), "label") == 5
 
 
 def test_no_items_are_no_calls(steps: Write) -> None:
