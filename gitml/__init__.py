@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gitml.api import (
         Artifact,
+        CachePolicy,
         CSVString,
         HTMLString,
         MarkdownString,
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Artifact",
     "CSVString",
+    "CachePolicy",
     "CommandStep",
     "HTMLString",
     "MarkdownString",

@@ -27,6 +27,7 @@ from gitml.pipelines.context import get_context, log_metrics
 from gitml.pipelines.dsl import DataFile, StepFunction
 from gitml.pipelines.observe import watch_imports
 from gitml.pipelines.options import DEFAULT_OPTIONS, Callback, Callbacks
+from gitml.pipelines.policy import DEFAULT_POLICY, CachePolicy
 from gitml.pipelines.selection import Selection
 from gitml.pipelines.session import Place, Session
 from gitml.repo import Repo
@@ -34,6 +35,7 @@ from gitml.repo import Repo
 __all__ = [
     "Artifact",
     "CSVString",
+    "CachePolicy",
     "CommandStep",
     "HTMLString",
     "MarkdownString",
@@ -198,6 +200,7 @@ def step(
     cache: bool = True,
     environment: list[str] | None = None,
     files: list[str] | None = None,
+    cache_policy: CachePolicy | None = None,
     **options: Any,
 ) -> Callable[[Callable[..., Any]], StepFunction]: ...
 def step(
@@ -207,14 +210,15 @@ def step(
     cache: bool = True,
     environment: list[str] | None = None,
     files: list[str] | None = None,
+    cache_policy: CachePolicy | None = None,
     **options: Any,
 ) -> StepFunction | Callable[[Callable[..., Any]], StepFunction]:
     """A function as a step: recorded, stored, cached; called outside of a pipeline, itself.
 
     ``environment`` names variables and ``files`` repository paths that its result depends on;
-    ``cache=False`` runs it every time. The other options say how it is run: ``retries`` with
-    ``backoff`` and ``timeout`` in seconds, and what is called ``on_start``, ``on_success`` and
-    ``on_failure``.
+    ``cache=False`` runs it every time, ``cache_policy`` says what else counts or does not. The
+    other options say how it is run: ``retries`` with ``backoff`` and ``timeout`` in seconds, and
+    what is called ``on_start``, ``on_success`` and ``on_failure``.
     """
 
     def decorate(plain: Callable[..., Any]) -> StepFunction:
@@ -224,6 +228,7 @@ def step(
             cache=cache,
             environment=tuple(environment or ()),
             files=tuple(files or ()),
+            policy=cache_policy,
             options=DEFAULT_OPTIONS.changed(name or "step", options),
         )
 
@@ -238,6 +243,7 @@ def pipeline(
     name: str | None = None,
     model: dsl.Model | None = None,
     cache: bool = True,
+    cache_policy: CachePolicy = DEFAULT_POLICY,
     execution_mode: str = "fail_fast",
     on_start: Callback | None = None,
     on_success: Callback | None = None,
@@ -249,6 +255,7 @@ def pipeline(
     name: str | None = None,
     model: dsl.Model | None = None,
     cache: bool = True,
+    cache_policy: CachePolicy = DEFAULT_POLICY,
     execution_mode: str = "fail_fast",
     on_start: Callback | None = None,
     on_success: Callback | None = None,
@@ -256,6 +263,7 @@ def pipeline(
 ) -> Pipeline | Callable[[Callable[..., Any]], Pipeline]:
     """A function that calls steps as a pipeline; calling it runs it and gives the run.
 
+    ``cache_policy`` is that of the steps which have none of their own.
     ``execution_mode`` says what happens when a step fails: "fail_fast" and "stop_on_failure" begin
     no other, "continue_on_failure" does all that does not need it.
     """
@@ -266,6 +274,7 @@ def pipeline(
             name=name,
             model=model,
             cache=cache,
+            policy=cache_policy,
             execution_mode=execution_mode,
             callbacks=Callbacks(on_start, on_success, on_failure),
         )

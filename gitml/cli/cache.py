@@ -170,6 +170,7 @@ def _lines(repo: Repo, one: Explanation) -> Iterator[str]:
     name = paint("head", f"{one.pipeline}.{one.step}")
     if one.outcome == "cached":
         hit = f": {repo.short(one.hit)} has its result" if one.hit else ""
+        hit += f" ({one.reason})" if one.reason else ""
         yield f"{name} would be {paint('good', 'cached')}{hit}"
     elif one.outcome == "uncached":
         yield f"{name} {paint('change', 'always runs')}: {one.reason}"

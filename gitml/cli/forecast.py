@@ -59,7 +59,9 @@ def _why(repo: Repo, one: Explanation) -> str:
         return "it is left out"
     if one.hit is not None:
         found = repo.short(one.hit)
-        return f"as {found} has it" if one.outcome == "cached" else f"from {found}, as asked"
+        if one.outcome != "cached":
+            return f"from {found}, as asked"
+        return f"as {found} has it" + (f" ({one.reason})" if one.reason else "")
     if one.reason is not None:
         return one.reason
     if one.since is None:

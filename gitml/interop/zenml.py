@@ -14,12 +14,15 @@ from typing import Any
 
 from gitml import api
 from gitml.errors import UsageError
+from gitml.frozen import fields
 from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
-from gitml.pipelines import context, dsl
+from gitml.pipelines import context, dsl, policy
 from gitml.pipelines.dsl import StepFunction
+from gitml.pipelines.policy import DEFAULT_POLICY
 
 __all__ = [
     "ArtifactConfig",
+    "CachePolicy",
     "Client",
     "ExternalArtifact",
     "Model",
@@ -296,14 +299,22 @@ class Pipeline(api.Pipeline):
         return _Run(api._repo().run_of(handle.id))
 
 
+def CachePolicy(**options: Any) -> policy.CachePolicy:  # noqa: N802 - ZenML's class
+    """What counts for the cache; what ZenML lets one leave out besides always counts here."""
+    known = fields(policy.CachePolicy)
+    _say_unused("CachePolicy", {k: v for k, v in options.items() if k not in known})
+    return policy.CachePolicy(**{k: v for k, v in options.items() if k in known and v is not None})
+
+
 def step(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """A function as a step, with ZenML's options."""
 
     def decorate(plain: Callable[..., Any]) -> StepFunction:
-        used = ("name", "enable_cache")
+        used = ("name", "enable_cache", "cache_policy")
         _say_unused("@step", {k: v for k, v in options.items() if k not in used})
         cached = options.get("enable_cache") is not False
-        return StepFunction(plain, name=options.get("name"), cache=cached)
+        name, given = options.get("name"), options.get("cache_policy")
+        return StepFunction(plain, name=name, cache=cached, policy=given)
 
     return decorate(function) if function is not None else decorate
 
@@ -312,13 +323,14 @@ def pipeline(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """A function that calls steps as a pipeline, with ZenML's options."""
 
     def decorate(plain: Callable[..., Any]) -> Pipeline:
-        used = ("name", "enable_cache", "model")
+        used = ("name", "enable_cache", "model", "cache_policy")
         _say_unused("@pipeline", {k: v for k, v in options.items() if k not in used})
         return Pipeline(
             plain,
             name=options.get("name"),
             model=options.get("model"),
             cache=options.get("enable_cache") is not False,
+            policy=options.get("cache_policy") or DEFAULT_POLICY,
         )
 
     return decorate(function) if function is not None else decorate

@@ -54,6 +54,8 @@ def step_key(
     python: str = "3.11",
     packages: str | None = None,
     fan: str = "",
+    said: str | None = None,
+    code: bool = True,
 ) -> StepKey:
     """The key of one step of a plan.
 
@@ -61,8 +63,9 @@ def step_key(
     version (or an empty string) in the order of the outputs, ``environment`` the values of the
     declared variables, ``files`` what `digest_files` gave for the declared files, ``python`` the
     minor version that runs the step, ``packages`` the text of ``environment.txt`` where the whole
-    environment counts, ``fan`` how the step is mapped over items. Raises UnsupportedValue for a
-    parameter that is not plain data; such a step cannot be cached.
+    environment counts, ``fan`` how the step is mapped over items, ``said`` the canonical text of
+    what the function of its policy said; without ``code`` the closure does not count. Raises
+    UnsupportedValue for a parameter that is not plain data; such a step cannot be cached.
     """
     texts = {
         "name": quote(name),
@@ -85,7 +88,9 @@ def step_key(
         texts[f"file {key}"] = quote(digest)
     if packages is not None:
         texts["environment.txt"] = quote(packages)
-    parts = {f"code {key}": digest for key, digest in closure.parts.items()}
+    if said is not None:
+        texts["cache_func"] = said
+    parts = {f"code {key}": digest for key, digest in closure.parts.items() if code}
     parts |= {key: digest_text(text) for key, text in texts.items()}
     lines = "".join(f"{quote(key)} {parts[key]}\n" for key in sorted(parts))
     return StepKey(digest_text("step 1\n" + lines), dict(sorted(parts.items())))

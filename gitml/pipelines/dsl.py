@@ -31,6 +31,7 @@ from gitml.pipelines.options import (
     StepOptions,
     check_mode,
 )
+from gitml.pipelines.policy import DEFAULT_POLICY, CachePolicy, check_policy
 
 PARAMETER_TYPES = (type(None), bool, int, float, str)
 
@@ -297,6 +298,7 @@ class StepFunction:
         cache: bool = True,
         environment: tuple[str, ...] = (),
         files: tuple[str, ...] = (),
+        policy: CachePolicy | None = None,
         options: StepOptions = DEFAULT_OPTIONS,
     ) -> None:
         plain, fixed = unwrap(function)
@@ -308,9 +310,10 @@ class StepFunction:
         self.cache = cache
         self.environment = environment
         self.files = files
+        self.policy = policy
         self.options = options
         self.signature = _signature(function, self.name)
-        options.check(self.name)
+        self._check_settings()
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
@@ -381,6 +384,7 @@ class StepFunction:
         cache: bool | None = None,
         environment: list[str] | None = None,
         files: list[str] | None = None,
+        cache_policy: CachePolicy | None = None,
         **options: Any,
     ) -> StepFunction:
         """The same step with other options, those of `@step`; this one stays as it is.
@@ -392,9 +396,16 @@ class StepFunction:
         other.cache = self.cache if cache is None else cache
         other.environment = self.environment if environment is None else tuple(environment)
         other.files = self.files if files is None else tuple(files)
+        other.policy = cache_policy or self.policy
         other.options = self.options.changed(self.name, options)
-        other.options.check(other.name)
+        other._check_settings()
         return other
+
+    def _check_settings(self) -> None:
+        self.options.check(self.name)
+        if self.policy is not None:
+            check_policy(self.policy, self.name)
+            self.policy.check(self.name, [*self.signature.parameters, *self._fixed])
 
     @functools.cached_property
     def hints(self) -> dict[str, Any]:
@@ -436,7 +447,10 @@ class StepFunction:
 
 
 class PipelineFunction:
-    """A function whose calls of steps make a graph."""
+    """A function whose calls of steps make a graph.
+
+    ``policy`` is that of the steps which have none of their own.
+    """
 
     def __init__(
         self,
@@ -445,6 +459,7 @@ class PipelineFunction:
         name: str | None = None,
         model: Model | None = None,
         cache: bool = True,
+        policy: CachePolicy = DEFAULT_POLICY,
         execution_mode: str = "fail_fast",
         callbacks: Callbacks = NO_CALLBACKS,
     ) -> None:
@@ -453,6 +468,7 @@ class PipelineFunction:
         self.name = check_name(name or function.__name__, "pipeline")
         self.model = model
         self.cache = cache
+        self.policy = check_policy(policy, self.name)
         self.preset: Mapping[str, Any] = {}
         self.caches: Mapping[str, bool] = {}
         self.execution_mode = check_mode(execution_mode, self.name)
@@ -543,6 +559,28 @@ def override(nodes: list[Node], values: Mapping[str, Any]) -> list[Node]:
         check_parameter(value, path)
         changed[name] = replace(node, bindings={**node.bindings, parameter: value})
     return [changed[node.name] for node in nodes]
+
+
+def policy_of(step: StepFunction, pipeline: PipelineFunction) -> CachePolicy:
+    """The policy that holds for a step in a pipeline: its own, or the pipeline's.
+
+    The inputs that the pipeline's ignores count where a step has none of that name.
+    """
+    return step.policy if step.policy is not None else pipeline.policy
+
+
+def check_policies(nodes: Sequence[Node], pipeline: PipelineFunction) -> None:
+    """Raise UsageError for a policy that cannot hold for the calls of a pipeline."""
+    known = {name for node in nodes for name in node.bindings}
+    pipeline.policy.check(pipeline.name, known)
+    for node in nodes:
+        ignored = policy_of(node.step, pipeline).ignored_inputs
+        over = [one for one in node.fan.over if one in ignored] if node.fan is not None else []
+        if over:
+            raise UsageError(
+                f"{node.name} is mapped over `{over[0]}`, which its cache policy ignores",
+                hint="each item has a cache of its own, by what it is mapped over",
+            )
 
 
 def switch_caches(nodes: list[Node], caches: Mapping[str, bool]) -> list[Node]:

@@ -116,7 +116,13 @@ class Execution:
         self.past = Past(self.recorder.git, self.index, self.recorder.odb, self.plan.code)
         self._given = Given(self.root, self.writer, self.names, self.take_data)
         self.earlier = Earlier(
-            self.root, self.index, self.store, self.writer, self.past, self._given.look_up
+            self.root,
+            self.index,
+            self.store,
+            self.writer,
+            self.past,
+            self._given.look_up,
+            self.started,
         )
         self._storing = Storing(self.writer, self.plan.pipeline)
         self._lineage = Lineage(self.index, self.recorder.odb)
@@ -301,6 +307,10 @@ class Execution:
             self.done[planned.name] = as_it_is(planned.name, taken, taken=True)
         return key, hit
 
+    def ignored(self, planned: PlannedStep, entry: StepEntry) -> list[str]:
+        """What differs from an execution, and the step's policy ignores."""
+        return planned.ignored_of(entry.record, self._inputs(planned))
+
     def waits_for(self, planned: PlannedStep) -> str | None:
         """The first step whose output a step needs and that is not done."""
         bound = (one for one in planned.bindings.values() if isinstance(one, FromStep))
@@ -327,18 +337,22 @@ class Execution:
         step, closure = planned.step, planned.closure
         if closure.uncached is not None or not step.cache:
             return None
+        policy = planned.policy
+        counted = policy.counted(inputs)
         return step_key(
             name=step.name,
             closure=closure,
-            parameters=_parameters(planned),
-            inputs={name: _content_id(one.output) for name, one in inputs.items()},
+            parameters=policy.counted(planned.parameters),
+            inputs={name: _content_id(one.output) for name, one in counted.items()},
             outputs=[(one.name, declared(one)) for one in step.outputs],
-            input_materializers={name: one.output.materializer for name, one in inputs.items()},
+            input_materializers={name: one.output.materializer for name, one in counted.items()},
             environment={name: self.environment.get(name) for name in step.environment},
-            files=digest_files(self.root, step.files),
+            files=digest_files(self.root, planned.files),
             python=self._python,
             packages=self.packages,
             fan=planned.fan.text if planned.fan is not None else "",
+            said=planned.said,
+            code=policy.include_step_code,
         )
 
     def _hit(
@@ -347,13 +361,13 @@ class Execution:
         """The earlier execution that stands for a step, where there is one and it may."""
         if key is None or not self._asks_cache(planned):
             return None
-        return self.earlier.hit(planned.name, key.digest, inputs)
+        return self.earlier.hit(planned, key.digest, inputs)
 
     def _asks_cache(self, planned: PlannedStep) -> bool:
         return self.cache and planned.name not in self.part.anew
 
     def _adopt(self, planned: PlannedStep, entry: StepEntry, inputs: Mapping[str, Pinned]) -> Done:
-        if self.earlier.is_ours(entry, inputs):
+        if self.earlier.is_ours(entry, planned.policy.counted(inputs)):
             return as_it_is(planned.name, entry)
         given = tuple(as_input(name, one) for name, one in inputs.items())
         reached = self._lineage.sources(entry.parents[1:])
@@ -502,7 +516,7 @@ class Execution:
         return context.StepContext(
             self.plan.pipeline,
             planned.name,
-            _parameters(planned),
+            planned.parameters,
             self.plan.uses or self.plan.model,
             functools.partial(self._load_by_name, planned),
             self._given.data,
@@ -528,7 +542,7 @@ class Execution:
         """
         self._call_back(planned, "on_start", running, printed)
         data = [one.spelling for one in planned.bindings.values() if isinstance(one, Pinned)]
-        observer = Observer(self.root, planned.closure, [*planned.step.files, *data])
+        observer = Observer(self.root, planned.closure, [*planned.files, *data])
 
         def once() -> Any:
             nonlocal running
@@ -570,8 +584,7 @@ class Execution:
         key = self._key(dataclasses.replace(planned, bindings=given), rest)
         fan = FanOut(planned, key.digest if key else "", self._rules(planned), self.writer)
         if key is not None and self._asks_cache(planned):
-            name, pipeline = planned.name, self.plan.pipeline
-            for entry in self.earlier.with_items(name, pipeline, key.digest):
+            for entry in self.earlier.with_items(planned, self.plan.pipeline, key.digest):
                 fan.learn(entry, self._lineage.sources(entry.parents[1:]))
             sources = self._sources(inputs)
             for kept in self.earlier.kept_items(name, pipeline, key.digest, sources):
@@ -668,15 +681,10 @@ class Execution:
             self.tell(StepEvent("", "note", notes=tuple(fresh)))
 
 
-def _parameters(planned: PlannedStep) -> dict[str, Any]:
-    bindings = planned.bindings.items()
-    return {name: one.value for name, one in bindings if isinstance(one, Value)}
-
-
 def _recorded_parameters(planned: PlannedStep) -> dict[str, Any]:
     """The parameters without those that are mapped over: these stand in the table of the items."""
     over = planned.fan.over if planned.fan is not None else ()
-    return {name: one for name, one in _parameters(planned).items() if name not in over}
+    return {name: one for name, one in planned.parameters.items() if name not in over}
 
 
 def _content_id(output: Output) -> str:

@@ -109,7 +109,9 @@ def _outcome(
     execution: Execution, planned: PlannedStep, key: StepKey | None, hit: StepEntry | None
 ) -> tuple[str, str | None]:
     if hit is not None:
-        return "cached", None
+        changed = execution.ignored(planned, hit)
+        names = ", ".join(f"`{one}`" for one in changed)
+        return "cached", f"{names} changed, which its policy ignores" if changed else None
     if planned.name in execution.part.anew:
         return "run", "it is asked for"
     if not execution.cache:
@@ -120,6 +122,6 @@ def _outcome(
         return "uncached", "it is declared `cache=False`"
     if key is not None:
         known = execution.index.steps_with_key(key.digest, 1)
-        return "run", execution.earlier.objection(known[0]) if known else None
+        return "run", execution.earlier.objection(planned, known[0]) if known else None
     waiting = execution.waits_for(planned)
     return "unknown", f"{waiting} has to run first"

@@ -81,7 +81,9 @@ class FanOut:
             table = arrow.read(self._writer.read(named[ITEMS].digest))
             outputs = (named[one.name].digest for one in self._planned.step.outputs)
             stored = [cells(self._writer.read(one)) for one in outputs]
-            self._known = {**known_rows(table, stored), **self._known}
+            # With an expiry: what an execution took over itself is older than its record says.
+            own = self._planned.policy.seconds is not None
+            self._known = {**known_rows(table, stored, own=own), **self._known}
             self.sources.update(sources)
 
     def call(self, given: Mapping[str, Any]) -> None:
@@ -231,9 +233,15 @@ def table_of(found: Iterable[Row]) -> Any:
     )
 
 
-def known_rows(table: Any, outputs: Iterable[list[Cell]]) -> dict[str, Cells]:
-    """The results of an earlier execution by the keys of its items; raises CorruptData."""
+def known_rows(table: Any, outputs: Iterable[list[Cell]], *, own: bool = False) -> dict[str, Cells]:
+    """The results of an earlier execution by the keys of its items; raises CorruptData.
+
+    With ``own`` those alone that it computed itself.
+    """
     keys = table.column("key").to_pylist()
+    if own:
+        cached = table.column("cached").to_pylist()
+        keys = ["" if one else key for key, one in zip(keys, cached, strict=True)]
     columns = list(outputs)
     if any(len(one) != len(keys) for one in columns):
         raise CorruptData("the table of items and the results differ in length")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gitml.entities.ids import ObjectId, check_twins
-from gitml.entities.records import Code, Output, Pin
+from gitml.entities.records import Code, Output, Pin, Step
 from gitml.errors import NameNotFound
 from gitml.history.revs import Found, Names
 from gitml.pipelines.closure import Closure, Tracer
@@ -26,9 +26,12 @@ from gitml.pipelines.dsl import (
     OutputSpec,
     PipelineFunction,
     StepFunction,
+    check_policies,
     override,
+    policy_of,
     switch_caches,
 )
+from gitml.pipelines.policy import DEFAULT_POLICY, CachePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,10 @@ Binding = Value | FromStep | Pinned
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """A step of a plan: what is called, with what, and the code that its key is made of."""
+    """A step of a plan: what is called, with what, and the code that its key is made of.
+
+    ``said`` is what the function of its cache policy said.
+    """
 
     name: str
     step: StepFunction
@@ -69,11 +75,31 @@ class PlannedStep:
     closure: Closure
     after: tuple[str, ...] = ()
     fan: Fan | None = None
+    policy: CachePolicy = DEFAULT_POLICY
+    said: str | None = None
 
     def needs(self) -> tuple[str, ...]:
         """The steps that have to be done before it."""
         given = [one.step for one in self.bindings.values() if isinstance(one, FromStep)]
         return tuple(dict.fromkeys([*given, *self.after]))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What it is given that is no input, by name."""
+        bindings = self.bindings.items()
+        return {name: one.value for name, one in bindings if isinstance(one, Value)}
+
+    def ignored_of(self, record: Step, inputs: Mapping[str, Pinned]) -> list[str]:
+        """The parameters and inputs that its policy ignores and that an execution had otherwise."""
+        had = {**record.parameters, **{one.name: one.digest for one in record.inputs}}
+        now = {**self.parameters, **{name: one.output.digest for name, one in inputs.items()}}
+        ignored = self.policy.ignored_inputs
+        return [name for name in ignored if name in now and had.get(name) != now[name]]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of the repository that are declared to count."""
+        return (*self.step.files, *self.policy.file_dependencies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +148,14 @@ class Planner:
         arguments = pipeline.arguments((), own)
         nodes = override(pipeline.compose(arguments), theirs)
         nodes = switch_caches(nodes, pipeline.caches)
+        check_policies(nodes, pipeline)
         self._refuse_twins(pipeline, nodes)
         makes, uses = self._model(pipeline.model)
         tracer = Tracer(self.root)
         pins: dict[str, Pinned] = {}
-        steps = tuple(self._step(node, tracer, pins) for node in nodes)
+        steps = tuple(
+            self._step(node, policy_of(node.step, pipeline), tracer, pins) for node in nodes
+        )
         closure = {file.path for step in steps for file in step.closure.files}
         return Plan(
             pipeline.name,
@@ -165,10 +194,15 @@ class Planner:
             found[f"{model.name}@{model.which}"] = ObjectId(uses.which)
         return [Pin(name, commit) for name, commit in sorted(found.items())]
 
-    def _step(self, node: Node, tracer: Tracer, pins: dict[str, Pinned]) -> PlannedStep:
+    def _step(
+        self, node: Node, policy: CachePolicy, tracer: Tracer, pins: dict[str, Pinned]
+    ) -> PlannedStep:
         closure = node.step.trace(tracer)
         bindings = {key: self._bind(value, pins) for key, value in node.bindings.items()}
-        return PlannedStep(node.name, node.step, bindings, closure, node.after, node.fan)
+        said = policy.said(node.name)
+        return PlannedStep(
+            node.name, node.step, bindings, closure, node.after, node.fan, policy, said
+        )
 
     def _bind(self, value: Any, pins: dict[str, Pinned]) -> Binding:
         if isinstance(value, Handle):

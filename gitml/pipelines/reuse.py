@@ -18,7 +18,7 @@ from gitml.errors import CorruptData, GitmlError, MissingBytes
 from gitml.history.index import Index, StepEntry
 from gitml.pipelines.observe import is_unchanged
 from gitml.pipelines.past import Past
-from gitml.pipelines.plan import Pinned
+from gitml.pipelines.plan import Pinned, PlannedStep
 from gitml.store.store import Store, Writer
 
 _TRIED = 16
@@ -27,7 +27,10 @@ _TRIED = 16
 
 @dataclass(frozen=True)
 class Earlier:
-    """The executions before a run; ``look_up`` says what a name means in it."""
+    """The executions before a run that began at ``now`` (seconds).
+
+    ``look_up`` says what a name means in it.
+    """
 
     root: Path
     index: Index
@@ -35,32 +38,37 @@ class Earlier:
     writer: Writer
     past: Past
     look_up: Callable[[str], Pinned]
+    now: float
 
-    def hit(self, name: str, key: str, inputs: Mapping[str, Pinned]) -> StepEntry | None:
+    def hit(self, step: PlannedStep, key: str, inputs: Mapping[str, Pinned]) -> StepEntry | None:
         """The best execution with a key whose conditions still hold, None where there is none.
 
-        One that the run can adopt as the same commit comes before others. (Its commit exists: the
-        index forgets what no ref reaches.)
+        One that the run can adopt as the same commit comes before others; one that was made of
+        another input than this run has, which its policy ignores, is adopted only so. (Its commit
+        exists: the index forgets what no ref reaches.)
         """
         usable = None
-        for entry in self._candidates(name, key, inputs):
-            if not self._is_usable(entry):
+        for entry in self._candidates(step.name, key, inputs):
+            if self.objection(step, entry) is not None:
                 continue
-            if self.is_ours(entry, inputs):
+            if self.is_ours(entry, step.policy.counted(inputs)):
                 return entry
-            usable = usable or entry
+            if usable is None and inputs.keys().isdisjoint(step.ignored_of(entry.record, inputs)):
+                usable = entry
         return usable
 
-    def with_items(self, name: str, pipeline: str, key: str) -> Iterator[StepEntry]:
+    def with_items(self, step: PlannedStep, pipeline: str, key: str) -> Iterator[StepEntry]:
         """The executions of a mapped step whose items may be taken over, the newest first.
 
         ``key`` is that of the step without its items. Their code, and that of what they were made
         of, is of this run's history, so that their bytes may be too.
         """
-        for entry in self.index.steps_named(name, pipeline)[:_TRIED]:
+        for entry in self.index.steps_named(step.name, pipeline)[:_TRIED]:
             same = entry.record.map is not None and entry.record.map.key == key
-            ours = same and self.past.belongs(entry.record.code)
-            if ours and all(map(self.past.has, entry.parents[1:])) and self._is_usable(entry):
+            if not same or step.policy.is_over(entry.record, self.now):
+                continue
+            ours = self.past.belongs(entry.record.code)
+            if ours and all(map(self.past.has, entry.parents[1:])) and self._loss(entry) is None:
                 yield entry
 
     def kept_items(
@@ -93,11 +101,12 @@ class Earlier:
             if entry.id not in known:
                 yield entry
 
-    def _is_usable(self, entry: StepEntry) -> bool:
-        return self.objection(entry) is None
-
-    def objection(self, entry: StepEntry) -> str | None:
+    def objection(self, step: PlannedStep, entry: StepEntry) -> str | None:
         """Why an execution with the right key is not reused, None where it may be."""
+        return step.policy.objection(entry.record, self.now) or self._loss(entry)
+
+    def _loss(self, entry: StepEntry) -> str | None:
+        """Why a result is not to be had, or would not be the same now."""
         record = entry.record
         if entry.id in self.past.cleared:
             return "its result was cleared"

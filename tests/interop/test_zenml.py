@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+import gitml
+from gitml.interop import zenml
+
 PROJECTS = Path(__file__).parent / "projects"
 
 SAYS = {
@@ -57,3 +60,10 @@ def test_its_pipelines_are_found(project: Any) -> None:
     found = project.gitml("pipeline", "list").out
     assert "training" in found
     assert "inference" in found
+
+
+def test_a_cache_policy_keeps_what_has_a_meaning_here() -> None:
+    with pytest.warns(UserWarning, match="CachePolicy.include_artifact_ids=…. has no meaning"):
+        policy = zenml.CachePolicy(expires_after=60, include_artifact_ids=False)
+    one = zenml.step(lambda: 1, name="one", cache_policy=policy)
+    assert one.policy == gitml.CachePolicy(expires_after=60)
