@@ -587,7 +587,7 @@ class Execution:
             for entry in self.earlier.with_items(planned, self.plan.pipeline, key.digest):
                 fan.learn(entry, self._lineage.sources(entry.parents[1:]))
             sources = self._sources(inputs)
-            for kept in self.earlier.kept_items(name, pipeline, key.digest, sources):
+            for kept in self.earlier.kept_items(planned, self.plan.pipeline, key.digest, sources):
                 fan.learn_kept(kept)
         return fan
 

@@ -81,9 +81,7 @@ class FanOut:
             table = arrow.read(self._writer.read(named[ITEMS].digest))
             outputs = (named[one.name].digest for one in self._planned.step.outputs)
             stored = [cells(self._writer.read(one)) for one in outputs]
-            # With an expiry: what an execution took over itself is older than its record says.
-            own = self._planned.policy.seconds is not None
-            self._known = {**known_rows(table, stored, own=own), **self._known}
+            self._learn(table, stored)
             self.sources.update(sources)
 
     def call(self, given: Mapping[str, Any]) -> None:
@@ -150,7 +148,12 @@ class FanOut:
                 )
                 for name in names
             ]
-            self._known = {**known_rows(table, stored), **self._known}
+            self._learn(table, stored)
+
+    def _learn(self, table: Any, stored: Iterable[list[Cell]]) -> None:
+        # With an expiry: what an execution took over itself is older than its record says.
+        own = self._planned.policy.seconds is not None
+        self._known = {**known_rows(table, stored, own=own), **self._known}
 
     def record(self, *, reusable: bool) -> Map:
         """What the record says of the items; others take them over where they are ``reusable``."""

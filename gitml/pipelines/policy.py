@@ -107,15 +107,15 @@ class CachePolicy(Frozen):
                 hint="return a number, a text, or a list of them",
             ) from error
 
-    def is_over(self, record: Step, now: float) -> bool:
-        """Whether a result is too old at a time to be reused."""
-        return self.seconds is not None and now - made_at(record) >= self.seconds
+    def is_over(self, made: float, now: float) -> bool:
+        """Whether what was made at a time (seconds) is too old to be reused."""
+        return self.seconds is not None and now - made >= self.seconds
 
     def objection(self, record: Step, now: float) -> str | None:
         """Why the policy does not let a result be reused, None where it does."""
         if self.seconds is None:
             return None
-        if self.is_over(record, now):
+        if self.is_over(made_at(record), now):
             return f"its result is older than {_span(self.seconds)}"
         if record.map is not None and record.map.cached:
             return "some of its items are older than its record"

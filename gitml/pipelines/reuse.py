@@ -16,6 +16,7 @@ from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.records import Input, Output
 from gitml.errors import CorruptData, GitmlError, MissingBytes
 from gitml.history.index import Index, StepEntry
+from gitml.history.record import made_at, seconds_of
 from gitml.pipelines.observe import is_unchanged
 from gitml.pipelines.past import Past
 from gitml.pipelines.plan import Pinned, PlannedStep
@@ -65,22 +66,29 @@ class Earlier:
         """
         for entry in self.index.steps_named(step.name, pipeline)[:_TRIED]:
             same = entry.record.map is not None and entry.record.map.key == key
-            if not same or step.policy.is_over(entry.record, self.now):
+            if not same or step.policy.is_over(made_at(entry.record), self.now):
                 continue
             ours = self.past.belongs(entry.record.code)
             if ours and all(map(self.past.has, entry.parents[1:])) and self._loss(entry) is None:
                 yield entry
 
     def kept_items(
-        self, name: str, pipeline: str, key: str, sources: Collection[ObjectId]
+        self, step: PlannedStep, pipeline: str, key: str, sources: Collection[ObjectId]
     ) -> Iterator[Output]:
         """The results that a mapped step had in runs in which an item failed, the newest first.
 
         Only what was made of ``sources``, since no commit of those runs leads to others.
         """
         for run in self.index.runs(pipeline=pipeline, limit=_TRIED):
+            began = seconds_of(run.record.started)
+            if run.id in self.past.cleared or step.policy.is_over(began, self.now):
+                continue
             for one in run.record.steps:
-                if one.name != name or one.items is None or one.items.metadata.get("key") != key:
+                if (
+                    one.name != step.name
+                    or one.items is None
+                    or one.items.metadata.get("key") != key
+                ):
                     continue
                 said = one.items.metadata
                 ours = self.past.belongs(run.record.code) and self.has(one.items)

@@ -248,8 +248,14 @@ class Pipelines(Stages):
         from gitml.history.cleared import Cleared
 
         found = self.cached_steps(pipeline, step, older_than)
-        if found:
-            Cleared(self.git.common).add(one.commit for one in found)
+        gone = [one.commit for one in found]
+        # A run in which an item of a mapped step failed keeps the results of the others itself.
+        for run in self.index.runs(pipeline=pipeline, state="failed"):
+            old = older_than is None or time.time() - run.at >= older_than
+            if old and any(one.items and step in (None, one.name) for one in run.record.steps):
+                gone.append(run.id)
+        if gone:
+            Cleared(self.git.common).add(gone)
         return found
 
     def _cached_step(self, entry: StepEntry, run: ObjectId | None) -> CachedStep:
