@@ -550,6 +550,8 @@ class Execution:
             self.metrics, self.metadata = running.metrics, running.metadata
             with context.running(running):
                 given = self._arguments(planned, inputs)
+                large = [name for name, one in inputs.items() if one.is_argument]
+                running.parameters.update({name: given[name] for name in large})
                 return planned.step.function(**given) if fan is None else fan.call(given)
 
         fan = self._fan_out(planned, inputs)
@@ -622,12 +624,15 @@ class Execution:
 
     def _arguments(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> dict[str, Any]:
         hints, rules = planned.step.hints, self._rules(planned)
-        return {
-            name: binding.value
-            if isinstance(binding, Value)
-            else self._given.value(inputs[name], without_none(hints.get(name)), rules)
-            for name, binding in planned.bindings.items()
-        }
+        found = {}
+        for name, binding in planned.bindings.items():
+            if isinstance(binding, Value):
+                found[name] = binding.value
+                continue
+            one = inputs[name]
+            wanted = None if one.is_argument else without_none(hints.get(name))
+            found[name] = self._given.value(one, wanted, rules)
+        return found
 
     def _call_back(
         self,

@@ -51,13 +51,25 @@ class FromStep:
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """An input that exists: its bytes, and the commit (step, source or version) that made them."""
+    """An input that exists: its bytes, and the commit (step, source or version) that made them.
+
+    ``is_argument`` tells that it stands for a parameter which is too large for a record.
+    """
 
     spelling: str
     output: Output
     commit: ObjectId
     path: Path | None = None
+    is_argument: bool = False
 
+    @property
+    def text(self) -> str:
+        """A large parameter as records and people have it."""
+        return f"{self.output.type} of {self.output.size} bytes, {self.output.digest}"
+
+
+LARGEST = 64 << 10
+"""Characters of JSON that a parameter may have in a record; a larger one is stored as a source."""
 
 Binding = Value | FromStep | Pinned
 
@@ -127,14 +139,15 @@ class Plan:
 class Planner:
     """Makes plans of pipeline calls in one repository.
 
-    ``take_data`` stores a file of the repository and gives it as a pinned input; ``take_code``
-    gives the code commit for the paths of the import closure.
+    ``take_data`` stores a file of the repository and gives it as a pinned input, ``take_value`` a
+    large parameter; ``take_code`` gives the code commit for the paths of the import closure.
     """
 
     root: Path
     names: Names
     stack: str
     take_data: Callable[[str], Pinned]
+    take_value: Callable[[Any], Pinned]
     take_code: Callable[[set[str]], Code]
 
     def plan(self, pipeline: PipelineFunction, parameters: Mapping[str, Any]) -> Plan:
@@ -159,7 +172,7 @@ class Planner:
         closure = {file.path for step in steps for file in step.closure.files}
         return Plan(
             pipeline.name,
-            {**arguments, **theirs},
+            {name: self._short(one) for name, one in {**arguments, **theirs}.items()},
             steps,
             self.take_code(closure),
             self.stack,
@@ -215,11 +228,39 @@ class Planner:
             if value.path not in pins:
                 pins[value.path] = self.take_data(value.path)
             return pins[value.path]
-        return Value(value)
+        return self.take_value(value) if is_large(value) else Value(value)
+
+    def _short(self, value: Any) -> Any:
+        """A parameter of the pipeline as its record has it."""
+        return self.take_value(value).text if is_large(value) else value
 
     def pin(self, artifact: Artifact) -> Pinned:
         """An artifact reference, resolved; raises NameNotFound."""
         return pinned(artifact.spelling, self.names.resolve(artifact.spelling))
+
+
+def is_large(value: Any) -> bool:
+    """Whether a parameter is too large for a record."""
+    return _left(value, LARGEST) < 0
+
+
+def _left(value: Any, left: int) -> int:
+    """What is left of a number of characters after a value, written as JSON; below 0 it ends."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            left = _left(one, left - len(key) - 4)
+            if left < 0:
+                break
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            left = _left(one, left - 2)
+            if left < 0:
+                break
+    elif isinstance(value, str):
+        left -= len(value) + 2
+    elif isinstance(value, (bool, int, float)):
+        left -= value.bit_length() // 3 + 1 if isinstance(value, int) else 8
+    return left
 
 
 def artifact_name(pipeline: str, node: Node | PlannedStep, spec: OutputSpec) -> str:

@@ -55,7 +55,7 @@ from gitml.pipelines.selection import WHOLE, Selection, choose
 from gitml.pipelines.series import Points
 from gitml.pipelines.session import Session
 from gitml.pipelines.sources import take
-from gitml.pipelines.storing import store_series
+from gitml.pipelines.storing import store_series, store_value
 from gitml.stack.stack import Stack
 from gitml.store.store import Store, Writer
 from gitml.workspace.workingtree import WorkingTree
@@ -231,7 +231,8 @@ class Runner:
         recorder = Recorder(self.git, self.odb, self.person)
         data = _DataFiles(WorkingTree(self.git, lambda: self.store), writer, recorder)
         code = partial(self._code, data) if record else self._code_as_it_is
-        plan = Planner(root, names, stack, data.take, code).plan(pipeline, parameters)
+        planner = Planner(root, names, stack, data.take, data.take_value, code)
+        plan = planner.plan(pipeline, parameters)
         started = time.time()
         return Execution(
             root=root,
@@ -560,12 +561,13 @@ class Runner:
 
 @dataclass
 class _DataFiles:
-    """Takes files of the repository into the store, each once in a run."""
+    """Takes files of the repository, and large parameters, into the store, each once in a run."""
 
     tree: WorkingTree
     writer: Writer
     recorder: Recorder
     _taken: dict[str, Pinned] = field(default_factory=dict)
+    _values: dict[int, tuple[Any, Pinned]] = field(default_factory=dict)
 
     def pointers(self) -> dict[str, bytes]:
         """The pointers of what was taken, by path: they stand in a snapshot for the data."""
@@ -581,6 +583,14 @@ class _DataFiles:
         if path not in self._taken:
             self._taken[path] = take(self.tree, path, self.writer, self.recorder)
         return self._taken[path]
+
+    def take_value(self, value: Any) -> Pinned:
+        """A large parameter as an input; its bytes are in the run's writer."""
+        if id(value) not in self._values:
+            made = store_value(self.writer, value, name="argument", artifact="", rules=Rules())
+            commit = self.recorder.source(made.digest, made.kind, made.size)
+            self._values[id(value)] = value, Pinned("", made, commit, is_argument=True)
+        return self._values[id(value)][1]
 
 
 def united(by_step: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,14 +7,13 @@ it keeps the commit that it had, and lineage names what really went into what co
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from gitml.entities.ids import ObjectId
 from gitml.entities.records import RunStep
 from gitml.errors import GitmlError, NameNotFound, UsageError
 from gitml.frozen import Frozen, field
 from gitml.history.index import Index, RunEntry, StepEntry
-from gitml.pipelines.plan import FromStep, PlannedStep, Value
+from gitml.pipelines.plan import FromStep, Pinned, PlannedStep, Value
 
 _DONE = ("completed", "cached", "taken")
 _LOOKED_AT = 200
@@ -121,13 +120,19 @@ def _results(run: RunEntry, steps: Sequence[PlannedStep], index: Index) -> dict[
         if last is None or last.commit is None or last.state not in _DONE:
             continue
         entry = entries.get(last.commit)
-        if entry is not None and dict(entry.record.parameters) == _parameters(step):
+        if entry is not None and _has_parameters(entry, step):
             found[step.name] = entry
     return found
 
 
-def _parameters(step: PlannedStep) -> dict[str, Any]:
-    return {key: one.value for key, one in step.bindings.items() if isinstance(one, Value)}
+def _has_parameters(entry: StepEntry, step: PlannedStep) -> bool:
+    """Whether a result was made with the parameters of a planned step, the large ones included."""
+    given = step.bindings.items()
+    small = {key: one.value for key, one in given if isinstance(one, Value)}
+    large = {key: one for key, one in given if isinstance(one, Pinned) and one.is_argument}
+    had = {one.name: one.digest for one in entry.record.inputs}
+    same = all(had.get(key) == one.output.digest for key, one in large.items())
+    return same and dict(entry.record.parameters) == small
 
 
 def _refuse_missing(pipeline: str, missing: set[str]) -> None:

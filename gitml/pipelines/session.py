@@ -28,6 +28,7 @@ from gitml.pipelines.dsl import (
     check_parameter,
     composing,
 )
+from gitml.pipelines.plan import is_large
 
 T = TypeVar("T")
 
@@ -264,6 +265,11 @@ def _plain_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
             raise UsageError(f"the name of a parameter should be text, not {name!r}")
         given[name] = _plain(value)
         check_parameter(given[name], f"the parameter `{name}`")
+        if is_large(given[name]):
+            raise UsageError(
+                f"the parameter `{name}` is too large for a record",
+                hint=f"`run.save({name!r}, …)` keeps it as an artifact",
+            )
     return given
 
 
