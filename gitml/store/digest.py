@@ -8,7 +8,7 @@ blake3 is imported at the first hash, so that looking up a name costs no import.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,11 +36,14 @@ def hash_bytes(data: bytes | bytearray | memoryview) -> Digest:
     return Digest(blake3(data).hexdigest())
 
 
-def hash_tree_form(data: bytes) -> Digest:
+def hash_tree_form(pieces: Iterable[bytes]) -> Digest:
     """The digest of a tree's canonical form: keyed apart, so that it is never a blob's digest."""
     from blake3 import blake3
 
-    return Digest(blake3(data, derive_key_context=TREE_CONTEXT).hexdigest())
+    hasher = blake3(derive_key_context=TREE_CONTEXT)
+    for piece in pieces:
+        hasher.update(piece)
+    return Digest(hasher.hexdigest())
 
 
 def hash_file(path: Path) -> Digest:

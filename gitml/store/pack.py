@@ -12,7 +12,7 @@ import mmap
 import os
 import struct
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from operator import add
 from pathlib import Path
@@ -148,6 +148,13 @@ class Tables:
         del expected
         return self.find_chunk
 
+    def lone_chunks(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, ObjectRow]]:
+        """Those of the sorted digests that are blobs of one chunk, with the blob's row."""
+        for digest in digests:
+            row, blob = self.find_chunk(digest), self.find_object(digest)
+            if row is not None and blob is not None and _is_lone(row, blob):
+                yield digest, blob
+
     def objects(self) -> Iterator[tuple[bytes, ObjectRow]]:
         """Every object with its row, by digest."""
         for digest in sorted(self._objects):
@@ -237,6 +244,18 @@ class Index:
 
         return find
 
+    def lone_chunks(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, ObjectRow]]:
+        """Those of the sorted digests that are blobs of one chunk, with the blob's row.
+
+        Many are found in one walk through the tables, and no table is made for them.
+        """
+        objects = dict(self._object_places.find_in_order(digests))
+        for digest, at in self._chunk_places.find_in_order(sorted(objects)):
+            row = ChunkRow(*_CHUNK_ROW.unpack_from(self._data, at + 32))
+            blob = ObjectRow(*_OBJECT_ROW.unpack_from(self._data, objects[digest] + 32))
+            if _is_lone(row, blob):
+                yield digest, blob
+
     def objects(self) -> Iterator[tuple[bytes, ObjectRow]]:
         """Every object with its row, by digest."""
         for at in range(self._objects_at, self._chunks_at, 32 + _OBJECT_ROW.size):
@@ -275,6 +294,23 @@ class _Places:
             self._table = {data[at : at + 32]: at for at in range(self._start, end, width)}
         return self._search(digest)
 
+    def find_in_order(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
+        """Those of the sorted digests that have a row, with its offset."""
+        data, width, rows = self._data, self._width, self._fan[-1]
+        if rows > len(digests) * _SEARCH_COST:
+            yield from ((one, at) for one in digests if (at := self._search(one)))
+            return
+        at, end = self._start, self._start + rows * width
+        seen = data[at : at + 32] if rows else b""
+        for digest in digests:
+            while seen < digest and at < end:
+                at += width
+                seen = data[at : at + 32]
+            if at == end:
+                return
+            if seen == digest:
+                yield digest, at
+
     def _search(self, digest: bytes) -> int:
         data, start, width = self._data, self._start, self._width
         low, high = self._fan[digest[0]], self._fan[digest[0] + 1]
@@ -287,6 +323,11 @@ class _Places:
         )
         at = start + row * width
         return at if row < high and data[at : at + 32] == digest else 0
+
+
+def _is_lone(row: ChunkRow, blob: ObjectRow) -> bool:
+    """Whether a blob is this chunk and nothing else, and the chunk needs no other."""
+    return row.codec != codecs.DELTA and (blob.kind, blob.size) == (BLOB, row.plain)
 
 
 class Pack:
@@ -352,17 +393,14 @@ class Pack:
         row = self.tables.find_object(digest)
         return row if row and self._holds(row.offset) else None
 
-    def lone_chunks(self, digests: Collection[bytes]) -> set[bytes]:
-        """Those of the digests that are blobs here of one chunk, which needs no other pack."""
-        find = self.chunk_finder(len(digests))
-        found = set()
-        for digest in digests:
-            row = find(digest)
-            if row is not None and row.codec != codecs.DELTA:
-                blob = self.find_object(digest)
-                if blob is not None and (blob.kind, blob.size) == (BLOB, row.plain):
-                    found.add(digest)
-        return found
+    def lone_chunks(self, digests: Sequence[bytes]) -> set[bytes]:
+        """Those of the sorted digests that are blobs here of one chunk, which needs no other pack.
+
+        Of thousands each costs a comparison.
+        """
+        return {
+            digest for digest, row in self.tables.lone_chunks(digests) if self._holds(row.offset)
+        }
 
     def _holds(self, end: int) -> bool:
         return self._length is None or end + ENTRY_HEADER <= self._length

@@ -358,20 +358,22 @@ class Writer(Reader):
                     return True
         return False
 
-    def rely_on_all(self, digests: Iterable[Digest]) -> list[Digest]:
-        """Those of the digests of which no copy stays until the writer's block ends.
+    def rely_on_all(self, digests: Iterable[bytes]) -> list[bytes]:
+        """Those of the digests (32 bytes) of which no copy stays until the writer's block ends.
 
         As `rely_on` for each, but a pack or a folder of loose files is noted once: thousands of
         small blobs cost no call of the system each, and loose ones a look.
         """
-        left = [one for one in dict.fromkeys(digests) if not self._is_own(one)]
+        own = {one.raw for one in self._loose}
+        left = [one for one in sorted(set(digests) - own) if not self._packs.holds(one)]
         for pack in self._store.packs() if left else ():
-            held = pack.lone_chunks([one.raw for one in left])
+            held = pack.lone_chunks(left)
             if held and self._lease.keep([pack.path]):
-                left = [one for one in left if one.raw not in held]
+                left = [one for one in left if one not in held]
         loose = self._store.layout.loose
-        left = [one for one in left if not self._lease.keep_loose(loose(one))]
-        return [one for one in left if not self.rely_on(one)]
+        rest = [Digest.from_bytes(one) for one in left]
+        rest = [one for one in rest if not self._lease.keep_loose(loose(one))]
+        return [one.raw for one in rest if not self.rely_on(one)]
 
     def _building(self) -> PackBuilder:
         """The pack of this writer, begun if need be."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gitml.entities.ids import Digest
 from gitml.entities.pointer import SUFFIX, Pointer
@@ -43,8 +43,10 @@ from gitml.workspace.workingtree import WorkingTree
 
 if TYPE_CHECKING:
     from gitml.store.members import Members, Row
-    from gitml.store.store import Member, Writer
-    from gitml.store.tree import TreeEntry
+    from gitml.store.store import Writer
+    from gitml.store.tree import Tree
+
+T = TypeVar("T")
 
 _MODE = "mode"
 """The line of a pointer that says that its file can be executed."""
@@ -197,7 +199,7 @@ def _take_changes(
     held = cache.held[path]
     local = compare(tree, cache, [path], reads="none")[path]
     if held.pointer.kind == "blob":
-        if local.is_clean and not writer.rely_on_all([held.pointer.digest]):
+        if local.is_clean and not writer.rely_on_all([held.pointer.digest.raw]):
             return Taken(held.pointer, 0, partial(cache.block, path))
         return None
     try:
@@ -206,18 +208,21 @@ def _take_changes(
         return None
     full, view = tree.root / path, _view(tree, path)
     _refuse_members(tree, path, local.repositories)
-    missing = set(writer.rely_on_all(one.digest for one in base.entries))
-    unsure = [one.path for one in base.entries if one.digest in missing]
+    missing = set(writer.rely_on_all(base.raw_digests()))
+    unsure = [one.path for one in base.entries if one.digest.raw in missing] if missing else []
     if local.is_clean and not unsure and writer.rely_on(held.pointer.digest):
         return Taken(held.pointer, 0, partial(cache.block, path))
     gone = set(local.deleted)
     lost = [one for one in unsure if one not in gone and (view is None or view.match(one))]
     names = sorted({*local.changed, *local.added, *lost}, key=os.fsencode)
     members = writer.put_members(full, list(_with_modes(full, names)))
-    kept = {one.path: one for one in base.entries if one.path not in gone}
-    newest = tree.cache()
-    stats = {one.path[len(path) + 1 :]: one.stat for one in newest.entries(path)}
-    return _taken_folder(path, writer, kept, stats, members, looked)
+    try:
+        made = base.changed(map(os.fsencode, gone), members.tree())
+    except CorruptData as error:
+        raise UsageError(f"cannot store the folder {path}") from error
+    stats = tree.cache().stats(path)
+    block = partial(_changed_block, path, made, stats, members, looked)
+    return Taken(Pointer(writer.put_tree(made), "tree", made.size), len(members), block)
 
 
 def _taken_new(path: str, writer: Writer, members: Members, looked: int) -> Taken:
@@ -252,39 +257,40 @@ def _packed(found: os.stat_result | Row, digest: bytes, looked: int) -> bytes:
     return packed_stat(found, looked, looked)
 
 
-def _taken_folder(
-    path: str,
-    writer: Writer,
-    kept: dict[str, TreeEntry],
-    stats: dict[str, bytes],
-    members: Sequence[Member],
-    looked: int,
-) -> Taken:
-    """The tree of the entries that are ``kept`` and of new members, and the block of those here.
+def _changed_block(
+    path: str, made: Tree, stats: Iterator[tuple[bytes, bytes]], members: Members, looked: int
+) -> Block:
+    """The entries of a folder that has changed: what is kept has the stats that it had.
 
     What is kept without a stat is not in the working tree: a view leaves it out.
     """
-    from gitml.store.tree import Tree
+    prefix = os.fsencode(path) + b"/"
+    stat_of = _in_step(stats)
+    row_of = _in_step(zip(map(prefix.__add__, members.raw_names()), members.rows(), strict=True))
 
-    for member in members:
-        kept[member.entry.path] = member.entry
-    try:
-        made = Tree.of(kept.values())
-    except CorruptData as error:
-        raise UsageError(f"cannot store the folder {path}") from error
+    def entries() -> Iterator[tuple[bytes, int, bytes, bytes]]:
+        paths = map(prefix.__add__, made.raw_paths())
+        for raw, mode, digest in zip(paths, made.columns.modes, made.raw_digests(), strict=True):
+            row, packed = row_of(raw), stat_of(raw)
+            if row is not None:
+                packed = _packed(row, digest, looked)
+            if packed is not None:
+                yield raw, mode, digest, packed
 
-    def block() -> Block:
-        for member in members:
-            digest = member.entry.digest.raw
-            stats[member.entry.path] = _packed(member.stat, digest, looked)
-        prefix = os.fsencode(path) + b"/"
-        return Block.in_order(
-            (prefix + one.raw_path, one.mode, one.digest.raw, stats[one.path])
-            for one in made.entries
-            if one.path in stats
-        )
+    return Block.in_order(entries())
 
-    return Taken(Pointer(writer.put_tree(made), "tree", made.size), len(members), block)
+
+def _in_step(pairs: Iterator[tuple[bytes, T]]) -> Callable[[bytes], T | None]:
+    """What finds the value of a key, for who asks in the order in which the pairs are sorted."""
+    current = next(pairs, None)
+
+    def find(key: bytes) -> T | None:
+        nonlocal current
+        while current is not None and current[0] < key:
+            current = next(pairs, None)
+        return current[1] if current is not None and current[0] == key else None
+
+    return find
 
 
 def _note(tree: WorkingTree, taken: Mapping[str, Taken], blocks: Mapping[str, Block]) -> None:

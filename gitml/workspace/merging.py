@@ -144,7 +144,7 @@ def put_tree(store: Store, entries: Iterable[TreeEntry]) -> Pointer:
 
     made = Tree.of(entries)
     with store.writer() as writer:
-        writer.rely_on_all(one.digest for one in made.entries)  # as far as they are here
+        writer.rely_on_all(made.raw_digests())  # as far as they are here
         return Pointer(writer.put_tree(made), "tree", made.size)
 
 

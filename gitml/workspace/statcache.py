@@ -42,8 +42,11 @@ from gitml.fs import (
 if TYPE_CHECKING:
     from gitml.store.members import Row, StatRow
 
+Buffer = bytes | bytearray | mmap.mmap
+
 _HEADER = struct.Struct(">4sII")
 _ENTRY = struct.Struct(">10I20sH")
+_MODE_AND_ID = struct.Struct(">24xI12x20s")
 _TAIL = struct.Struct(">QI")
 _EXTENSION = b"GTML"
 _FORMAT = b"gitml stat 1"
@@ -125,7 +128,7 @@ class Held(Frozen):
 class Block(Frozen):
     """New entries of one pointer: those of its files, sorted, in the bytes of the index."""
 
-    data: bytes
+    data: bytes | bytearray
     count: int
 
     @classmethod
@@ -141,7 +144,7 @@ class Block(Frozen):
         for one in entries:
             data += _packed(*one)
             count += 1
-        return cls(bytes(data), count)
+        return cls(data, count)
 
     def rows(self) -> Iterator[Entry]:
         """The entries, one by one."""
@@ -151,7 +154,7 @@ class Block(Frozen):
 class StatCache:
     """One reading of the stat cache; `saved` gives the next one to the file."""
 
-    def __init__(self, path: Path, held: Mapping[str, Held], data: bytes | mmap.mmap) -> None:
+    def __init__(self, path: Path, held: Mapping[str, Held], data: Buffer) -> None:
         self.path = path
         self.held = held
         self._data = data
@@ -179,6 +182,13 @@ class StatCache:
             return
         yield from _entries(self._data, held.start, held.end)
 
+    def stats(self, path: str) -> Iterator[tuple[bytes, bytes]]:
+        """Raw path and packed stat of each entry of a pointer's data, sorted."""
+        held = self.held.get(path)
+        if held is not None:
+            raw = _raw_entries(self._data, held.start, held.end)
+            yield from ((name, bytes(self._data[at : at + 40])) for name, at in raw)
+
     def block(self, path: str) -> Block:
         """The entries of a pointer's data, to be written again as they are."""
         held = self.held[path]
@@ -191,13 +201,12 @@ class StatCache:
         since a power cut that tears it costs no more than hashing. Raises StorageError. The caller
         holds the lock of the working tree.
         """
-        new = {path: (held, self.block(path)) for path, held in self.held.items()}
-        for path, change in changes.items():
-            new.pop(path, None)
-            if change is not None:
-                new[path] = change
+        new = {path: one for path, one in changes.items() if one is not None}
+        for path, held in self.held.items():
+            if path not in changes:
+                new[path] = (held, self.block(path))
         ordered = sorted(new.values(), key=_order)
-        parts: list[bytes] = []
+        parts: list[bytes | bytearray] = []
         listed: list[bytes] = []
         at = _HEADER.size
         for held, block in ordered:
@@ -210,16 +219,21 @@ class StatCache:
         _replace(self.path, [header, *parts, _EXTENSION, size, text], len(text))
 
 
-def _entries(data: bytes | mmap.mmap, at: int, end: int) -> Iterator[Entry]:
+def _entries(data: Buffer, start: int, end: int) -> Iterator[Entry]:
+    for name, at in _raw_entries(data, start, end):
+        mode, id_ = _MODE_AND_ID.unpack_from(data, at)
+        id_ = _EMPTY_DIGEST if id_ == _EMPTY_BLOB else id_
+        yield Entry(os.fsdecode(name), mode, id_, bytes(data[at : at + 40]))
+
+
+def _raw_entries(data: Buffer, at: int, end: int) -> Iterator[tuple[bytes, int]]:
+    """The raw path of each entry, and where it begins."""
     while at < end:
-        fields = _ENTRY.unpack_from(data, at)
         name_at = at + _ENTRY.size
-        length = fields[11] & 0xFFF
+        length = int.from_bytes(data[name_at - 2 : name_at], "big") & 0xFFF
         if length == 0xFFF:
             length = data.find(b"\0", name_at) - name_at
-        name = data[name_at : name_at + length]
-        id_ = _EMPTY_DIGEST if fields[10] == _EMPTY_BLOB else fields[10]
-        yield Entry(os.fsdecode(name), fields[6], id_, data[at : at + 40])
+        yield bytes(data[name_at : name_at + length]), at
         at += _padded(length)
 
 
@@ -346,7 +360,7 @@ def _fields(held: Held, start: int, end: int, count: int) -> list[bytes]:
     return [os.fsencode(held.path), held.pointer.encode(), numbers]
 
 
-def _pointers(data: bytes | mmap.mmap) -> dict[str, Held]:
+def _pointers(data: Buffer) -> dict[str, Held]:
     """What the extension says, after the sum over the whole file was found right."""
     import zlib
 
@@ -366,7 +380,7 @@ def _pointers(data: bytes | mmap.mmap) -> dict[str, Held]:
     return found
 
 
-def _replace(path: Path, parts: Iterable[bytes], length: int) -> None:
+def _replace(path: Path, parts: Iterable[bytes | bytearray], length: int) -> None:
     """Put the parts, the length of the last one and a sum of all into a file in place of the old.
 
     Its time is zero: then git does not compare its entries with it, which is our business here.

@@ -302,7 +302,7 @@ def test_what_lacks_a_chunk_is_not_relied_upon(tmp_path: Path) -> None:
     store = Store(store.root)
     with store.writer() as writer:
         assert not writer.rely_on(digest)
-        assert writer.rely_on_all([digest]) == [digest]
+        assert writer.rely_on_all([digest.raw]) == [digest.raw]
         writer.put_file(after)
     store = Store(store.root)
     assert store.read(digest) == after.read_bytes()

@@ -89,6 +89,6 @@ def test_the_pack_in_the_document(tmp_path: Path) -> None:
 
 def test_the_trees_in_the_document() -> None:
     form = b"".join(line.encode() + b"\0" for line in example("text tree"))
-    assert f"is the tree `{hash_tree_form(form).hex}`" in section()
+    assert f"is the tree `{hash_tree_form([form]).hex}`" in section()
     assert f"`{Tree.of([]).digest.hex}`" in section()
     assert hash_bytes(b"hello\n").hex in form.decode()

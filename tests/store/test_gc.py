@@ -412,7 +412,7 @@ def test_many_are_relied_upon_with_one_note_a_pack_or_folder(tmp_path: Path) -> 
     before = {path.name for path in store.root.rglob("*.used")}
     with store.writer() as writer:
         wanted = [*small, *linked, ABSENT, large]
-        assert writer.rely_on_all(wanted) == [ABSENT]
+        assert writer.rely_on_all([one.raw for one in wanted]) == [ABSENT.raw]
         noted = {path.name for path in store.root.rglob("*.used")} - before
         assert noted == {f"{one.hex[:2]}.used" for one in linked}
         assert gc(store, grace=0, after=9 * GRACE).acts == ()
@@ -436,7 +436,7 @@ def test_a_note_on_a_folder_is_seen_by_who_has_taken_a_file_out(tmp_path: Path) 
     real = store.layout.condemn
 
     def condemn_late(path: Path, since: int) -> Path:
-        assert relying.rely_on_all([digest]) == []
+        assert relying.rely_on_all([digest.raw]) == []
         return real(path, since)
 
     held = Store(store.root)
@@ -477,7 +477,7 @@ def test_a_loose_file_without_bytes_is_not_relied_upon(tmp_path: Path) -> None:
         digest, _ = writer.put_file(tmp_path / "one")
     os.truncate(store.layout.loose(digest), 0)  # as a power cut may leave it elsewhere
     with Store(store.root).writer() as writer:
-        assert writer.rely_on_all([digest]) == [digest]
+        assert writer.rely_on_all([digest.raw]) == [digest.raw]
 
 
 def test_a_linked_file_that_vanished_under_a_writer_is_told(tmp_path: Path) -> None:
@@ -486,7 +486,7 @@ def test_a_linked_file_that_vanished_under_a_writer_is_told(tmp_path: Path) -> N
     with store.writer() as writer:
         digest, _ = writer.put_file(tmp_path / "one")
     with pytest.raises(GitmlError, match="nothing was written"), store.writer() as writer:
-        assert writer.rely_on_all([digest]) == []
+        assert writer.rely_on_all([digest.raw]) == []
         store.layout.loose(digest).unlink()
     with store.writer() as writer:
         writer.put_file(tmp_path / "one")

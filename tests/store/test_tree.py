@@ -73,7 +73,7 @@ def test_paths_sort_as_bytes_and_keep_what_is_no_utf8() -> None:
 
 def test_a_tree_and_a_blob_never_share_a_digest() -> None:
     tree = Tree.of([entry("a")])
-    assert hash_bytes(tree.canonical_form()) != tree.digest
+    assert hash_bytes(b"".join(tree.canonical_form())) != tree.digest
     assert hash_bytes(b"") != Tree.of([]).digest
 
 
@@ -217,6 +217,21 @@ def test_a_diff_leads_from_the_old_tree_to_the_new(old: Tree, new: Tree, halved:
     assert not gone & {(one.mode == trees.SYMLINK, one.digest) for one in diff.added}
     for part in (diff.added, diff.removed):
         assert [one.raw_path for one in part] == sorted(one.raw_path for one in part)
+
+
+@given(small_trees, small_trees, st.sets(few_paths))
+def test_a_changed_tree_is_the_tree_of_what_is_left_and_what_is_new(
+    old: Tree, new: Tree, gone: set[str]
+) -> None:
+    left = {one.path: one for one in old.entries if one.path not in gone}
+    left |= {one.path: one for one in new.entries}
+    made = old.changed(map(str.encode, gone), new)
+    assert made == Tree.of(left.values())
+
+
+def test_a_change_that_makes_no_tree_is_refused() -> None:
+    with pytest.raises(CorruptData):
+        Tree.of([entry("a")]).changed([], Tree.of([entry("a/b")]))
 
 
 def test_a_rename_prefers_the_same_name() -> None:
