@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, overload
 
@@ -248,6 +248,7 @@ def pipeline(
     on_start: Callback | None = None,
     on_success: Callback | None = None,
     on_failure: Callback | None = None,
+    tags: Iterable[str] = (),
 ) -> Callable[[Callable[..., Any]], Pipeline]: ...
 def pipeline(
     function: Callable[..., Any] | None = None,
@@ -260,12 +261,13 @@ def pipeline(
     on_start: Callback | None = None,
     on_success: Callback | None = None,
     on_failure: Callback | None = None,
+    tags: Iterable[str] = (),
 ) -> Pipeline | Callable[[Callable[..., Any]], Pipeline]:
     """A function that calls steps as a pipeline; calling it runs it and gives the run.
 
     ``cache_policy`` is that of the steps which have none of their own.
     ``execution_mode`` says what happens when a step fails: "fail_fast" and "stop_on_failure" begin
-    no other, "continue_on_failure" does all that does not need it.
+    no other, "continue_on_failure" does all that does not need it. ``tags`` are put on its runs.
     """
 
     def decorate(plain: Callable[..., Any]) -> Pipeline:
@@ -277,6 +279,7 @@ def pipeline(
             policy=cache_policy,
             execution_mode=execution_mode,
             callbacks=Callbacks(on_start, on_success, on_failure),
+            tags=tags,
         )
 
     return decorate(function) if function is not None else decorate

@@ -18,7 +18,9 @@ from gitml.history.notes import Notes
 from gitml.history.revs import ModelState, Names
 
 if TYPE_CHECKING:
+    from gitml.history.record import Person
     from gitml.history.revocations import Revocations
+    from gitml.history.tags import Tags
     from gitml.materializers import Rules
     from gitml.pipelines.series import Series
     from gitml.previews import Preview
@@ -37,12 +39,14 @@ class Parts:
         notes: Notes,
         open_store: Callable[[], Store],
         find_rules: Callable[[], Rules],
+        find_person: Callable[[], Person],
     ) -> None:
         self.odb = odb
         self.index = index
         self.notes = notes
         self._open_store = open_store
         self._find_rules = find_rules
+        self._find_person = find_person
         self._names: Names | None = None
         self._names_of = b""
         self._revocations: Revocations | None = None
@@ -57,6 +61,11 @@ class Parts:
     def rules(self) -> Rules:
         """What the repository allows materializers to do."""
         return self._find_rules()
+
+    @property
+    def person(self) -> Person:
+        """Who works here."""
+        return self._find_person()
 
     def names(self) -> Names:
         """Every name as it was at the last look at the refs."""
@@ -81,7 +90,33 @@ class Parts:
             return ()
 
 
-class StoredOutput(Frozen):
+class Tagged(Frozen):
+    """What carries tags: a run, a version, an artifact (all that has the same name and bytes)."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that it carries now, in order."""
+        return self._carried().now()
+
+    def add_tags(self, *tags: str) -> tuple[str, ...]:
+        """Put tags on it; those that were not there. The record stays as it is.
+
+        Raises InvalidName for what cannot be a tag.
+        """
+        return self._carried().add(tags, self._parts().person)
+
+    def remove_tags(self, *tags: str) -> None:
+        """Take tags off it; raises NameNotFound where one is not there, and takes none off."""
+        self._carried().remove(tags, self._parts().person)
+
+    def _carried(self) -> Tags:
+        raise NotImplementedError
+
+    def _parts(self) -> Parts:
+        raise NotImplementedError
+
+
+class StoredOutput(Tagged):
     """Bytes with a name: an output of a step, an artifact of a version, a saved value."""
 
     record: Output
@@ -111,9 +146,21 @@ class StoredOutput(Frozen):
     @property
     def said(self) -> Mapping[str, Any]:
         """What its step logged of it, and what was noted later on these bytes."""
-        makers = dict.fromkeys([*self.parts.index.makers(self.name, self.digest), self.commit])
-        noted = self.parts.notes.values_on(makers, self.name)
+        noted = self.parts.notes.values_on(self._makers(), self.name)
         return all_typed({**(self.record.logged or {}), **noted})
+
+    def _makers(self) -> tuple[ObjectId, ...]:
+        """The records that made these bytes under this name, its own first."""
+        others = self.parts.index.makers(self.name, self.digest)
+        return tuple(dict.fromkeys([self.commit, *others]))
+
+    def _carried(self) -> Tags:
+        from gitml.history.tags import Tags
+
+        return Tags(self.parts.notes, self._makers(), artifact=self.name)
+
+    def _parts(self) -> Parts:
+        return self.parts
 
     def load(self, wanted: type[T] | None = None) -> Any:
         """The value, its bytes verified; as a ``Path`` or ``bytes`` where that is wanted.
@@ -225,7 +272,7 @@ class StepHandle(Frozen):
         return self.parts.store.read(log.digest).decode("utf-8", "replace") if log else ""
 
 
-class RecordHandle(Frozen):
+class RecordHandle(Tagged):
     """What a run and a model version have in common."""
 
     entry: RunEntry | VersionEntry
@@ -250,6 +297,18 @@ class RecordHandle(Frozen):
     def metrics(self) -> Mapping[str, float]:
         """The metrics of all steps of the run."""
         return self.entry.metrics
+
+    def _own_tags(self) -> tuple[str, ...]:
+        """The tags that it was recorded with."""
+        raise NotImplementedError
+
+    def _carried(self) -> Tags:
+        from gitml.history.tags import Tags
+
+        return Tags(self.parts.notes, (self.id,), self._own_tags())
+
+    def _parts(self) -> Parts:
+        return self.parts
 
 
 class RunHandle(RecordHandle):
@@ -301,6 +360,9 @@ class RunHandle(RecordHandle):
     def metadata(self) -> dict[str, Any]:
         """What was noted on the run later."""
         return all_typed(self.parts.notes.values(self.id))
+
+    def _own_tags(self) -> tuple[str, ...]:
+        return self.entry.record.tags or ()
 
     def _repr_html_(self) -> str:
         """The run as a notebook shows it: its steps with their states, metrics and outputs."""
@@ -375,6 +437,11 @@ class VersionHandle(RecordHandle):
     def metadata(self) -> dict[str, Any]:
         """What its steps logged, with what was noted later over it."""
         return all_typed({**self.entry.record.metadata, **self.parts.notes.values(self.id)})
+
+    def _own_tags(self) -> tuple[str, ...]:
+        from gitml.history.tags import card_tags
+
+        return card_tags(self.entry.record.card)
 
     def load(self, name: str, wanted: type[T] | None = None) -> Any:
         """The value of an artifact; raises NameNotFound with the nearest names."""

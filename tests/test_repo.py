@@ -236,6 +236,44 @@ def test_late_metadata_asks_for_the_kind_and_for_plain_values(ran: Workshop) -> 
     assert again.steps["train"].metadata == {"looked": True}
 
 
+def test_tags_are_on_runs_versions_and_artifacts(ran: Workshop) -> None:
+    repo = ran.repo()
+    run, version = repo.runs()[0], repo.version("clf@v2")
+    assert repo.add_tags("training", ["nightly"]) == (f"run {run.id.hex[:7]}", ("nightly",))
+    assert version.add_tags("baseline", "nightly") == ("baseline", "nightly")
+    assert repo.add_tags("clf@v2:model", ["baseline"])[0] == "clf@v2:model"
+
+    again = ran.repo()
+    assert again.run_of(run.id).tags == ("nightly",)
+    assert again.tags("clf@v2") == ("baseline", "nightly")
+    assert again.artifact("clf@v2:model").tags == ("baseline",)
+    assert again.version("clf@v1").tags == again.tags("table") == ()
+    assert [one.id for one in again.runs(tag="nightly")] == [run.id]
+    assert again.runs(tag="baseline") == []
+    assert [one.output.artifact for one in again.artifacts(tag="baseline")] == ["model"]
+    assert again.artifacts("model", tag="nightly") == []
+    assert [one.name for one in again.models(tag="baseline")] == ["clf"]
+    model = f"model@{version.artifacts['model'].digest.short}"
+    assert [(one.tag, one.kind, one.name) for one in again.everything_tagged()] == [
+        ("baseline", "artifact", model),
+        ("baseline", "version", "clf@v2"),
+        ("nightly", "run", f"training {run.id.hex[:7]}"),
+        ("nightly", "version", "clf@v2"),
+    ]
+    for ask in (again.runs, again.models, again.artifacts):
+        with pytest.raises(NameNotFound, match="no tag is called `nightl`"):
+            ask(tag="nightl")  # type: ignore[operator]
+
+    assert repo.remove_tags("clf@v2", ["nightly"]) == "clf@v2"
+    assert ran.repo().tags("clf") == ("baseline",)
+    with pytest.raises(NameNotFound, match="no tag is called `nightly`"):
+        ran.repo().everything_tagged("nightly") if repo.remove_tags("training", ["nightly"]) else 0
+    step = run.steps["train"].found
+    assert step is not None
+    with pytest.raises(UsageError, match="is a step, and carries no tags"):
+        repo.add_tags(str(step.id), ["x"])
+
+
 def test_what_cannot_be_deleted_says_so(ran: Workshop) -> None:
     repo = ran.repo()
     with pytest.raises(UsageError, match="clf is a model") as caught:

@@ -33,6 +33,7 @@ TASKS = {
         Entry("pipeline", "gitml.cli.pipeline:pipeline", "List and describe pipelines."),
         Entry("artifact", "gitml.cli.artifact:artifact", "List, describe, get and put artifacts."),
         Entry("metadata", "gitml.cli.metadata:metadata", "Note facts on a record, and read them."),
+        Entry("tag", "gitml.cli.tag:tag", "Put tags on runs, artifacts and versions."),
         Entry(
             "cache",
             "gitml.cli.cache:cache",

@@ -39,9 +39,12 @@ def artifact() -> None:
 @artifact.command("list")
 @click.argument("name", required=False)
 @click.option("--run", metavar="RUN", help="List what this run made or adopted.")
+@click.option("--tag", metavar="TAG", help="List what carries this tag.")
 @json_option
 @with_repo
-def list_artifacts(repo: Repo, name: str | None, run: str | None, as_json: bool) -> None:
+def list_artifacts(
+    repo: Repo, name: str | None, run: str | None, tag: str | None, as_json: bool
+) -> None:
     """List artifacts with each of their digests.
 
     First what steps made, then what was put by hand, each newest first.
@@ -50,7 +53,7 @@ def list_artifacts(repo: Repo, name: str | None, run: str | None, as_json: bool)
     gitml artifact list features.clean
     gitml artifact list --run training
     """
-    found = repo.artifacts(name, run=run)
+    found = repo.artifacts(name, run=run, tag=tag)
     if as_json:
         listed = [
             {**documents.output_document(one.output, one.commit), "made_by": one.made_by or None}

@@ -90,6 +90,7 @@ def describe_run(repo: Repo, run: RunHandle) -> Iterator[str]:
             ("parameters", render.settings(run.parameters)),
             ("metrics", render.metrics(run.metrics)),
             ("metadata", render.settings(run.metadata())),
+            ("tags", ", ".join(run.tags)),
             ("used", "  ".join(f"{pin.name} {repo.short(pin.commit)}" for pin in record.pins)),
         ]
     )
@@ -182,13 +183,15 @@ def describe_version(repo: Repo, version: VersionHandle) -> Iterator[str]:
     """A model version: what made it, how good it is, what it holds, who uses it."""
     record = version.entry.record
     yield f"{paint('version', render.VERSION)} {version_mark(version)}"
+    said = [one for one in (record.card or {}).items() if one[0] != "tags"]
     made = f"{record.pipeline}, {render.ago(version.entry.at)}, {version.entry.author}"
     users = [f"{one.pipeline} {repo.short(one.id)}" for one in repo.consumers(version)]
     yield from render.pairs(
         [
             ("revoked", paint("failed", _revoked(version.revoked))),
             ("about", record.description or ""),
-            *((name.replace("_", " "), _said(one)) for name, one in (record.card or {}).items()),
+            *((name.replace("_", " "), _said(one)) for name, one in said),
+            ("tags", ", ".join(version.tags)),
             ("commit", paint("dim", repo.short(version.id))),
             ("made by", f"run {paint('run', repo.short(record.run))} of {made}"),
             ("code", code_words(repo, record.code)),
@@ -257,6 +260,7 @@ def describe_artifact(
             ("stored as", record.materializer),
             ("made by", repo.short(stored.commit)),
             ("metadata", render.settings({**known, **stored.said})),
+            ("tags", ", ".join(stored.tags)),
         ]
     )
     if preview is not None:

@@ -38,7 +38,7 @@ def output_document(output: Output, commit: ObjectId | None = None) -> Document:
 def stored_document(stored: StoredOutput) -> Document:
     """An artifact: its output's record and the commit that made it."""
     document = output_document(stored.record, stored.commit)
-    return {**document, "metadata": dict(stored.metadata)}
+    return {**document, "metadata": dict(stored.metadata), "tags": list(stored.tags)}
 
 
 def run_summary(run: RunHandle) -> Document:
@@ -74,6 +74,7 @@ def run_document(run: RunHandle) -> Document:
         "model": record.model,
         "pins": [_fields(pin) for pin in record.pins],
         "metadata": run.metadata(),
+        "tags": list(run.tags),
         "steps": [step_document(step) for step in run.steps.values()],
         "failure": _fields(record.failure) if record.failure else None,
     }
@@ -127,6 +128,7 @@ def version_document(version: VersionHandle, consumers: list[RunHandle]) -> Docu
         "parameters": dict(version.parameters),
         "metrics": dict(version.metrics),
         "metadata": version.metadata(),
+        "tags": list(version.tags),
         "artifacts": {name: stored_document(stored) for name, stored in version.artifacts.items()},
         "consumers": [{"run": str(one.id), "pipeline": one.pipeline} for one in consumers],
     }

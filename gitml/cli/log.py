@@ -51,6 +51,7 @@ class Log(click.Command):
 @click.option("--model", metavar="NAME", help="Show runs that make versions of this model only.")
 @click.option("--failed", is_flag=True, help="Show only runs that did not complete.")
 @click.option("--metric", metavar="NAME", help="Show one metric: its values, what changed, bars.")
+@click.option("--tag", metavar="TAG", help="Show only runs that carry this tag.")
 @click.option("--since", metavar="DATE", help="Show runs since then, a date as git takes it.")
 @click.option("--graph", "as_graph", is_flag=True, help="Draw what was made of what.")
 @json_option
@@ -63,6 +64,7 @@ def log(
     model: str | None,
     failed: bool,
     metric: str | None,
+    tag: str | None,
     since: str | None,
     as_graph: bool,
     as_json: bool,
@@ -88,6 +90,7 @@ def log(
         state="failed" if failed else None,
         model=model,
         metric=metric,
+        tag=tag,
         since=repo.moment_of(since) if since is not None else None,
         about=name,
     )

@@ -32,16 +32,17 @@ def model() -> None:
 
 
 @model.command("list")
+@click.option("--tag", metavar="TAG", help="List models of which a version carries this tag.")
 @json_option
 @with_repo
-def list_models(repo: Repo, as_json: bool) -> None:
+def list_models(repo: Repo, tag: str | None, as_json: bool) -> None:
     """List the models with their newest version and the holders of their stages.
 
     \b
     gitml model list
     gitml model list --json
     """
-    found = repo.models()
+    found = repo.models(tag=tag)
     if as_json:
         listed = [documents.model_document(one) for one in found]
         render.answer_json("model.list", {"models": listed})

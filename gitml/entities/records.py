@@ -181,6 +181,7 @@ class Run(Record):
     ``model`` is the model that it makes a version of. A run of which every step was cached makes
     none; ``version`` is then the commit of the version that has the same steps and outputs.
     ``failure`` is what ended it, or the first where it went on; ``failures`` are those after it.
+    ``tags`` are those that its pipeline gives to its runs.
     """
 
     pipeline: str
@@ -196,6 +197,7 @@ class Run(Record):
     pins: tuple[Pin, ...] = ()
     failure: Failure | None = None
     failures: tuple[Failure, ...] | None = None
+    tags: tuple[str, ...] | None = None
 
 
 class VersionArtifact(Record):
@@ -321,6 +323,7 @@ class Note(Record):
 
     ``removes`` names the id of a line that no longer counts; ``values`` are set over the record's.
     With ``artifact`` the line is about the output of this repository-wide name, not the record.
+    ``tag`` is put on it; ``untag`` is taken off that the record itself has.
     """
 
     id: str
@@ -329,3 +332,5 @@ class Note(Record):
     values: Mapping[str, Any] = field(default_factory=dict)
     removes: str | None = None
     artifact: str | None = None
+    tag: str | None = None
+    untag: str | None = None

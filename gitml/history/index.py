@@ -229,6 +229,13 @@ class Index:
         )
         return [_run_entry(row) for row in rows]
 
+    def tagged_runs(self) -> list[RunEntry]:
+        """The runs that were recorded with tags."""
+        rows = self._rows(
+            "SELECT id, document, metrics, author, at FROM runs WHERE instr(document, '\"tags\"')"
+        )
+        return [one for one in map(_run_entry, rows) if one.record.tags]
+
     def run(self, oid: ObjectId) -> RunEntry | None:
         """The run of this commit."""
         rows = self._rows(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gitml.entities import codec
@@ -42,10 +42,14 @@ class Notes(Frozen):
         found = self._blob(tip, commit) if tip is not None else None
         lines = found.decode("utf-8", "replace").split("\n") if found else []
         # Lines that are no object are remarks that somebody made with `git notes`.
-        notes = [_decode(line, commit) for line in lines if line.startswith("{")]
-        removed = {note.removes for note in notes}
-        live = {n.id: n for n in notes if n.id not in removed and n.removes is None}
-        return sorted(live.values(), key=lambda note: (note.at, note.id))
+        return _live([_decode(line, commit) for line in lines if line.startswith("{")])
+
+    def everything(self) -> Iterator[tuple[ObjectId, list[Note]]]:
+        """Every commit that has notes, with those of them that count."""
+        tip = self.odb.resolve(REF)
+        for commit, blob in self._all(tip).items():
+            lines = self._blob_of(blob).decode("utf-8", "replace").split("\n")
+            yield commit, _live([_decode(line, commit) for line in lines if line.startswith("{")])
 
     def values(self, commit: ObjectId, artifact: str | None = None) -> dict[str, Any]:
         """The metadata that notes set on a record or on its output, the newest of a name."""
@@ -69,12 +73,23 @@ class Notes(Frozen):
 
         Raises RaceLost when others keep writing for too long.
         """
-        now = time.time()
-        by = f"{person.name} <{person.mail}>"
-        note = Note(ulid(now), timestamp(now), by, dict(values), artifact=artifact)
-        line = codec.dump_line(codec.to_document(note)).encode() + b"\n"
-        refs.retried(lambda: self._append(commit, line, person, now), _TRIES)
+        note = self.line(person, values=dict(values), artifact=artifact)
+        self.write(commit, [note], person)
         return note
+
+    def line(self, person: Person, **said: Any) -> Note:
+        """A line that somebody says now; it is written by `write`."""
+        now = time.time()
+        return Note(ulid(now), timestamp(now), f"{person.name} <{person.mail}>", **said)
+
+    def write(self, commit: ObjectId, lines: Sequence[Note], person: Person) -> None:
+        """Append lines to the notes of a commit, all at once; raises RaceLost."""
+        if not lines:
+            return
+        documents = (codec.dump_line(codec.to_document(one)) for one in lines)
+        data = "".join(f"{one}\n" for one in documents).encode()
+        now = time.time()
+        refs.retried(lambda: self._append(commit, data, person, now), _TRIES)
 
     def _append(self, commit: ObjectId, line: bytes, person: Person, now: float) -> None:
         tip = self.odb.resolve(REF)
@@ -198,6 +213,14 @@ def ulid(seconds: float) -> str:
     """A new ULID: sorts by time, unique without asking anyone (the ULID specification)."""
     number = (int(seconds * 1000) << 80) | int.from_bytes(os.urandom(10))
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -5, -5))
+
+
+def _live(notes: Iterable[Note]) -> list[Note]:
+    """The lines that count, oldest first."""
+    found = list(notes)
+    removed = {note.removes for note in found}
+    live = {n.id: n for n in found if n.id not in removed and n.removes is None}
+    return sorted(live.values(), key=lambda note: (note.at, note.id))
 
 
 def _decode(line: str, commit: ObjectId) -> Note:

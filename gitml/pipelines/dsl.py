@@ -14,7 +14,7 @@ import inspect
 import traceback
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from gitml.config import CARD
 from gitml.entities.ids import check_model_name, check_name
 from gitml.entities.records import SERIES
 from gitml.errors import GitmlError, UsageError
+from gitml.history.tags import check_tags
 from gitml.pipelines.closure import Closure, Tracer, unwrap
 from gitml.pipelines.options import (
     DEFAULT_OPTIONS,
@@ -462,10 +463,12 @@ class PipelineFunction:
         policy: CachePolicy = DEFAULT_POLICY,
         execution_mode: str = "fail_fast",
         callbacks: Callbacks = NO_CALLBACKS,
+        tags: Iterable[str] = (),
     ) -> None:
         functools.update_wrapper(cast("Callable[..., Any]", self), function)
         self.function = function
         self.name = check_name(name or function.__name__, "pipeline")
+        self.tags = check_tags(tags)
         self.model = model
         self.cache = cache
         self.policy = check_policy(policy, self.name)

@@ -120,7 +120,7 @@ class Plan:
 
     ``model`` is the model that it makes a version of, ``uses`` the version that it was given (by
     the full id of its commit). ``goes_on`` tells that after a failure all that does not depend on
-    it is still done.
+    it is still done. ``tags`` are those of the run.
     """
 
     pipeline: str
@@ -133,6 +133,7 @@ class Plan:
     uses: Model | None
     cache: bool
     goes_on: bool = False
+    tags: tuple[str, ...] = ()
 
 
 @dataclass
@@ -181,6 +182,7 @@ class Planner:
             uses,
             pipeline.cache,
             pipeline.execution_mode == "continue_on_failure",
+            pipeline.tags,
         )
 
     def _refuse_twins(self, pipeline: PipelineFunction, nodes: Sequence[Node]) -> None:

@@ -324,6 +324,7 @@ class Runner:
             pins=plan.pins,
             failure=failure,
             failures=self._other_failures(execution),
+            tags=plan.tags or None,
         )
         execution.writer.commit()
         recorder = execution.recorder

@@ -19,13 +19,14 @@ from gitml.repo.care import Care
 from gitml.repo.pipelines import Pipelines
 from gitml.repo.review import Review
 from gitml.repo.sharing import Pulled
+from gitml.repo.tagging import Tagging
 
 if TYPE_CHECKING:
     from gitml.git.transport import Tell
     from gitml.sync.upload import Moved
 
 
-class Repo(Pipelines, Review, Care):
+class Repo(Pipelines, Review, Care, Tagging):
     """A repository with gitml in it. Command line, web and Python API hold only this.
 
     ``environment`` are the variables that steps may declare; ``stack`` overrides the active one.

@@ -98,7 +98,14 @@ class Opened:
     def parts(self) -> Parts:
         """What handles need of this repository."""
         notes = Notes(self.git, self.odb)
-        return Parts(self.odb, self.index, notes, lambda: self.store, lambda: self._rules)
+        return Parts(
+            self.odb,
+            self.index,
+            notes,
+            lambda: self.store,
+            lambda: self._rules,
+            lambda: self._person or Person(),
+        )
 
     @property
     def names(self) -> Names:

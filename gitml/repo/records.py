@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gitml.diff.lineages import StepPair
     from gitml.diff.versions import Comparison
     from gitml.history.lineage import Ancestor
+    from gitml.history.tags import Place
 
 
 def with_article(noun: str) -> str:
@@ -116,15 +117,20 @@ class Records(Opened):
         model: str | None = None,
         metric: str | None = None,
         since: float | None = None,
+        tag: str | None = None,
         about: str | None = None,
         here: Path | None = None,
     ) -> Listing[RunHandle]:
         """Runs, newest first, also as a table; ``state`` "failed" means all but the completed.
 
         ``metric`` leaves those that have it, ``since`` (seconds) those that ended then or later,
-        ``about`` those that made or used something: a name as everywhere, or a path from ``here``.
+        ``tag`` those that carry it, ``about`` those that made or used something: a name as
+        everywhere, or a path from ``here``.
         """
         among = None if about is None else self._runs_about(about, here or Path.cwd())
+        if tag is not None:
+            carriers = {place.commit for place in self._with_tag(tag) if place.artifact is None}
+            among = carriers if among is None else among & carriers
         entries = self.index.runs(
             limit=limit,
             pipeline=pipeline,
@@ -137,6 +143,23 @@ class Records(Opened):
         if metric is not None and not entries and metric not in self.index.metric_names():
             raise NameNotFound.among("metric", metric, self.index.metric_names())
         return Listing(RunHandle(one, self.parts) for one in entries)
+
+    def _with_tag(self, tag: str) -> set[Place]:
+        """All that carries a tag; raises NameNotFound where nothing does."""
+        from gitml.history.tags import tagged
+
+        known = list(tagged(self.index, self.parts.notes))
+        found = {place for name, place in known if name == tag}
+        if not found:
+            raise NameNotFound.among("tag", tag, [name for name, _ in known])
+        return found
+
+    def output_named(self, commit: ObjectId, artifact: str) -> Output | None:
+        """The output of a record by its repository-wide name, None where it has none."""
+        entry = self.index.step(commit)
+        outputs = entry.record.outputs if entry is not None else ()
+        saved = [one.record.output() for one in self.index.saved(artifact) if one.id == commit]
+        return next((one for one in (*outputs, *saved) if one.artifact == artifact), None)
 
     def _runs_about(self, text: str, here: Path) -> set[ObjectId]:
         """The runs that made or used what a name or a path means; raises NameNotFound."""
@@ -177,8 +200,13 @@ class Records(Opened):
             raise NameNotFound(f"no run is called {commit.short}", hint="`gitml log`")
         return RunHandle(entry, self.parts)
 
-    def artifacts(self, name: str | None = None, *, run: str | None = None) -> list[ArtifactEntry]:
-        """Artifacts, newest first: each name with each of its digests once, or those of a run."""
+    def artifacts(
+        self, name: str | None = None, *, run: str | None = None, tag: str | None = None
+    ) -> list[ArtifactEntry]:
+        """Artifacts, newest first: each name with each of its digests once.
+
+        ``run`` leaves those of a run, ``tag`` those that carry it.
+        """
         wanted = {one.id for one in self._run_steps(run)} if run is not None else None
         seen: set[tuple[str, str]] = set()
         entries = []
@@ -199,7 +227,12 @@ class Records(Opened):
         ]
         if name is not None and not entries:
             raise NameNotFound.among("artifact", name, self.names.artifact_names())
-        return entries
+        if tag is None:
+            return entries
+        carriers = [(one.commit, one.artifact) for one in self._with_tag(tag) if one.artifact]
+        outputs = [self.output_named(*one) for one in carriers]
+        kept = {(one.artifact, one.digest) for one in outputs if one is not None}
+        return [one for one in entries if (one.output.artifact, one.output.digest) in kept]
 
     def _run_steps(self, run: str) -> list[Any]:
         found = self.resolve(run)
@@ -262,10 +295,14 @@ class Records(Opened):
                 self.index.refresh()
         return StoredOutput(output, source, self.parts)
 
-    def models(self) -> list[ModelState]:
-        """All models."""
+    def models(self, *, tag: str | None = None) -> list[ModelState]:
+        """All models, or those of which a version carries a tag."""
         names = self.names
-        return [names.model(one) for one in names.models]
+        models = [names.model(one) for one in names.models]
+        if tag is None:
+            return models
+        carriers = {place.commit for place in self._with_tag(tag)}
+        return [one for one in models if not carriers.isdisjoint(one.visible)]
 
     def model(self, name: str) -> ModelState:
         """A model; raises NameNotFound with the nearest ones."""
@@ -339,7 +376,8 @@ class Records(Opened):
         found = self.resolve(f"{kind}/{text}" if kind in ("artifact", "model") and plain else text)
         what = "artifact" if found.output is not None else found.kind
         if found.commit is None or what == "commit":
-            raise UsageError(f"{text} is {with_article(found.kind)}, which carries no metadata")
+            other = with_article(found.kind)
+            raise UsageError(f"{text} is {other}, which carries no metadata and no tags")
         kinds = {"run": ("run", "pipeline"), "model": ("model", "version")}
         if kind is not None and what not in kinds.get(kind, (kind,)):
             raise UsageError(f"{text} is {with_article(what)}, not {with_article(kind)}")

@@ -33,7 +33,7 @@ READING = {
     *("gitml.stack", "gitml.stack.orchestrators", "gitml.stack.orchestrators.local"),
     *("gitml.stack.stack", "gitml.listing"),
     *(f"gitml.repo.{part}" for part in ("care", "data", "opened", "pipelines", "records")),
-    *("gitml.repo.sharing", "gitml.repo.stages", "gitml.repo.review"),
+    *("gitml.repo.sharing", "gitml.repo.stages", "gitml.repo.review", "gitml.repo.tagging"),
 }
 
 

@@ -455,7 +455,7 @@ def test_clashing_metrics_are_told_apart_by_step(workshop: Workshop) -> None:
             log_metrics({"loss": float("nan")})
             log_metadata({"tool": "y"})
 
-        @pipeline(model=Model("two", description="a pair"))
+        @pipeline(model=Model("two", description="a pair", tags=["pair"]), tags=["nightly"])
         def two():
             a()
             b()
@@ -464,6 +464,12 @@ def test_clashing_metrics_are_told_apart_by_step(workshop: Workshop) -> None:
     version = workshop.run("two").model_version
     assert version is not None
     assert set(version.metrics) == {"a.loss", "b.loss", "alone"}
+    assert version.tags == ("pair",)
+    assert version.run is not None
+    assert version.run.tags == ("nightly",)
+    version.remove_tags("pair")
+    assert [one.id for one in workshop.repo().runs(tag="nightly")] == [version.run.id]
+    assert [one.tag for one in workshop.repo().everything_tagged()] == ["nightly"]
     assert version.metrics["a.loss"] == 1
     assert version.metadata() == {"a.tool": "x", "b.tool": "y"}
     assert workshop.record(version.id, "metrics.json")["metrics"]["b.loss"] == "nan"

@@ -1,0 +1,131 @@
+"""Tags: words that people put on runs, versions and artifacts, and take off again.
+
+Each is a line of the notes, and taking it off is a line that removes the lines which are seen here.
+So of two clones that add and take off different tags all of it stands after a sync, and a tag that
+one puts on while another takes it off stays on (docs/format.md, "Notes"). They have nothing to do
+with git's tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from gitml.entities.ids import ObjectId
+from gitml.errors import InvalidName, NameNotFound
+from gitml.frozen import Frozen
+from gitml.history.notes import Notes
+
+if TYPE_CHECKING:
+    from gitml.entities.records import Note
+    from gitml.history.index import Index
+    from gitml.history.record import Person
+
+_LONGEST = 100
+
+
+def check_tag(text: str) -> str:
+    """The tag if it can be one: printable, in one piece, at most 100 characters.
+
+    Raises InvalidName.
+    """
+    if not isinstance(text, str):
+        raise InvalidName(f"a tag is text, not {text!r}")
+    whole = text.isprintable() and text == text.strip() and "  " not in text and "," not in text
+    if not text or not whole or len(text) > _LONGEST or text.startswith("-"):
+        raise InvalidName(
+            f"{text!r} cannot be a tag",
+            hint=f"a word or a few, at most {_LONGEST} characters, no comma, no `-` in front",
+        )
+    return text
+
+
+def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """The tags, each once; raises InvalidName, also for one text in the place of several."""
+    if isinstance(tags, str):
+        raise InvalidName(f"tags are a list, not {tags!r}", hint=f"tags=[{tags!r}]")
+    return tuple(dict.fromkeys(check_tag(one) for one in tags))
+
+
+class Place(Frozen):
+    """What carries a tag: a record, or with ``artifact`` its output of this name."""
+
+    commit: ObjectId
+    artifact: str | None
+
+
+class Tags(Frozen):
+    """The tags of one thing: those that it was recorded with, and what the notes made of them.
+
+    ``places`` are the records that carry notes on it, new ones go to the first; an artifact has one
+    for each record that made the same bytes.
+    """
+
+    notes: Notes
+    places: tuple[ObjectId, ...]
+    own: tuple[str, ...] = ()
+    artifact: str | None = None
+
+    def now(self) -> tuple[str, ...]:
+        """The tags in order."""
+        lines = [line for place in self.places for line in self._lines(place)]
+        return tuple(sorted(_standing(self.own, lines)))
+
+    def add(self, tags: Iterable[str], person: Person) -> tuple[str, ...]:
+        """Put tags on it; those that were not there. Raises InvalidName, RaceLost."""
+        checked, here = check_tags(tags), self.now()
+        new = tuple(one for one in checked if one not in here)
+        self.notes.write(
+            self.places[0],
+            [self.notes.line(person, tag=one, artifact=self.artifact) for one in new],
+            person,
+        )
+        return new
+
+    def remove(self, tags: Iterable[str], person: Person) -> None:
+        """Take tags off it; raises NameNotFound where one is not there, and then does nothing."""
+        checked, here = check_tags(tags), self.now()
+        for one in checked:
+            if one not in here:
+                raise NameNotFound.among("tag on it", one, here)
+        for place in self.places:
+            seen = [line.id for line in self._lines(place) if line.tag in checked]
+            self.notes.write(place, [self.notes.line(person, removes=one) for one in seen], person)
+        recorded = [one for one in checked if one in self.own]
+        self.notes.write(
+            self.places[0],
+            [self.notes.line(person, untag=one, artifact=self.artifact) for one in recorded],
+            person,
+        )
+
+    def _lines(self, place: ObjectId) -> list[Note]:
+        return [line for line in self.notes.read(place) if line.artifact == self.artifact]
+
+
+def tagged(index: Index, notes: Notes) -> Iterator[tuple[str, Place]]:
+    """Every tag with everything that carries it."""
+    own: dict[Place, tuple[str, ...]] = {}
+    for run in index.tagged_runs():
+        own[Place(run.id, None)] = run.record.tags or ()
+    for version in index.versions():
+        own[Place(version.id, None)] = card_tags(version.record.card)
+    said: dict[Place, list[Note]] = {}
+    for commit, lines in notes.everything():
+        for line in lines:
+            said.setdefault(Place(commit, line.artifact), []).append(line)
+    for place in {**own, **said}:
+        for tag in _standing(own.get(place, ()), said.get(place, ())):
+            yield tag, place
+
+
+def card_tags(card: object) -> tuple[str, ...]:
+    """The tags that a version was made with."""
+    tags = card.get("tags") if isinstance(card, dict) else None
+    return tuple(map(str, tags)) if isinstance(tags, list) else ()
+
+
+def _standing(own: Iterable[str], lines: Iterable[Note]) -> set[str]:
+    seen = list(lines)
+    off = {line.untag for line in seen}
+    added = {line.tag for line in seen if line.tag is not None}
+    return {one for one in own if one not in off} | added
