@@ -105,6 +105,11 @@ TASKS = {
         Entry("reindex", "gitml.cli.fsck:reindex", "Make the index again from git alone."),
         Entry("ci", "gitml.cli.ci:ci", "Write the workflow that carries out what was merged."),
         Entry("hooks", "gitml.cli.hooks:hooks", "Install git's hooks, and run one by hand."),
+        Entry(
+            "completion",
+            "gitml.cli.completion:completion",
+            "Print the script by which a shell completes commands and names.",
+        ),
     ),
 }
 """The commands by what one does with them, in the order in which a newcomer needs them."""

@@ -26,7 +26,7 @@ _MARKS = {"added": "+", "removed": "-", "changed": "~"}
 
 @click.group(cls=Noun)
 def cache() -> None:
-    """Explain why a step would run again; list and clear the results that are reused.
+    """List, explain and clear what is reused.
 
     \b
     gitml cache explain train

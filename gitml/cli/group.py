@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from gitml.cli import failures, render
-from gitml.cli.invocation import Invocation
+from gitml.cli.invocation import COMPLETING, Invocation
 from gitml.errors import UsageError
 from gitml.frozen import Frozen
 
@@ -110,7 +110,12 @@ class Program(Noun):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of this name, imported now; those that only programs call are in no list."""
         entry = self._entries.get(cmd_name) or self._plumbing.get(cmd_name)
-        return entry.load() if entry is not None else None
+        command = entry.load() if entry is not None else None
+        if command is not None and COMPLETING in os.environ:
+            from gitml.cli.completion import attach
+
+            attach(command, cmd_name)
+        return command
 
     def introduce(self, ctx: click.Context) -> None:
         """What there is to do, by task."""
@@ -134,6 +139,11 @@ class Program(Noun):
                 setattr(sys, stream, sink)
         invocation = Invocation()
         _collect_seldom()
+        if asked := os.environ.get(COMPLETING):
+            from gitml.cli import completion
+
+            completion.answer(self, asked)
+            sys.exit()
         try:
             code = super().main(
                 arguments, prog_name="gitml", standalone_mode=False, obj=invocation, **extra

@@ -20,6 +20,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+COMPLETING = "_GITML_COMPLETE"
+"""The variable by which a shell asks what may stand at a place of a line: ``bash_complete``."""
+
 
 class Invocation:
     """One call: ``json`` tells that answers and errors are to be JSON."""

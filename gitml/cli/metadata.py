@@ -41,7 +41,6 @@ def set_metadata(repo: Repo, name: str, values: tuple[str, ...]) -> None:
     \b
     gitml metadata set clf@v2 live_accuracy=0.91 reviewed=true
     gitml metadata set training comment='the seed was wrong'
-    gitml metadata set features@9c41f07b checked=true
     """
     given = {key: typed.parsed for key, typed in from_options(values, "reviewed=true").items()}
     label = repo.set_metadata(name, given)

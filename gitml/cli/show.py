@@ -42,7 +42,6 @@ def show(repo: Repo, name: str, log: str | None, preview: bool, as_json: bool) -
     A preview reads little of the bytes and runs nothing: it loads no value.
 
     \b
-    gitml show clf@production
     gitml show features@latest --preview
     gitml show 7f3a9c1 --log train
     """

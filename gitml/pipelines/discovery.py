@@ -7,11 +7,13 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.errors import AmbiguousName, GitmlError, NameNotFound, UsageError
-from gitml.pipelines.dsl import PipelineFunction
+
+if TYPE_CHECKING:
+    from gitml.pipelines.dsl import PipelineFunction
 
 _SKIPPED = frozenset({".git", ".venv", "venv", "__pycache__", "node_modules", "site-packages"})
 
@@ -19,8 +21,7 @@ _OURS = frozenset({"gitml", "gitml.interop.zenml"})
 """The modules that have a ``pipeline`` decorator."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Definition:
+class Definition(NamedTuple):
     """A function with ``@pipeline`` as it stands in a file: its name, its path, its doc line."""
 
     name: str
@@ -60,7 +61,8 @@ def definitions(file: Path) -> list[Definition]:
 
 def load(definition: Definition, root: Path) -> PipelineFunction:
     """The pipeline function of a definition, its file imported as ``python FILE`` would see it."""
-    from gitml.pipelines.observe import watch_imports  # listing pipelines has no use for it
+    from gitml.pipelines.dsl import PipelineFunction  # listing pipelines has no use for these
+    from gitml.pipelines.observe import watch_imports
 
     watch_imports()
     module_name = ".".join(_inside(definition.path, root).with_suffix("").parts)
