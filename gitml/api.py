@@ -84,6 +84,19 @@ class Model(dsl.Model):
         finally:
             repo.close()
 
+    def check(self, table: Any, artifact: str | None = None) -> None:
+        """Raise UnsupportedValue unless a model of this version takes a frame, table or array.
+
+        The message names columns that are missing, and those of another type than the model was
+        fitted with. ``artifact`` is the model, where the version has several.
+        """
+        running = context.current()
+        spelled = f"{self.name}@{self.which}:"
+        loads = running.loads.items() if running is not None else ()
+        loaded = next((one.commit for name, one in loads if name.startswith(spelled)), None)
+        version = self.resolved if loaded is None else _repo().version_of(loaded)
+        version.check(table, artifact)
+
     @property
     def resolved(self) -> VersionHandle:
         """The version that this means now, with its metrics, parameters and artifacts."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.metadata import all_typed
-from gitml.entities.records import Failure, Log, Output, Revocation, RunStep
-from gitml.errors import GitmlError, MissingBytes, NameNotFound
+from gitml.entities.records import Failure, Log, Output, Revocation, RunStep, Signature
+from gitml.errors import GitmlError, MissingBytes, NameNotFound, UsageError
 from gitml.frozen import Frozen, field
 from gitml.git.odb import Odb
 from gitml.history.index import Index, RunEntry, StepEntry, VersionEntry
@@ -420,6 +420,35 @@ class VersionHandle(RecordHandle):
             one.name: StoredOutput(one.output, one.commit, self.parts)
             for one in self.entry.record.artifacts
         }
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """What its models take and give, by artifact; only of models that say it themselves."""
+        return self.entry.record.signatures or {}
+
+    def check(self, table: Any, artifact: str | None = None) -> None:
+        """Raise UnsupportedValue unless a model of this version takes a frame, table or array.
+
+        ``artifact`` is the model, where the version has several. More columns are no harm, numbers
+        are numbers of any width. Raises UsageError where no signature is recorded.
+        """
+        from gitml.pipelines.signature import check
+
+        known = self.signatures
+        if artifact is not None and artifact not in self.artifacts:
+            raise NameNotFound.among(f"artifact of {self.label}", artifact, self.artifacts)
+        name = artifact or next(iter(known), "")
+        if name not in known:
+            raise UsageError(
+                f"{self.label} has no signature to check a table with",
+                hint="it is recorded of estimators that know their features",
+            )
+        if artifact is None and len(known) > 1:
+            raise UsageError(
+                f"{self.label} has several models: {', '.join(known)}",
+                hint=f"`check(table, {name!r})`",
+            )
+        check(known[name], table, f"{self.label}:{name}")
 
     @property
     def card(self) -> dict[str, Any]:

@@ -179,6 +179,17 @@ def _said(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def _takes(version: VersionHandle) -> str:
+    """The signatures of a version's models; with their names where there are several."""
+    if not (found := version.signatures):
+        return ""
+    from gitml.pipelines.signature import words
+
+    if len(found) == 1:
+        return words(next(iter(found.values())))
+    return "  ".join(f"{name}: {words(one)}" for name, one in found.items())
+
+
 def describe_version(repo: Repo, version: VersionHandle) -> Iterator[str]:
     """A model version: what made it, how good it is, what it holds, who uses it."""
     record = version.entry.record
@@ -192,6 +203,7 @@ def describe_version(repo: Repo, version: VersionHandle) -> Iterator[str]:
             ("about", record.description or ""),
             *((name.replace("_", " "), _said(one)) for name, one in said),
             ("tags", ", ".join(version.tags)),
+            ("takes", _takes(version)),
             ("commit", paint("dim", repo.short(version.id))),
             ("made by", f"run {paint('run', repo.short(record.run))} of {made}"),
             ("code", code_words(repo, record.code)),

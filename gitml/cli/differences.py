@@ -103,6 +103,10 @@ def document(found: RecordDifference) -> dict[str, Any]:
             {"name": one.name, "change": one.how, "parts": [asdict(part) for part in one.parts]}
             for one in found.steps
         ],
+        "signatures": [
+            {"name": one.name, "change": one.how, "lines": list(one.lines)}
+            for one in found.signatures
+        ],
         "code": _code_document(found.code),
         "environment": None if environment is None else [_installed(one) for one in environment],
         "sizes": {"old": found.sizes.old, "new": found.sizes.new, "shared": found.sizes.shared},
@@ -124,6 +128,9 @@ def _cells(row: Row) -> list[str]:
 def _parts(repo: Repo, found: RecordDifference) -> Iterator[Part]:
     if found.inputs:
         yield Part("inputs", "", [_input_line(one) for one in found.inputs])
+    if found.signatures:
+        changes = [Line(_HOW[one.how], [one.name], one.lines) for one in found.signatures]
+        yield Part("signature", "", changes)
     if found.steps:
         yield Part("steps", "", [_step_line(one) for one in found.steps])
     if found.code:

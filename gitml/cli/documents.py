@@ -30,7 +30,7 @@ def moment(seconds: float) -> str:
 
 def output_document(output: Output, commit: ObjectId | None = None) -> Document:
     """An output's record; ``commit`` is the step or source that it comes from."""
-    document = _fields(output)
+    document = record_document(output)
     document["metadata"] = {**document["metadata"], **all_typed(document.pop("logged", {}))}
     return document if commit is None else {**document, "commit": str(commit)}
 
@@ -55,7 +55,7 @@ def run_summary(run: RunHandle) -> Document:
         "duration": record.duration,
         "by": run.entry.author,
         "revoked": [one.name for one in run.revoked],
-        "code": _fields(record.code),
+        "code": record_document(record.code),
         "stack": record.stack,
         "parameters": dict(run.parameters),
         "metrics": dict(run.metrics),
@@ -72,11 +72,11 @@ def run_document(run: RunHandle) -> Document:
     return {
         **run_summary(run),
         "model": record.model,
-        "pins": [_fields(pin) for pin in record.pins],
+        "pins": [record_document(pin) for pin in record.pins],
         "metadata": run.metadata(),
         "tags": list(run.tags),
         "steps": [step_document(step) for step in run.steps.values()],
-        "failure": _fields(record.failure) if record.failure else None,
+        "failure": record_document(record.failure) if record.failure else None,
     }
 
 
@@ -94,8 +94,8 @@ def step_document(step: StepHandle) -> Document:
         "parameters": dict(step.parameters),
         "metrics": dict(step.metrics),
         "metadata": dict(step.metadata),
-        "inputs": [_fields(one) for one in found.record.inputs] if found else [],
-        "loads": [_fields(one) for one in found.record.loads] if found else [],
+        "inputs": [record_document(one) for one in found.record.inputs] if found else [],
+        "loads": [record_document(one) for one in found.record.loads] if found else [],
         "outputs": [stored_document(one) for one in step.outputs.values()],
     }
 
@@ -122,9 +122,10 @@ def version_document(version: VersionHandle, consumers: list[RunHandle]) -> Docu
         "by": version.entry.author,
         "pipeline": record.pipeline,
         "run": str(record.run),
-        "code": _fields(record.code),
+        "code": record_document(record.code),
         "description": record.description,
         "card": dict(record.card or {}),
+        "signatures": {name: record_document(one) for name, one in version.signatures.items()},
         "parameters": dict(version.parameters),
         "metrics": dict(version.metrics),
         "metadata": version.metadata(),
@@ -204,7 +205,7 @@ def _text(oid: ObjectId | None) -> str | None:
     return str(oid) if oid is not None else None
 
 
-def _fields(record: Any) -> Document:
+def record_document(record: Any) -> Document:
     """A record as JSON without its format number, which belongs to the stored file."""
     document = codec.to_document(record)
     document.pop("format", None)

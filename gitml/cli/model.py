@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -140,6 +141,18 @@ def _lines(found: Comparison) -> Iterator[str]:
     same = {row.name: row.values[0] for row in found.parameters if row.same}
     if same and len(found.versions) > 1:
         yield paint("dim", f"the same in all: {render.settings(same)}")
+    yield from _other_signatures(found)
+
+
+def _other_signatures(found: Comparison) -> Iterator[str]:
+    """What the models take or give that those of the version above do not, a line each."""
+    from gitml.pipelines.signature import changed
+
+    labels = [one.label for one in found.versions]
+    for row in found.signatures:
+        sides = [(label, one) for label, one in zip(labels, row.values, strict=True) if one]
+        for (_, old), (label, new) in pairwise(sides):
+            yield from (f"{row.name} of {label}: {line}" for line in changed(old, new))
 
 
 def _cells(found: Comparison) -> tuple[list[str], list[list[str]], set[int]]:
@@ -191,6 +204,9 @@ def _markdown(found: Comparison) -> Iterator[str]:
     yield f"|---|{'---:|' * (len(header) - 1)}"
     for cells in zip(*columns, strict=True):
         yield f"| {' | '.join(cells)} |"
+    if others := list(_other_signatures(found)):
+        yield ""
+        yield from (f"- {render.markdown(one)}" for one in others)
 
 
 def _markdown_metric(row: Row, place: int) -> str:
@@ -225,5 +241,13 @@ def _document(found: Comparison) -> dict[str, Any]:
         "artifacts": [
             {"name": row.name, "values": [str(one) if one else None for one in row.values]}
             for row in found.artifacts
+        ],
+        "signatures": [
+            {
+                "name": row.name,
+                "values": [documents.record_document(one) if one else None for one in row.values],
+                "same": row.same,
+            }
+            for row in found.signatures
         ],
     }

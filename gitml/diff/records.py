@@ -5,7 +5,7 @@ A version stands for the run that made it. Nothing is loaded but tables that wen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,13 @@ from gitml.diff.environment import Installed, compare_environments
 from gitml.diff.versions import Row, metric_rows, rows_of
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
-from gitml.entities.records import Code, Input, Output, Source
+from gitml.entities.records import Code, Input, Signature, Source
 from gitml.errors import GitmlError
-from gitml.frozen import Frozen
+from gitml.frozen import Frozen, field
 from gitml.git.process import Git
 from gitml.handles import Parts, RunHandle, StoredOutput, VersionHandle
 from gitml.history.index import StepEntry
+from gitml.history.lineage import given_output
 
 if TYPE_CHECKING:
     from gitml.pipelines.cache import Change
@@ -59,6 +60,14 @@ class StepChange(Frozen):
     parts: tuple[Change, ...] = ()
 
 
+class SignatureChange(Frozen):
+    """A model that takes or gives something else, and what, in words; "added" where it is new."""
+
+    name: str
+    how: str
+    lines: tuple[str, ...] = ()
+
+
 class Sizes(Frozen):
     """Bytes of all outputs on both sides, and how many of the new ones the old ones hold too.
 
@@ -82,6 +91,7 @@ class Side(Frozen):
     steps: Mapping[str, StepEntry]
     outputs: Mapping[str, StoredOutput]
     environment: str | None
+    signatures: Mapping[str, Signature] = field(default_factory=dict)
 
 
 class RecordDifference(Frozen):
@@ -99,10 +109,12 @@ class RecordDifference(Frozen):
     code: CodeDifference
     environment: tuple[Installed, ...] | None
     sizes: Sizes
+    signatures: tuple[SignatureChange, ...] = ()
 
     def __bool__(self) -> bool:
         rows = [row for row in (*self.parameters, *self.metrics) if not row.same]
-        return bool(rows or self.inputs or self.steps or self.code or self.environment)
+        made = self.inputs or self.steps or self.code or self.environment
+        return bool(rows or made or self.signatures)
 
 
 def side_of_run(run: RunHandle, label: str) -> Side:
@@ -148,6 +160,7 @@ def side_of_version(version: VersionHandle) -> Side:
         steps=steps,
         outputs={f":{name}": one for name, one in version.artifacts.items()},
         environment=_environment(version.parts, version.entry.record.run),
+        signatures=version.signatures,
     )
 
 
@@ -178,6 +191,7 @@ def compare_records(
         code=compare_code(git, old.code, new.code, closures),
         environment=environment,
         sizes=_sizes(parts, old, new),
+        signatures=tuple(_signatures(old.signatures, new.signatures)),
     )
 
 
@@ -205,6 +219,18 @@ def key_changes(old: StepEntry, new: StepEntry) -> tuple[Change, ...]:
     if old.record.parts and new.record.parts:
         return tuple(changes(old.record.parts, new.record.parts))
     return (Change("code", "changed"),) if old.record.code_id != new.record.code_id else ()
+
+
+def _signatures(
+    old: Mapping[str, Signature], new: Mapping[str, Signature]
+) -> Iterator[SignatureChange]:
+    from gitml.pipelines.signature import changed
+
+    for name in dict.fromkeys([*new, *old]):
+        if name not in old or name not in new:
+            yield SignatureChange(name, "added" if name in new else "removed")
+        elif lines := changed(old[name], new[name]):
+            yield SignatureChange(name, "changed", tuple(lines))
 
 
 # Inputs
@@ -240,7 +266,7 @@ def _given(parts: Parts, side: Side) -> dict[str, Given]:
 
 
 def _described(parts: Parts, given: Input, steps: tuple[str, ...]) -> Given:
-    made = _output(parts, given)
+    made = given_output(parts.index, given)
     size = made.size if made is not None else _source_size(parts, given.commit)
     return Given(
         digest=given.digest,
@@ -251,18 +277,6 @@ def _described(parts: Parts, given: Input, steps: tuple[str, ...]) -> Given:
         stored_as=made.materializer if made is not None else "",
         steps=tuple(dict.fromkeys(steps)),
     )
-
-
-def _output(parts: Parts, given: Input) -> Output | None:
-    """The output that an input was, where a step, a version or a saved value made it."""
-    candidates: Iterable[Output] = ()
-    if step := parts.index.step(given.commit):
-        candidates = step.record.outputs
-    elif version := parts.index.version(given.commit):
-        candidates = (one.output for one in version.record.artifacts)
-    elif given.artifact is not None:
-        candidates = (one.record.output() for one in parts.index.saved(given.artifact))
-    return next((one for one in candidates if one.digest == given.digest), None)
 
 
 def _source_size(parts: Parts, commit: ObjectId) -> int | None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gitml.entities.records import Signature
 from gitml.frozen import Frozen
 from gitml.handles import VersionHandle
 from gitml.htmltable import table
@@ -31,12 +32,16 @@ class Row(Frozen):
 
 
 class Comparison(Frozen):
-    """Model versions side by side, in the order in which they were asked for."""
+    """Model versions side by side, in the order in which they were asked for.
+
+    ``signatures`` are rows of what their models take and give, by artifact.
+    """
 
     versions: tuple[VersionHandle, ...]
     metrics: tuple[Row, ...]
     parameters: tuple[Row, ...]
     artifacts: tuple[Row, ...]
+    signatures: tuple[Row, ...] = ()
 
     def _repr_html_(self) -> str:
         """The comparison as a notebook shows it, a column a version."""
@@ -46,6 +51,7 @@ class Comparison(Frozen):
             ("artifact", row.name, *(one.short if one else None for one in row.values))
             for row in self.artifacts
         ]
+        rows += [("takes", row.name, *map(_words, row.values)) for row in self.signatures]
         return table(("", "name", *(one.label for one in self.versions)), rows)
 
     def ranked(self, metric: str) -> list[int]:
@@ -73,7 +79,8 @@ def compare_versions(
     metrics = metric_rows([one.metrics for one in versions], directions)
     parameters = rows_of([one.parameters for one in versions])
     artifacts = rows_of([{k: a.digest for k, a in one.artifacts.items()} for one in versions])
-    return Comparison(tuple(versions), metrics, parameters, artifacts)
+    signatures = rows_of([one.signatures for one in versions])
+    return Comparison(tuple(versions), metrics, parameters, artifacts, signatures)
 
 
 def metric_rows(
@@ -88,6 +95,12 @@ def metric_rows(
 def rows_of(tables: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
     """Each name of some tables with its value in every one of them."""
     return tuple(Row(name, values) for name, values in _rows(tables))
+
+
+def _words(signature: Signature | None) -> str | None:
+    from gitml.pipelines.signature import words
+
+    return None if signature is None else words(signature)
 
 
 def _rows(tables: Sequence[Mapping[str, Any]]) -> list[tuple[str, tuple[Any, ...]]]:

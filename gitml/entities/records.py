@@ -209,11 +209,31 @@ class VersionArtifact(Record):
     output: Output
 
 
+class Feature(Record):
+    """A column that a model takes: its name, and its type in the table that it was fitted with."""
+
+    name: str
+    type: str | None = None
+
+
+class Signature(Record):
+    """What a model of a version takes and gives.
+
+    ``count`` is the number of columns; ``features`` are those of them that have names, in order,
+    the first 200. ``classes`` are the labels that a classifier gives.
+    """
+
+    features: tuple[Feature, ...]
+    count: int
+    classes: tuple[Any, ...] | None = None
+
+
 class Version(Record):
     """``model.json``: a model version, without its number (that lives in the tag alone).
 
     ``keys`` maps the steps of the run to their cache keys ("" where there is none). ``card`` is
-    what its makers say of it, by the names of `gitml.config.CARD`.
+    what its makers say of it, by the names of `gitml.config.CARD`. ``signatures`` are those of its
+    artifacts that are models, by their names here.
     """
 
     model: str
@@ -227,6 +247,7 @@ class Version(Record):
     metadata: Mapping[str, Any] = field(default_factory=dict)
     description: str | None = None
     card: Mapping[str, Any] | None = None
+    signatures: Mapping[str, Signature] | None = None
 
 
 class Fold(Record):

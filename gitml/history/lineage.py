@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId
-from gitml.entities.records import Source
+from gitml.entities.records import Input, Output, Source
 from gitml.frozen import Frozen
 from gitml.git.odb import Commit, Odb
 from gitml.history.index import Index, StepEntry
@@ -161,6 +161,18 @@ class Lineage(Frozen):
             source = codec.from_json(Source, data, f"{commit.short}:.gitml/source.json")
             return "source", f"{source.kind} {source.digest.short}"
         return "missing", commit.short
+
+
+def given_output(index: Index, given: Input) -> Output | None:
+    """The output that an input was, where a step, a version or a saved value made it."""
+    candidates: Iterable[Output] = ()
+    if step := index.step(given.commit):
+        candidates = step.record.outputs
+    elif version := index.version(given.commit):
+        candidates = (one.output for one in version.record.artifacts)
+    elif given.artifact is not None:
+        candidates = (one.record.output() for one in index.saved(given.artifact))
+    return next((one for one in candidates if one.digest == given.digest), None)
 
 
 def record_parents(commit: Commit) -> tuple[str, list[ObjectId]]:

@@ -21,6 +21,7 @@ from gitml.materializers.sklearn_trust import check_indices, require_trust
 
 # What an object has found out about itself so far; not a part of its value.
 _CACHES = skops_form.ADDRESSES | {"_has_canonical_format", "_has_sorted_indices"}
+_MAX_LABELS = 50
 _SCALARS = (bool, int, float, complex, str, bytes, bytearray)
 
 
@@ -53,7 +54,7 @@ class SklearnMaterializer(Materializer):
         return _read(content.read(), rules)
 
     def metadata(self, value: Any) -> dict[str, JSON]:
-        """Class, parameters, and once it is fitted the number and the names of the features."""
+        """Class, parameters, and once it is fitted the features by number and name, the classes."""
         facts: dict[str, JSON] = {
             "class": type_name(value),
             "params": {name: _param(one) for name, one in sorted(value.get_params().items())},
@@ -62,6 +63,8 @@ class SklearnMaterializer(Materializer):
             facts["n_features_in"] = int(count)
         if (names := getattr(value, "feature_names_in_", None)) is not None:
             facts["feature_names_in"] = shown([str(name) for name in names])
+        if labels := _labels(value):
+            facts["classes"] = labels
         return facts
 
 
@@ -82,6 +85,14 @@ def _read(raw: bytes, rules: Rules) -> Any:
         ) from error
     check_indices(value)
     return value
+
+
+def _labels(value: Any) -> list[JSON]:
+    """The classes that a fitted classifier tells apart; none where they are many, or of several."""
+    classes = getattr(value, "classes_", None)
+    if getattr(classes, "ndim", 0) != 1 or classes is None or len(classes) > _MAX_LABELS:
+        return []
+    return [_param(one) for one in classes.tolist()]
 
 
 def _param(value: object) -> JSON:

@@ -31,6 +31,9 @@ def model_card(version: Version, metrics: Mapping[str, float]) -> str:
             lines += ["", f"## {title}", "", _text(str(card[name]))]
     lines += _table("Metrics", "metric", {k: f"{v:.6g}" for k, v in sorted(metrics.items())})
     lines += _table("Parameters", "parameter", dict(sorted(version.parameters.items())))
+    for name, one in (version.signatures or {}).items():
+        taken = {column.name: column.type or "" for column in one.features}
+        lines += _table(f"What {_text(name)} takes", "column", taken, "type")
     artifacts = {one.name: _artifact(one.output) for one in version.artifacts}
     lines += _table("Artifacts", "artifact", artifacts)
     return "\n".join([*lines, ""])
@@ -40,10 +43,10 @@ def _artifact(output: Output) -> str:
     return f"{output.type or output.kind}, {output.size} bytes, {output.digest.short}"
 
 
-def _table(title: str, head: str, rows: Mapping[str, Any]) -> list[str]:
+def _table(title: str, head: str, rows: Mapping[str, Any], value: str = "value") -> list[str]:
     if not rows:
         return []
-    lines = ["", f"## {title}", "", f"| {head} | value |", "|---|---|"]
+    lines = ["", f"## {title}", "", f"| {head} | {value} |", "|---|---|"]
     return lines + [f"| {_text(key)} | {_text(str(value))} |" for key, value in rows.items()]
 
 

@@ -47,6 +47,7 @@ from gitml.pipelines.past import Past
 from gitml.pipelines.plan import FromStep, Pinned, Plan, PlannedStep, Value
 from gitml.pipelines.reuse import Earlier
 from gitml.pipelines.selection import Part
+from gitml.pipelines.signature import warnings as misfits
 from gitml.pipelines.storing import (
     Storing,
     declared,
@@ -174,7 +175,11 @@ class Execution:
         self._warn(planned)
         self.tell(StepEvent(planned.name, "started"))
         inputs = self._inputs(planned)
+        self._name_once(misfits(planned.name, inputs, self.index, self._records))
         self._finish(self._call(planned, self._key(planned, inputs), inputs), began)
+
+    def _records(self) -> dict[ObjectId, Step]:
+        return {one.commit: one.record for one in self.done.values()}
 
     def _begin(self, planned: PlannedStep) -> None:
         self.current, self.log, self.series, self.items = planned.name, None, None, None

@@ -19,7 +19,14 @@ from gitml.config import CARD
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.pointer import Pointer
-from gitml.entities.records import Code, Failure, Run, RunStep, Version, VersionArtifact
+from gitml.entities.records import (
+    Code,
+    Failure,
+    Run,
+    RunStep,
+    Version,
+    VersionArtifact,
+)
 from gitml.errors import GitmlError, MissingBytes, RaceLost, StepFailed, StorageError
 from gitml.git import locks, refs
 from gitml.git.odb import EMPTY_TREE, Odb
@@ -54,6 +61,7 @@ from gitml.pipelines.plan import Pinned, Plan, Planner
 from gitml.pipelines.selection import WHOLE, Selection, choose
 from gitml.pipelines.series import Points
 from gitml.pipelines.session import Session
+from gitml.pipelines.signature import Signatures
 from gitml.pipelines.sources import take
 from gitml.pipelines.storing import store_series, store_value
 from gitml.stack.stack import Stack
@@ -408,6 +416,9 @@ class Runner:
             metadata=united({one.name: one.record.metadata for one in done}),
             description=model.description or settled.get("description"),
             card={**{k: v for k, v in settled.items() if k in CARD}, **model.card} or None,
+            signatures=Signatures(self.index, {one.commit: one.record for one in done}).of_version(
+                version_artifacts(done)
+            ),
         )
         return recorder.version(record, metrics, model_card(record, metrics), now)
 
