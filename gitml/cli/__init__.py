@@ -16,6 +16,7 @@ TASKS = {
         Entry("init", "gitml.cli.init:init", "Prepare this repository for gitml."),
         Entry("clone", "gitml.cli.clone:clone", "Clone a repository with its records and data."),
         Entry("demo", "gitml.cli.demo:demo", "Make an example project and run it."),
+        Entry("help", "gitml.cli.help:help_", "Show the help of a command."),
     ),
     "data": (
         Entry("add", "gitml.cli.add:add", "Store data and put a pointer in its place into git."),

@@ -53,6 +53,9 @@ OFFERED: Mapping[str, Mapping[str, str]] = {
     "stage list": {"model": "models"},
     "stage log": {"model": "models", "stage": "stages"},
     "stage repair": {"model": "models", "stage": "stages"},
+    "tag add": {"name": "anything"},
+    "tag list": {"name": "anything"},
+    "tag remove": {"name": "anything"},
     "verify": {"name": "models_and_versions"},
 }
 """What each parameter of a command takes, as a method of `LiveNames`."""

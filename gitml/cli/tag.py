@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Noun)
 def tag() -> None:
-    """Put tags on runs, artifacts and versions, and find by them.
+    """Put tags on runs, artifacts and versions.
 
     They are notes: the record keeps its id, and after a sync both clones have what was added and
     taken off in either. git's own tags are something else.

@@ -32,7 +32,11 @@ FREE = {
     "metadata set": {"values"},
     "remote add": {"name", "url"},
     "run": {"command"},
+    "help": {"words"},
     "hooks run": {"arguments"},
+    "tag add": {"tags"},
+    "tag list": {"tags"},
+    "tag remove": {"tags"},
 }
 
 

@@ -46,7 +46,7 @@ BORROWED = {
 def package(tmp_path_factory: pytest.TempPathFactory) -> GitRepository:
     """A repository with what pre-commit needs of this one, as it lies here."""
     made = GitRepository(tmp_path_factory.mktemp("package"))
-    for name in ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", ".pre-commit-hooks.yaml"):
         shutil.copy2(ROOT / name, made.path / name)
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     shutil.copytree(ROOT / "gitml", made.path / "gitml", symlinks=True, ignore=ignored)
