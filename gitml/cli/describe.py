@@ -47,12 +47,23 @@ def stages(version: VersionHandle) -> str:
 
 def holders(state: ModelState) -> str:
     """The stages of a model with the versions that hold them: ``production clf@v3``."""
-    held = [
-        f"{paint('stage', stage)} {paint('version', state.label(holder))}"
-        for stage in sorted(state.stages)
-        if (holder := state.holder(stage)) is not None
-    ]
+    held = []
+    for stage, events in sorted(state.stages.items()):
+        holder = events[-1].promotion.version
+        if holder is not None or state.trouble(stage):
+            held.append(f"{paint('stage', stage)} {holder_mark(state, stage)}")
     return "  ".join(held)
+
+
+def holder_mark(state: ModelState, stage: str) -> str:
+    """The version that holds a stage, or why there is none that counts."""
+    holder = state.stages[stage][-1].promotion.version
+    if state.trouble(stage):
+        return paint("failed", "forked" if stage in state.forked else "unreadable")
+    if holder is None:
+        return "vacant"
+    deleted = " (deleted)" if holder in state.hidden else ""
+    return f"{paint('version', state.label(holder))}{deleted}"
 
 
 def version_mark(version: VersionHandle) -> str:

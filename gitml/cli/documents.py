@@ -151,6 +151,9 @@ def model_document(state: ModelState) -> Document:
         "deleted": sorted(state.deleted),
         "latest": state.label(latest) if latest else None,
         "stages": {stage: _holder(state, stage) for stage in sorted(state.stages)},
+        "unreadable": {
+            stage: why for stage in sorted(state.stages) if (why := state.trouble(stage))
+        },
         "aliases": {name: state.label(commit) for name, commit in sorted(state.aliases.items())},
     }
 
@@ -197,7 +200,7 @@ def lineage_document(repo: Repo, ancestor: Ancestor) -> Document:
 
 
 def _holder(state: ModelState, stage: str) -> str | None:
-    holder = state.holder(stage)
+    holder = state.holder(stage) if state.trouble(stage) is None else None
     return state.label(holder) if holder else None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitml.cli import documents, render
-from gitml.cli.describe import event_table
+from gitml.cli.describe import event_table, holder_mark
 from gitml.cli.group import Noun
 from gitml.cli.invocation import (
     dry_run_option,
@@ -58,7 +58,12 @@ def list_stages(repo: Repo, model: str | None, as_json: bool) -> None:
     states = [repo.model(model)] if model is not None else repo.models()
     if as_json:
         listed = [
-            {"model": one.name, "stage": name, "holder": documents.event_document(one, moves[-1])}
+            {
+                "model": one.name,
+                "stage": name,
+                "holder": documents.event_document(one, moves[-1]),
+                "unreadable": one.trouble(name),
+            }
             for one in states
             for name, moves in sorted(one.stages.items())
         ]
@@ -68,9 +73,9 @@ def list_stages(repo: Repo, model: str | None, as_json: bool) -> None:
     for one in states:
         for name, moves in sorted(one.stages.items()):
             last = moves[-1].promotion
-            holder = paint("version", one.label(last.version)) if last.version else "vacant"
             who = moves[-1].tagger.partition(" <")[0]
             when = render.ago(seconds_of(last.at))
+            holder = holder_mark(one, name)
             rows.append([one.name, paint("stage", name), holder, when, who, last.reason])
     header = ["model", "stage", "holder", "since", "by", "why"]
     render.answer_rows(rows, header, nothing="No version holds a stage yet")

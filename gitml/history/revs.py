@@ -102,17 +102,22 @@ class ModelState(Frozen):
                 hint="`gitml fsck` lists what is off",
             )
 
+    def trouble(self, stage: str) -> str | None:
+        """Why nobody can tell what holds a stage, None where all is well."""
+        if stage in self.forked:
+            return "it was moved here and on the remote at the same time"
+        return self.broken.get(stage)
+
     def held(self, commit: ObjectId) -> list[str]:
         """The stages that a version holds now."""
-        whole = (stage for stage in self.stages if not {stage} & {*self.broken, *self.forked})
+        whole = (stage for stage in self.stages if self.trouble(stage) is None)
         return sorted(stage for stage in whole if self.holder(stage) == commit)
 
     def archived(self, commit: ObjectId) -> bool:
         """Whether a version held a stage once and holds none now, of those that can be read."""
-        held = {
-            name for name, es in self.stages.items() for e in es if e.promotion.version == commit
-        }
-        return bool(held) and not self.held(commit) and not held & {*self.broken, *self.forked}
+        moves = [event.promotion for events in self.stages.values() for event in events]
+        once = {move.stage for move in moves if move.version == commit}
+        return bool(once) and not self.held(commit) and not any(map(self.trouble, once))
 
     def label(self, commit: ObjectId) -> str:
         """How a version is written: ``clf@v3``, a draft ``clf@<commit12>``."""

@@ -65,6 +65,11 @@ class Verification:
         events = state.stages.get(stage, ())
         links = list(self._signed(names, state, stage, events))
         holder = events[-1].promotion.version if events else None
+        if holder in state.hidden:
+            raise NotTrusted(
+                f"{state.label(holder)} holds {stage} and is deleted: both were done at once",
+                hint=f"`gitml stage clear {model} {stage} -m WHY`, or promote another version",
+            )
         below = self._roots(state, holder) if holder is not None else 0
         if events:
             self.memory.note(model, stage, events[-1].promotion.n, events[-1].tag)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from gitml.cli.describe import holders
+from gitml.cli.documents import model_document
 from gitml.entities.ids import ObjectId
 from gitml.errors import AmbiguousName, CorruptData, GitmlError, NameNotFound
 from gitml.git import refs
 from gitml.git.refs import Change
 from gitml.history.record import version_ref
-from gitml.history.revs import Found, ModelState
+from gitml.history.revs import Found, ModelState, stage_changes
 from tests.history.ledger import Ledger, Made, digest_of
 
 
@@ -323,6 +325,15 @@ def test_a_renamed_event_tag_is_refused_and_spoils_its_stage_alone(filled: Ledge
     assert found.held(two) == ["staging"]
     with pytest.raises(CorruptData):
         found.holder("production")
+    assert found.trouble("staging") is None
+    assert "the record of clf@production/1" in str(found.trouble("production"))
+    assert not found.archived(one)  # nobody can tell whether it holds production still
+    # What lists the stages of a model says so of this one and shows the others.
+    assert "unreadable" in holders(found) and "clf@v2" in holders(found)
+    document = model_document(found)
+    assert document["stages"] == {"production": None, "staging": "clf@v2"}
+    assert list(document["unreadable"]) == ["production"]
+    assert [one.name for one in stage_changes(filled.names(), strays=True)] == []
 
 
 @pytest.mark.parametrize("way", ["lightweight", "free text", "other stage", "later format"])

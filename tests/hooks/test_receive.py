@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId
 from gitml.entities.records import Promotion, Tombstone
+from gitml.errors import NameNotFound, NotTrusted
 from gitml.frozen import replace
 from gitml.git.odb import Odb
 from gitml.git.process import Git
@@ -179,6 +181,44 @@ def test_a_deleted_version_is_not_promoted_and_its_number_not_given_again(
     guarded.server.git("update-ref", "-d", "refs/tags/clf@v2")
     words = push(bob, "refs/tags/clf@v2")
     assert "its number is not given again" in str(words)
+
+
+_MEETING = """\
+#!/bin/sh
+touch {place}/$$
+until [ $(ls {place} | wc -l) -eq 2 ]; do :; done
+"""
+"""A hook that lets nothing in before another push has been judged as well."""
+
+
+def test_a_deletion_and_a_promotion_that_arrive_at_once_are_told_from_each_other(
+    guarded: Reviewed, tmp_path: Path
+) -> None:
+    """Each was right when it was judged; git has no way to judge them together."""
+    (tmp_path / "met").mkdir()
+    meeting = guarded.server.path / "hooks" / "update"
+    meeting.write_text(_MEETING.format(place=tmp_path / "met"))
+    meeting.chmod(0o755)
+    bob, alice = guarded.bob, guarded.alice
+    alice.repo().fetch()
+    tag, _ = move(bob)
+    with ThreadPoolExecutor() as both:
+        promoted = both.submit(push, bob, f"{tag}:refs/tags/clf@production/2")
+        alice.repo().delete("clf@v2", "wrong")
+        assert promoted.result(20) is None
+    meeting.unlink()
+    for one in (bob, alice):
+        one.repo().fetch()
+        with pytest.raises(NameNotFound, match="clf@v2 holds production and is deleted"):
+            one.repo().version("clf@production")
+        with pytest.raises(NotTrusted, match="holds production and is deleted") as caught:
+            one.repo().verify("clf@production")
+        assert "`gitml stage clear clf production" in str(caught.value.hint)
+        assert [problem.kind for problem in one.problems()] == ["deleted-holder"]
+    alice.repo().promote("clf@v1", "production", "back")
+    bob.repo().fetch()
+    assert bob.repo().verify("clf@production").links[-1].what == "clf@v1"
+    assert bob.problems() == []
 
 
 @pytest.mark.parametrize("name", ["clf@v1", "clf@production/1"])
