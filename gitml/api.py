@@ -258,6 +258,7 @@ def pipeline(
     cache: bool = True,
     cache_policy: CachePolicy = DEFAULT_POLICY,
     execution_mode: str = "fail_fast",
+    dynamic: bool = False,
     on_start: Callback | None = None,
     on_success: Callback | None = None,
     on_failure: Callback | None = None,
@@ -271,6 +272,7 @@ def pipeline(
     cache: bool = True,
     cache_policy: CachePolicy = DEFAULT_POLICY,
     execution_mode: str = "fail_fast",
+    dynamic: bool = False,
     on_start: Callback | None = None,
     on_success: Callback | None = None,
     on_failure: Callback | None = None,
@@ -281,6 +283,7 @@ def pipeline(
     ``cache_policy`` is that of the steps which have none of their own.
     ``execution_mode`` says what happens when a step fails: "fail_fast" and "stop_on_failure" begin
     no other, "continue_on_failure" does all that does not need it. ``tags`` are put on its runs.
+    The body of a ``dynamic`` one may branch on results: ``step(…).load()``.
     """
 
     def decorate(plain: Callable[..., Any]) -> Pipeline:
@@ -291,6 +294,7 @@ def pipeline(
             cache=cache,
             policy=cache_policy,
             execution_mode=execution_mode,
+            dynamic=dynamic,
             callbacks=Callbacks(on_start, on_success, on_failure),
             tags=tags,
         )

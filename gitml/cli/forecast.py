@@ -82,6 +82,9 @@ def _changes(one: Explanation) -> Iterator[str]:
 def _sum(name: str, steps: list[Explanation]) -> str:
     run = sum(one.outcome in ("run", "uncached") for one in steps)
     may = sum(one.outcome == "unknown" for one in steps)
+    if steps and steps[-1].step == "…":
+        count = render.count(len(steps) - 1, "step")
+        return f"Would run {run} of the {count} of {name} that are known, and what follows of them"
     if not run and not may:
         return f"Would run none of the {render.count(len(steps), 'step')} of {name}"
     most = f" to {run + may}" if may else ""

@@ -323,7 +323,7 @@ def pipeline(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """A function that calls steps as a pipeline, with ZenML's options."""
 
     def decorate(plain: Callable[..., Any]) -> Pipeline:
-        used = ("name", "enable_cache", "model", "cache_policy", "tags")
+        used = ("name", "enable_cache", "model", "cache_policy", "tags", "dynamic")
         _say_unused("@pipeline", {k: v for k, v in options.items() if k not in used})
         return Pipeline(
             plain,
@@ -332,6 +332,7 @@ def pipeline(function: Callable[..., Any] | None = None, **options: Any) -> Any:
             cache=options.get("enable_cache") is not False,
             policy=options.get("cache_policy") or DEFAULT_POLICY,
             tags=options.get("tags") or (),
+            dynamic=options.get("dynamic") is True,
         )
 
     return decorate(function) if function is not None else decorate

@@ -137,6 +137,19 @@ class Handle:
     node: str
     output: str
 
+    def load(self, wanted: type | None = None) -> Any:
+        """The value, in the body of a dynamic pipeline: the steps so far run first.
+
+        Raises UsageError elsewhere, and what a step raises.
+        """
+        composition = _composition.get()
+        if composition is None:
+            raise UsageError(
+                f"the output of {self.node} is loaded outside of its pipeline's body",
+                hint="a run has it: `run.steps[…].outputs[…].load()`",
+            )
+        return composition.load(self, wanted)
+
     def __iter__(self) -> Iterator[Any]:
         raise UsageError(
             f"the step {self.node} has one output, so it cannot be unpacked",
@@ -146,7 +159,8 @@ class Handle:
     def __bool__(self) -> bool:
         raise UsageError(
             f"the output of {self.node} is not known while the pipeline is composed",
-            hint="branch inside a step, or on a parameter of the pipeline",
+            hint="branch inside a step, on a parameter of the pipeline, or on "
+            "`….load()` in a `@pipeline(dynamic=True)`",
         )
 
 
@@ -212,12 +226,23 @@ class Node:
     fan: Fan | None = None
 
 
+Resolve = Callable[[Sequence["Node"], Handle, "type | None"], Any]
+"""Gives the value of an output of the calls so far."""
+
+
 @dataclass
 class Composition:
-    """A pipeline being composed: the calls so far, and the pipelines that are open."""
+    """A pipeline being composed: the calls so far, and the pipelines that are open.
+
+    ``resolve`` gives values of outputs, where the pipeline is dynamic; what it has raised is raised
+    by all that comes after, also where the body has caught it.
+    """
 
     open: list[PipelineFunction]
     nodes: list[Node] = field(default_factory=list)
+    resolve: Resolve | None = None
+    _broken: BaseException | None = None
+    _loaded: str | None = None
     _calls: dict[str, int] = field(default_factory=dict)
 
     def add(
@@ -228,7 +253,8 @@ class Composition:
         fan: Fan | None = None,
     ) -> Node:
         """Record a call; a step that is called again gets ``_2``, ``_3`` … behind its name."""
-        waits = tuple(dict.fromkeys(self._earlier(after, step.name)))
+        self.check()
+        waits = tuple(dict.fromkeys([*self._earlier(after, step.name), *self._decided(bindings)]))
         name = step.name
         while name in self._calls:
             self._calls[step.name] += 1
@@ -237,6 +263,35 @@ class Composition:
         node = Node(name, step, bindings, waits, fan)
         self.nodes.append(node)
         return node
+
+    def _decided(self, bindings: Mapping[str, Any]) -> list[str]:
+        """The call whose result the body had loaded last: it may have decided on what follows."""
+        given = {one.node for one in bindings.values() if isinstance(one, Handle)}
+        return [self._loaded] if self._loaded is not None and self._loaded not in given else []
+
+    def load(self, handle: Handle, wanted: type | None) -> Any:
+        """The value of an output; raises UsageError where the pipeline is not dynamic."""
+        self.check()
+        if self.resolve is None:
+            raise UsageError(
+                f"the output of {handle.node} is not known while {self.open[0].name} is composed",
+                hint="`@pipeline(dynamic=True)` runs the steps so far when a result is loaded",
+            )
+        token = _composition.set(None)  # in a step that runs now, a step is the plain function
+        try:
+            value = self.resolve(self.nodes, handle, wanted)
+        except BaseException as error:
+            self._broken = error
+            raise
+        finally:
+            _composition.reset(token)
+        self._loaded = handle.node
+        return value
+
+    def check(self) -> None:
+        """Raise what a step has raised that ran while the pipeline was composed."""
+        if self._broken is not None:
+            raise self._broken
 
     def _earlier(self, after: Any, step: str) -> Iterator[str]:
         """The names of the calls that ``after`` means: outputs, steps, names, or lists of them."""
@@ -450,7 +505,8 @@ class StepFunction:
 class PipelineFunction:
     """A function whose calls of steps make a graph.
 
-    ``policy`` is that of the steps which have none of their own.
+    ``policy`` is that of the steps which have none of their own. The body of a ``dynamic`` one may
+    load results: it runs while its steps do.
     """
 
     def __init__(
@@ -464,6 +520,7 @@ class PipelineFunction:
         execution_mode: str = "fail_fast",
         callbacks: Callbacks = NO_CALLBACKS,
         tags: Iterable[str] = (),
+        dynamic: bool = False,
     ) -> None:
         functools.update_wrapper(cast("Callable[..., Any]", self), function)
         self.function = function
@@ -476,6 +533,7 @@ class PipelineFunction:
         self.caches: Mapping[str, bool] = {}
         self.execution_mode = check_mode(execution_mode, self.name)
         self.callbacks = callbacks
+        self.dynamic = dynamic
         self.signature = _signature(function, self.name)
         callbacks.check(self.name)
 
@@ -500,22 +558,26 @@ class PipelineFunction:
         finally:
             composition.open.pop()
 
-    def compose(self, arguments: Mapping[str, Any]) -> list[Node]:
+    def compose(self, arguments: Mapping[str, Any], resolve: Resolve | None = None) -> list[Node]:
         """The calls that the pipeline makes with these arguments, in order.
 
-        A step can only be handed what was called before it, so the order is a plan.
+        A step can only be handed what was called before it, so the order is a plan. ``resolve``
+        gives values of outputs to the body of a dynamic pipeline.
         """
-        composition = Composition([self])
+        composition = Composition([self], resolve=resolve)
         token = _composition.set(composition)
         try:
             self.function(**arguments)
+            composition.check()
         except GitmlError:
             raise
         except Exception as error:
+            composition.check()
             frames = traceback.extract_tb(error.__traceback__)
             place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+            when = "" if resolve is not None else ", before any step ran"
             raise GitmlError(
-                f"the body of the pipeline {self.name} raised at {place}, before any step ran",
+                f"the body of the pipeline {self.name} raised at {place}{when}",
                 hint="the body only calls steps; work on values belongs into a step",
             ) from error
         finally:
@@ -572,10 +634,13 @@ def policy_of(step: StepFunction, pipeline: PipelineFunction) -> CachePolicy:
     return step.policy if step.policy is not None else pipeline.policy
 
 
-def check_policies(nodes: Sequence[Node], pipeline: PipelineFunction) -> None:
-    """Raise UsageError for a policy that cannot hold for the calls of a pipeline."""
+def check_policies(
+    nodes: Sequence[Node], pipeline: PipelineFunction, *, whole: bool = True
+) -> None:
+    """Raise UsageError for a policy that cannot hold for the calls, all or some, of a pipeline."""
     known = {name for node in nodes for name in node.bindings}
-    pipeline.policy.check(pipeline.name, known)
+    if whole:
+        pipeline.policy.check(pipeline.name, known)
     for node in nodes:
         ignored = policy_of(node.step, pipeline).ignored_inputs
         over = [one for one in node.fan.over if one in ignored] if node.fan is not None else []

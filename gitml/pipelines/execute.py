@@ -36,7 +36,7 @@ from gitml.materializers import Rules
 from gitml.pipelines import context
 from gitml.pipelines.attempts import attempted, guarded, own_process
 from gitml.pipelines.cache import StepKey, step_key
-from gitml.pipelines.dsl import OutputSpec, without_none
+from gitml.pipelines.dsl import Handle, OutputSpec, without_none
 from gitml.pipelines.fanout import FanOut
 from gitml.pipelines.given import Given, as_input, besides
 from gitml.pipelines.observe import Observer, digest_files, digest_observed
@@ -165,11 +165,11 @@ class Execution:
 
     def _do(self, planned: PlannedStep) -> None:
         began = time.perf_counter()
-        self._begin(planned)
+        self._begin(planned.name)
         if self._known(planned, began):
             return
         if self._make_inputs_again(planned):
-            self._begin(planned)
+            self._begin(planned.name)
             if self._adopted(planned, began):
                 return
         self._warn(planned)
@@ -181,8 +181,8 @@ class Execution:
     def _records(self) -> dict[ObjectId, Step]:
         return {one.commit: one.record for one in self.done.values()}
 
-    def _begin(self, planned: PlannedStep) -> None:
-        self.current, self.log, self.series, self.items = planned.name, None, None, None
+    def _begin(self, step: str) -> None:
+        self.current, self.log, self.series, self.items = step, None, None, None
         self.metrics, self.metadata = {}, {}
 
     def _adopted(self, planned: PlannedStep, began: float) -> bool:
@@ -247,7 +247,7 @@ class Execution:
             self._name_once([f"{note} in the store"])
             producer = next(one for one in self.plan.steps if one.name == binding.step)
             self._make_inputs_again(producer)
-            self._begin(producer)
+            self._begin(producer.name)
             began = time.perf_counter()
             self.tell(StepEvent(producer.name, "started"))
             inputs = self._inputs(producer)
@@ -287,6 +287,17 @@ class Execution:
             if not lost.isdisjoint(done.parents) or not self._is_kept(done.record):
                 lost.add(done.commit)
                 del self.done[done.name]
+
+    def pause(self) -> None:
+        """Say that no step is at work: what happens now is the body's doing."""
+        self._begin("")
+
+    def load(self, handle: Handle, wanted: type | None) -> Any:
+        """The value of an output of a step that is done."""
+        planned = next(one for one in self.plan.steps if one.name == handle.node)
+        binding = FromStep(handle.node, handle.output)
+        self._make_inputs_again(dataclasses.replace(planned, bindings={"value": binding}))
+        return self._given.value(self._input_of(binding), wanted, self._rules(planned))
 
     def _is_kept(self, record: Step) -> bool:
         """Whether all bytes that a step's record names are here."""
@@ -490,7 +501,7 @@ class Execution:
         to has to record the failure.
         """
         clock, started, printed = time.perf_counter(), time.time(), list[bytes]()
-        self._begin(planned)
+        self._begin(planned.name)
         self.tell(StepEvent(planned.name, "started"))
         running = self._context(planned)
         running.is_block = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,10 @@ from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import PlannedStep
 from gitml.pipelines.run import Runner
 from gitml.pipelines.selection import Selection, choose
+from gitml.pipelines.unfold import Do, Undecided
+
+REST = "…"
+"""Stands for the steps of a dynamic pipeline that depend on a result which is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,9 @@ def explain(runner: Runner, pipelines: Iterable[PipelineFunction], step: str) ->
     for pipeline in pipelines:
         writer = runner.store.writer()
         try:
-            execution = runner.prepare(pipeline, {}, "", writer, Capture())
+            execution, walk = runner.prepare(pipeline, {}, "", writer, Capture())
+            found += [one for one in _explained(execution, walk) if one.step == step]
             known |= {planned.name for planned in execution.plan.steps}
-            found += [one for one in _explained(execution) if one.step == step]
         finally:
             writer.abort()
     if not found:
@@ -70,17 +74,27 @@ def forecast(
     """What a run would do with each of its steps, in plan order. Nothing is run or written."""
     writer = runner.store.writer()
     try:
-        execution = runner.prepare(pipeline, parameters, "", writer, Capture(), record=False)
+        execution, walk = runner.prepare(pipeline, parameters, "", writer, Capture(), record=False)
         execution.cache = cache and execution.plan.cache
-        steps = execution.plan.steps
-        execution.part = choose(steps, selection, runner.index, pipeline.name)
-        return list(_explained(execution))
+        execution.part = choose(pipeline, execution.plan.steps, selection, runner.index)
+        return _explained(execution, walk)
     finally:
         writer.abort()
 
 
-def _explained(execution: Execution) -> Iterator[Explanation]:
-    for planned in execution.plan.steps:
+def _explained(execution: Execution, walk: Callable[[Do], None]) -> list[Explanation]:
+    """An explanation of each step, and where the rest is not known, one of that."""
+    found: list[Explanation] = []
+    try:
+        walk(lambda steps: found.extend(_each(execution, steps)))
+    except Undecided as undecided:
+        name, reason = execution.plan.pipeline, undecided.message
+        found.append(Explanation(name, REST, "unknown", reason, None, None, 0.0, ()))
+    return found
+
+
+def _each(execution: Execution, steps: Iterable[PlannedStep]) -> Iterator[Explanation]:
+    for planned in steps:
         if planned.name in execution.part.left_out:
             name = execution.plan.pipeline
             yield Explanation(name, planned.name, "skipped", None, None, None, 0.0, ())

@@ -7,7 +7,7 @@ nothing in the run. A plan loads no values and writes no records.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,27 +150,28 @@ class Planner:
     take_data: Callable[[str], Pinned]
     take_value: Callable[[Any], Pinned]
     take_code: Callable[[set[str]], Code]
+    _taken: dict[str, Pinned] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._tracer = Tracer(self.root)
 
     def plan(self, pipeline: PipelineFunction, parameters: Mapping[str, Any]) -> Plan:
         """The plan of a call; ``parameters`` may name those of steps as ``<step>.<parameter>``.
 
-        Raises UsageError, NameNotFound and what reading the code raises.
+        That of a dynamic pipeline has no steps yet, see `extended`. Raises UsageError, NameNotFound
+        and what reading the code raises.
         """
-        own = {key: value for key, value in parameters.items() if "." not in key}
-        given = {**pipeline.preset, **parameters}
-        theirs = {key: value for key, value in given.items() if "." in key}
-        arguments = pipeline.arguments((), own)
-        nodes = override(pipeline.compose(arguments), theirs)
-        nodes = switch_caches(nodes, pipeline.caches)
-        check_policies(nodes, pipeline)
-        self._refuse_twins(pipeline, nodes)
+        arguments, theirs = call_of(pipeline, parameters)
         makes, uses = self._model(pipeline.model)
-        tracer = Tracer(self.root)
-        pins: dict[str, Pinned] = {}
-        steps = tuple(
-            self._step(node, policy_of(node.step, pipeline), tracer, pins) for node in nodes
-        )
-        closure = {file.path for step in steps for file in step.closure.files}
+        if pipeline.dynamic:
+            self._refuse_twins(pipeline, ())
+            steps: tuple[PlannedStep, ...] = ()
+            closures = [self._tracer.trace(pipeline.function)]
+        else:
+            nodes = pipeline.compose(arguments)
+            steps = self._steps(pipeline, nodes, theirs, pipeline.caches, whole=True)
+            closures = [step.closure for step in steps]
+        closure = {file.path for one in closures for file in one.files}
         return Plan(
             pipeline.name,
             {name: self._short(one) for name, one in {**arguments, **theirs}.items()},
@@ -178,12 +179,44 @@ class Planner:
             self.take_code(closure),
             self.stack,
             makes,
-            tuple(self._pins(pipeline.model, uses, pins)),
+            self._pins(pipeline.model, uses),
             uses,
             pipeline.cache,
             pipeline.execution_mode == "continue_on_failure",
             pipeline.tags,
         )
+
+    def extended(
+        self,
+        plan: Plan,
+        pipeline: PipelineFunction,
+        nodes: Sequence[Node],
+        parameters: Mapping[str, Any],
+    ) -> Plan:
+        """The plan of a dynamic pipeline with more steps.
+
+        ``parameters`` are those of steps that replace what the body said.
+        """
+        names = {one.name for one in nodes}
+        theirs = {key: one for key, one in parameters.items() if key.rpartition(".")[0] in names}
+        caches = {name: one for name, one in pipeline.caches.items() if name in names}
+        more = self._steps(pipeline, nodes, theirs, caches, whole=False)
+        pins = self._pins(pipeline.model, plan.uses)
+        return replace(plan, steps=(*plan.steps, *more), pins=pins)
+
+    def _steps(
+        self,
+        pipeline: PipelineFunction,
+        nodes: Sequence[Node],
+        parameters: Mapping[str, Any],
+        caches: Mapping[str, bool],
+        *,
+        whole: bool,
+    ) -> tuple[PlannedStep, ...]:
+        nodes = switch_caches(override(list(nodes), parameters), caches)
+        check_policies(nodes, pipeline, whole=whole)
+        self._refuse_twins(pipeline, nodes)
+        return tuple(self._step(node, policy_of(node.step, pipeline)) for node in nodes)
 
     def _refuse_twins(self, pipeline: PipelineFunction, nodes: Sequence[Node]) -> None:
         """Raise InvalidName for a name that differs only in case from one that is known."""
@@ -200,26 +233,23 @@ class Planner:
             return model, None
         return None, Model(model.name, self.names.version(model.name, model.which).hex)
 
-    def _pins(
-        self, model: Model | None, uses: Model | None, pins: Mapping[str, Pinned]
-    ) -> list[Pin]:
+    def _pins(self, model: Model | None, uses: Model | None) -> tuple[Pin, ...]:
         """What every name meant when the run was planned, for its record."""
-        found = {name: one.commit for name, one in pins.items()}
+        found = {name: one.commit for name, one in self._taken.items()}
         if model is not None and uses is not None:
             found[f"{model.name}@{model.which}"] = ObjectId(uses.which)
-        return [Pin(name, commit) for name, commit in sorted(found.items())]
+        return tuple(Pin(name, commit) for name, commit in sorted(found.items()))
 
-    def _step(
-        self, node: Node, policy: CachePolicy, tracer: Tracer, pins: dict[str, Pinned]
-    ) -> PlannedStep:
-        closure = node.step.trace(tracer)
-        bindings = {key: self._bind(value, pins) for key, value in node.bindings.items()}
+    def _step(self, node: Node, policy: CachePolicy) -> PlannedStep:
+        closure = node.step.trace(self._tracer)
+        bindings = {key: self._bind(value) for key, value in node.bindings.items()}
         said = policy.said(node.name)
         return PlannedStep(
             node.name, node.step, bindings, closure, node.after, node.fan, policy, said
         )
 
-    def _bind(self, value: Any, pins: dict[str, Pinned]) -> Binding:
+    def _bind(self, value: Any) -> Binding:
+        pins = self._taken
         if isinstance(value, Handle):
             return FromStep(value.node, value.output)
         if isinstance(value, Artifact):
@@ -263,6 +293,16 @@ def _left(value: Any, left: int) -> int:
     elif isinstance(value, (bool, int, float)):
         left -= value.bit_length() // 3 + 1 if isinstance(value, int) else 8
     return left
+
+
+def call_of(
+    pipeline: PipelineFunction, parameters: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments of a pipeline's body, and the parameters of its steps by their paths."""
+    own = {key: value for key, value in parameters.items() if "." not in key}
+    given = {**pipeline.preset, **parameters}
+    theirs = {key: value for key, value in given.items() if "." in key}
+    return pipeline.arguments((), own), theirs
 
 
 def artifact_name(pipeline: str, node: Node | PlannedStep, spec: OutputSpec) -> str:

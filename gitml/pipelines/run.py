@@ -64,6 +64,7 @@ from gitml.pipelines.session import Session
 from gitml.pipelines.signature import Signatures
 from gitml.pipelines.sources import take
 from gitml.pipelines.storing import store_series, store_value
+from gitml.pipelines.unfold import Do, unfold
 from gitml.stack.stack import Stack
 from gitml.store.store import Store, Writer
 from gitml.workspace.workingtree import WorkingTree
@@ -127,15 +128,14 @@ class Runner:
         """
         orchestrator = stack.runner()
         with self.store.writer() as writer, Capture(self.live) as capture:
-            execution = self.prepare(pipeline, parameters, stack.name, writer, capture)
+            execution, walk = self.prepare(pipeline, parameters, stack.name, writer, capture)
             execution.tell, execution.cache = tell, cache and execution.cache
-            steps, name = execution.plan.steps, execution.plan.pipeline
-            execution.part = choose(steps, selection, self.index, name)
+            execution.part = choose(pipeline, execution.plan.steps, selection, self.index)
             self._name_left_out(execution)
             call_back = partial(_call_back, execution, pipeline.callbacks)
             try:
                 call_back("on_start")
-                orchestrator.run(execution.plan.steps, execution.step)
+                walk(lambda steps: orchestrator.run(steps, execution.step))
                 execution.end()
             except BaseException as error:
                 self._record_failure(execution, error)
@@ -157,7 +157,7 @@ class Runner:
         """
         stack.runner()
         with self.store.writer() as writer, Capture(self.live) as capture:
-            execution = self.prepare(session.pipeline, {}, stack.name, writer, capture)
+            execution, _ = self.prepare(session.pipeline, {}, stack.name, writer, capture)
             (planned,) = execution.plan.steps
             try:
                 with execution.block(planned) as (running, save):
@@ -196,12 +196,12 @@ class Runner:
         writer = self.store.writer()
         try:
             with Capture(self.live) as capture:
-                execution = self.prepare(
+                execution, walk = self.prepare(
                     pipeline, parameters, stack.name, writer, capture, record=False
                 )
                 execution.tell = tell
                 try:
-                    orchestrator.run(execution.plan.steps, execution.step)
+                    walk(lambda steps: orchestrator.run(steps, execution.step))
                     execution.end()
                 except Exception as error:
                     failure = describe(error, execution.current, self.environment)
@@ -228,10 +228,12 @@ class Runner:
         capture: Capture,
         *,
         record: bool = True,
-    ) -> Execution:
+    ) -> tuple[Execution, Callable[[Do], None]]:
         """A planned run that has not begun; it has written nothing but a snapshot of the code.
 
-        One that is not to be recorded has not even that, and uses no cache.
+        The callable hands its steps to what does them, all at once, or those of a dynamic pipeline
+        as its body comes to them. A run that is not to be recorded has written not even the
+        snapshot, and uses no cache.
         """
         root = self.git.work_tree()
         self.index.refresh()
@@ -242,7 +244,7 @@ class Runner:
         planner = Planner(root, names, stack, data.take, data.take_value, code)
         plan = planner.plan(pipeline, parameters)
         started = time.time()
-        return Execution(
+        execution = Execution(
             root=root,
             plan=plan,
             started=started,
@@ -259,6 +261,9 @@ class Runner:
             cache=plan.cache and record,
             packages=environment_text().decode() if self.strict_env else None,
         )
+        if pipeline.dynamic:
+            return execution, partial(unfold, planner, pipeline, parameters, execution)
+        return execution, lambda do: do(execution.plan.steps)
 
     def _code(self, data: _DataFiles, closure: set[str]) -> Code:
         state = code_state(self.git, self.odb, closure=closure, pointers=data.pointers())
@@ -470,7 +475,8 @@ class Runner:
         done = self._rebuilt(orphan, recorder)
         last = max([*(one.at for one in orphan.steps), *(one.at for one in orphan.logged)])
         steps = [RunStep(d.name, d.state, d.commit) for d in done]
-        left = [name for name in header["steps"] if name not in {one.name for one in done}]
+        known = [*header["steps"], *(one.step for one in orphan.logged)]
+        left = [name for name in dict.fromkeys(known) if name not in {one.name for one in done}]
         broken, logged = self._broken_off(orphan, left)
         steps += broken
         started = header["started"]

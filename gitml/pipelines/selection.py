@@ -13,6 +13,7 @@ from gitml.entities.records import RunStep
 from gitml.errors import GitmlError, NameNotFound, UsageError
 from gitml.frozen import Frozen, field
 from gitml.history.index import Index, RunEntry, StepEntry
+from gitml.pipelines.dsl import PipelineFunction
 from gitml.pipelines.plan import FromStep, Pinned, PlannedStep, Value
 
 _DONE = ("completed", "cached", "taken")
@@ -48,12 +49,20 @@ class Part(Frozen):
 WHOLE = Selection()
 
 
-def choose(steps: Sequence[PlannedStep], selection: Selection, index: Index, name: str) -> Part:
+def choose(
+    pipeline: PipelineFunction, steps: Sequence[PlannedStep], selection: Selection, index: Index
+) -> Part:
     """The part of a pipeline's plan that a selection means.
 
-    Raises NameNotFound for a step that is not in the plan, GitmlError where no earlier run has the
-    results that the part begins with.
+    Raises UsageError for a part of a dynamic pipeline, NameNotFound for a step that is not in the
+    plan, GitmlError where no earlier run has the results that the part begins with.
     """
+    name = pipeline.name
+    if pipeline.dynamic and selection != WHOLE:
+        raise UsageError(
+            f"{name} is dynamic: its steps are not known before it runs, so no part can be chosen",
+            hint=f"`gitml run {name}` takes what is known from the cache",
+        )
     if selection.start and selection.only:
         raise UsageError("a run begins with a step, or has that step only, not both")
     for step in (*selection.start, *selection.only):

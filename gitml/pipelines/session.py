@@ -24,6 +24,7 @@ from gitml.pipelines.dsl import (
     Model,
     Node,
     PipelineFunction,
+    Resolve,
     StepFunction,
     check_parameter,
     composing,
@@ -226,7 +227,7 @@ class _OneStep(PipelineFunction):
         """The parameters that the run was started with."""
         return dict(self._parameters)
 
-    def compose(self, arguments: Mapping[str, Any]) -> list[Node]:
+    def compose(self, arguments: Mapping[str, Any], resolve: Resolve | None = None) -> list[Node]:
         """The block."""
         return [Node(STEP, _Block(self._place), arguments)]
 

@@ -48,7 +48,7 @@ def plan(workshop: Workshop, **parameters: object) -> Plan:
     writer = repo.store.writer()
     try:
         pipeline = repo.load_pipeline("example", workshop.path)
-        return runner.prepare(pipeline, parameters, "default", writer, Capture()).plan
+        return runner.prepare(pipeline, parameters, "default", writer, Capture())[0].plan
     finally:
         writer.abort()
         workshop.forget()
