@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,21 @@ set_hypothesis_home_dir(Path(__file__).parents[1] / ".hypothesis")
 # Deadlines measure the machine, not the code: on two busy cores they fail at random.
 hypothesis.settings.register_profile("gitml", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("gitml")
+
+_MEMORY = Path("/dev/shm")
+_NEEDED = 4 << 30
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the folders of tests in memory where there is room for them.
+
+    All that gitml and git write is flushed, and on a disk the tests wait for that half of their
+    time. ``--basetemp`` or ``TMPDIR`` puts them on a disk again.
+    """
+    chosen = config.option.basetemp or os.environ.get("TMPDIR")
+    if not chosen and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _NEEDED:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
