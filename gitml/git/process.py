@@ -183,14 +183,20 @@ class Git(Frozen):
 
     @cached_property
     def settings(self) -> Mapping[str, str]:
-        """git's settings by lower-case key, the last value of each, read once."""
+        """git's settings, the last value of each, read once.
+
+        In a key the section and the variable are in lower case; what is between them, the name of a
+        branch or of a remote, is as it was written.
+        """
         listing = os.fsdecode(self.run("config", "--null", "--list"))
         entries = (entry.partition("\n") for entry in listing.split("\0") if entry)
         return {key: value for key, _, value in entries}
 
     def config(self, key: str) -> str | None:
         """The value of one of git's settings, or None where it is not set."""
-        return self.settings.get(key.lower())
+        section, dot, rest = key.partition(".")
+        between, last_dot, name = rest.rpartition(".")
+        return self.settings.get(f"{section.lower()}{dot}{between}{last_dot}{name.lower()}")
 
     def expiry(self, words: str) -> float:
         """The point in time (seconds) that git's words for one mean, like ``2.weeks.ago``.
@@ -202,7 +208,13 @@ class Git(Frozen):
 
     def has_remote(self) -> bool:
         """Whether the repository has any git remote."""
-        return any(key.startswith("remote.") and key.endswith(".url") for key in self.settings)
+        return bool(self.remotes())
+
+    def remotes(self) -> list[str]:
+        """The names of the git remotes."""
+        prefix, suffix = "remote.", ".url"
+        keys = [one for one in self.settings if one.startswith(prefix) and one.endswith(suffix)]
+        return sorted(key[len(prefix) : -len(suffix)] for key in keys)
 
     def branch(self) -> str | None:
         """The checked-out branch's short name, None when HEAD is detached."""

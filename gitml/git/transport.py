@@ -98,7 +98,7 @@ def choose(git: Git, name: str | None = None) -> str:
 
     Raises UsageError where there is none, or several and no choice; NameNotFound.
     """
-    known = remotes(git)
+    known = git.remotes()
     if name is not None:
         if name not in known:
             raise NameNotFound.among("git remote", name, known)
@@ -107,22 +107,17 @@ def choose(git: Git, name: str | None = None) -> str:
         raise UsageError(
             "this repository has no git remote", hint="`git remote add origin URL` names one"
         )
+    if len(known) == 1:
+        return known[0]
     branch = git.branch()
     wanted = [git.config("remote.pushDefault"), git.config(f"branch.{branch}.remote")]
     for one in (*wanted, "origin"):
         if one in known:
             return one
-    if len(known) > 1:
-        raise UsageError(
-            f"there are several git remotes and none is the default: {', '.join(known)}",
-            hint=f"`git config remote.pushDefault {known[0]}` chooses one",
-        )
-    return known[0]
-
-
-def remotes(git: Git) -> list[str]:
-    """The names of the git remotes."""
-    return os.fsdecode(git.run("remote")).splitlines()
+    raise UsageError(
+        f"there are several git remotes and none is the default: {', '.join(known)}",
+        hint=f"`git config remote.pushDefault {known[0]}` chooses one",
+    )
 
 
 def url_of(git: Git, remote: str) -> str:
@@ -301,6 +296,8 @@ def _listen(stream: IO[bytes], tell: Tell | None) -> str:
 
 def _allowed(git: Git, remote: str) -> dict[str, str]:
     """Plain HTTP on this machine alone, where nobody can listen."""
+    if not any("http://" in part for setting in git.settings.items() for part in setting):
+        return {}  # also not by a `url.<base>.insteadOf`
     parts = urlsplit(url_of(git, remote))
     if parts.scheme == "http" and parts.hostname in _LOOPBACK:
         return {"GIT_ALLOW_PROTOCOL": "https:ssh:file:git:http"}

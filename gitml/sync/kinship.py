@@ -65,6 +65,8 @@ def _branches(git: Git) -> list[ObjectId]:
 
 def _meet(git: Git, ours: list[ObjectId], theirs: list[ObjectId]) -> bool:
     """Whether some commit is behind one of ours and one of theirs."""
+    if not set(ours).isdisjoint(theirs):
+        return True
     others = [str(one) for one in theirs]
     return bool(others) and any(
         git.process("merge-base", str(one), *others).returncode == 0 for one in ours

@@ -50,7 +50,7 @@ class Carrier:
         Raises ConfigError where bytes are needed and there is no remote for them; MissingBytes
         where what this push adds has bytes that are nowhere; what the upload raises.
         """
-        tips = plan.tips if plan.moves else plan.selection.tips(self.git)
+        tips = plan.tips if plan.moves else plan.selection.tips
         known = [one.target for one in plan.there.values()]
         new = new_needs(self.git, tips, known) if plan.moves else {}
         catalogue = self.open_catalogue()
@@ -75,7 +75,7 @@ class Carrier:
 
     def foresee(self, plan: Plan) -> None:
         """Raise what `carry` would for want of a remote or of bytes; nothing is sent."""
-        tips = plan.selection.tips(self.git)
+        tips = plan.selection.tips
         new = new_needs(self.git, tips, [one.target for one in plan.there.values()])
         catalogue = self.open_catalogue()
         if new and catalogue is None:

@@ -238,12 +238,11 @@ class Pusher:
         return plan
 
     def _branches(self, plan: Plan) -> Iterator[Move]:
-        for name in plan.selection.branches:
+        for name, tip in plan.selection.branches.items():
             short = name.removeprefix(BRANCH)
-            tip = self.odb.resolve(name)
             place = self._upstream(plan, name)
             old = plan.there[place].target if place in plan.there else None
-            if tip is None or tip == old:
+            if tip == old:
                 continue
             if old is not None and not is_ancestor(self.git, old, tip):
                 seen = f"refs/remotes/{plan.remote}/{place.removeprefix(BRANCH)}"
@@ -326,18 +325,18 @@ class Pusher:
 
     def _notes(self, plan: Plan) -> Iterator[Move]:
         """The notes on what is on the remote or goes there; others stay at home."""
-        ours = refs.targets(self.git, [NOTES]).get(NOTES)
+        ours = self.odb.resolve(NOTES)
         if ours is None or not plan.selection.whole:
             return
         theirs = plan.there[NOTES].target if NOTES in plan.there else None
-        if theirs is not None and theirs.hex == ours:
+        if theirs is not None and theirs == ours:
             return
         if theirs is not None and theirs not in self.odb:
             transport.fetch(self.git, plan.remote, [theirs])
         notes = Notes(self.git, self.odb)
         known = [one.target for one in plan.there.values()]
         tips = [one.new for one in plan.moves]
-        noted = notes.commits(ObjectId(ours))
+        noted = notes.commits(ours)
         lines = [str(one) for one in noted]
         lines += [f"^{one}" for one in dict.fromkeys([*known, *tips])]
         self.odb.close()
@@ -345,7 +344,7 @@ class Pusher:
             "rev-list", "--ignore-missing", "--stdin", stdin="\n".join(lines).encode() + b"\n"
         )
         private = {ObjectId(one) for one in hidden.decode().split()}
-        new = notes.merged(ObjectId(ours), theirs, self.person, leave=private.__contains__)
+        new = notes.merged(ours, theirs, self.person, leave=private.__contains__)
         if new is not None and new != theirs:
             yield Move(NOTES, new, theirs)
 
@@ -359,10 +358,10 @@ class Pusher:
         # A push that was killed has not noted what it did.
         known = {name: one.target for name, one in plan.there.items()}
         there |= {name: oid for name, oid in wanted.items() if known.get(name) == oid}
-        for name in plan.selection.branches:  # and neither has its git
-            tip, upstream = self.odb.resolve(name), self._upstream(plan, name)
+        for name, tip in plan.selection.branches.items():  # and neither has its git
+            upstream = self._upstream(plan, name)
             follows = f"refs/remotes/{plan.remote}/{upstream.removeprefix(BRANCH)}"
-            if tip is not None and tip == known.get(upstream) and here.get(follows) != tip.hex:
+            if tip == known.get(upstream) and here.get(follows) != tip.hex:
                 yield Change(follows, tip, ObjectId(here[follows]) if follows in here else None)
         for name, oid in there.items():
             place = tracking.tracked(plan.remote, name)  # of a branch, git's own follows

@@ -27,12 +27,12 @@ BRANCH = "refs/heads/"
 class Selection:
     """What is to be on the remote.
 
-    ``branches`` are local branches by full name; ``versions`` are in an order in which what was
-    used for a version stands before it; ``records`` are all records that these reach, ``code`` the
-    code commits that they ran on. ``whole`` tells that everything was meant, not this and that.
+    ``branches`` are tips of local branches by full name; ``versions`` are in an order in which what
+    was used for a version stands before it; ``records`` are all records that these reach, ``code``
+    the code commits that they ran on. ``whole`` tells that everything was meant, not this and that.
     """
 
-    branches: list[str] = field(default_factory=list)
+    branches: dict[str, ObjectId] = field(default_factory=dict)
     versions: list[ObjectId] = field(default_factory=list)
     runs: list[ObjectId] = field(default_factory=list)
     saved: list[Ref] = field(default_factory=list)
@@ -43,10 +43,10 @@ class Selection:
     def __bool__(self) -> bool:
         return bool(self.branches or self.versions or self.runs or self.saved)
 
-    def tips(self, git: Git) -> list[ObjectId]:
+    @property
+    def tips(self) -> list[ObjectId]:
         """The commits that were chosen."""
-        heads = refs.targets(git, self.branches) if self.branches else {}
-        chosen = [*map(ObjectId, heads.values()), *self.versions, *self.runs]
+        chosen = [*self.branches.values(), *self.versions, *self.runs]
         return list(dict.fromkeys([*chosen, *(ref.commit for ref in self.saved)]))
 
 
@@ -62,9 +62,9 @@ class Selector:
     def everything(self, *, runs: bool) -> Selection:
         """The current branch, all versions, what was saved by hand; with ``runs`` every run."""
         chosen = Selection(whole=True)
-        branch = self.git.branch()
-        if branch is not None and self.odb.resolve(BRANCH + branch) is not None:
-            chosen.branches.append(BRANCH + branch)
+        branch = BRANCH + (self.git.branch() or "")
+        if (tip := self.odb.resolve(branch)) is not None:
+            chosen.branches[branch] = tip
         chosen.saved = self.index.refs_below(f"{SOURCES}/")
         versions = [one for name in self.names.models for one in self.names.model(name).visible]
         listed = [ref.commit for ref in self.index.refs_below(f"{RUNS}/")] if runs else []
@@ -80,8 +80,9 @@ class Selector:
         versions: list[ObjectId] = []
         wanted = [ref.commit for ref in self.index.refs_below(f"{RUNS}/")] if runs else []
         for word in words:
-            if refs.targets(self.git, [BRANCH + word]).get(BRANCH + word) is not None:
-                chosen.branches.append(BRANCH + word)
+            tip = refs.targets(self.git, [BRANCH + word]).get(BRANCH + word)
+            if tip is not None:
+                chosen.branches[BRANCH + word] = ObjectId(tip)
                 continue
             found = self.names.resolve(word)
             if found.kind == "model":

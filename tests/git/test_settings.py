@@ -28,6 +28,24 @@ def test_settings_come_and_go(git: Git) -> None:
         set_setting(git, "no dot", "x")
 
 
+def test_names_of_branches_and_remotes_keep_their_case(git: Git) -> None:
+    """As git has it: the section and the variable do not, whoever writes them."""
+    set_setting(git, "Branch.Feature/X.Merge", "refs/heads/main")
+    assert git.config("branch.Feature/X.merge") == "refs/heads/main"
+    assert git.config("BRANCH.Feature/X.MERGE") == "refs/heads/main"
+    assert git.config("branch.feature/x.merge") is None
+    set_setting(git, "core.Some", "1")
+    assert git.config("CORE.some") == "1"
+
+
+def test_remotes_are_known_by_their_urls(git: Git) -> None:
+    assert git.remotes() == []
+    assert not git.has_remote()
+    set_setting(git, "remote.up.stream.url", "elsewhere")
+    set_setting(git, "remote.Origin.url", "there")
+    assert git.remotes() == ["Origin", "up.stream"]
+
+
 def test_a_lock_that_a_killed_git_left_is_waited_for(git: Git) -> None:
     """The sweep of kills found it: a clone that was killed there could not be finished."""
     me = ProcessIdentity.current()
