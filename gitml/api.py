@@ -115,6 +115,15 @@ class Model(dsl.Model):
             why = reason or f"set to {self.which}"
             _repo().promote(f"{self.name}@{self.which}", stage, why)
 
+    def set_alias(self, alias: str) -> None:
+        """Let ``Model(name, version=alias)`` mean this version from now on; not in a step."""
+        if context.current() is not None:
+            raise UsageError(
+                "an alias is not moved by a step",
+                hint=f"`gitml model alias {self.name}@latest {alias}` after the run",
+            )
+        _repo().put_alias(f"{self.name}@{self.which}", alias)
+
     def versions(self) -> Listing[VersionHandle]:
         """All versions of the model, by number, then the drafts; also as a table.
 

@@ -409,6 +409,11 @@ class VersionHandle(RecordHandle):
         return self.state.held(self.id)
 
     @property
+    def aliases(self) -> list[str]:
+        """The aliases that mean it now."""
+        return self.state.aliases_of(self.id)
+
+    @property
     def archived(self) -> bool:
         """Whether it held a stage once and holds none now."""
         return self.state.archived(self.id)

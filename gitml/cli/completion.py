@@ -36,6 +36,7 @@ OFFERED: Mapping[str, Mapping[str, str]] = {
     "log": {"name": "artifacts", "pipeline": "pipelines", "model": "models", "metric": "metrics"},
     "metadata set": {"name": "anything"},
     "metadata show": {"name": "anything"},
+    "model alias": {"version": "models_and_versions", "alias": "aliases"},
     "model compare": {"names": "models_and_versions", "sort": "metrics"},
     "model show": {"name": "models_and_versions"},
     "pipeline show": {"name": "pipelines"},

@@ -66,9 +66,22 @@ def holder_mark(state: ModelState, stage: str) -> str:
     return f"{paint('version', state.label(holder))}{deleted}"
 
 
+def aliases(state: ModelState) -> str:
+    """The aliases of a model with what they mean: ``champion clf@v3``."""
+    named = state.aliases.items()
+    shown = [
+        f"{paint('stage', alias)} {paint('version', state.label(version))}"
+        for alias, version in sorted(named)
+        if version not in state.hidden
+    ]
+    return "  ".join(shown)
+
+
 def version_mark(version: VersionHandle) -> str:
-    """A version with its stages: ``clf@v3 [production]``."""
-    return f"{paint('version', version.label)} {stages(version)}".rstrip()
+    """A version with its stages and aliases: ``clf@v3 [production] @champion``."""
+    aliases = " ".join(paint("stage", f"@{one}") for one in version.aliases)
+    said = [paint("version", version.label), stages(version), aliases]
+    return " ".join(one for one in said if one)
 
 
 def step_counts(run: RunHandle) -> str:

@@ -108,6 +108,7 @@ def version_reference(version: VersionHandle) -> Document:
         "number": version.number,
         "commit": str(version.id),
         "stages": version.stages,
+        "aliases": version.aliases,
         "archived": version.archived,
         "revoked": [one.name for one in version.revoked],
     }

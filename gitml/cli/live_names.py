@@ -63,6 +63,11 @@ class LiveNames:
         policies = self._config.policies if self._config else {}
         return sorted({*held, *policies})
 
+    def aliases(self) -> Iterable[str]:
+        """The aliases of the model, or of all, that were ever given."""
+        models = [self._model] if self._model in self._leaves else list(self._leaves)
+        return sorted({alias for one in models for alias in self._aliases_of(one)})
+
     def versions(self) -> Iterator[str]:
         """The versions: of each model its stages, its aliases and its newest numbers."""
         base, at, _ = self._text.partition("@")
@@ -166,12 +171,16 @@ class LiveNames:
         pairs = (leaf.split("/") for leaf in self._leaves[model] if "/" in leaf)
         return {pair[0] for pair in pairs} - {"alias", "deleted", "revoked"}
 
+    def _aliases_of(self, model: str) -> set[str]:
+        leaves = (leaf.split("/") for leaf in self._leaves[model])
+        return {one[1] for one in leaves if one[0] == "alias" and len(one) > 1}
+
     def _of_model(self, model: str) -> Iterator[str]:
         leaves = self._leaves[model]
         yield "latest"
         yield from sorted(self._stages_of(model))
         yield from (leaf for leaf in leaves if re.match(r"[0-9a-f]{12}\Z", leaf))
-        yield from (leaf.removeprefix("alias/") for leaf in leaves if leaf.startswith("alias/"))
+        yield from sorted(self._aliases_of(model))
         gone = {leaf.removeprefix("deleted/") for leaf in leaves if leaf.startswith("deleted/")}
         numbers = [leaf[1:] for leaf in leaves if re.match(_NUMBER, leaf)]
         there = sorted((int(one) for one in numbers if one not in gone), reverse=True)

@@ -1,4 +1,4 @@
-"""``gitml model``: list, show, compare."""
+"""``gitml model``: list, show, alias, compare."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gitml.cli import describe, documents, render
 from gitml.cli.group import Noun
 from gitml.cli.invocation import json_option, with_repo
 from gitml.cli.render import paint
-from gitml.errors import NameNotFound
+from gitml.errors import NameNotFound, UsageError
 
 if TYPE_CHECKING:
     from gitml.diff.versions import Comparison, Row
@@ -51,10 +51,11 @@ def list_models(repo: Repo, tag: str | None, as_json: bool) -> None:
     rows = []
     for one in found:
         latest = paint("version", one.label(one.latest)) if one.latest else ""
-        rows.append([one.name, str(len(one.visible)), latest, describe.holders(one)])
+        row = [one.name, str(len(one.visible)), latest, describe.holders(one)]
+        rows.append([*row, describe.aliases(one)])
     render.answer_rows(
         rows,
-        ["model", "versions", "latest", "stages"],
+        ["model", "versions", "latest", "stages", "aliases"],
         right={1},
         nothing="No models yet: a run of a pipeline with `model=Model(…)` makes one",
     )
@@ -90,6 +91,55 @@ def show_model(repo: Repo, name: str, as_json: bool) -> None:
         render.answer_json("model.show", document)
         return
     render.answer(*describe.describe_model(repo, state))
+
+
+@model.command("alias")
+@click.argument("version", metavar="VERSION|MODEL")
+@click.argument("alias", required=False)
+@click.option("--delete", is_flag=True, help="Let the alias mean nothing any more.")
+@json_option
+@with_repo
+def alias_model(repo: Repo, version: str, alias: str | None, delete: bool, as_json: bool) -> None:
+    """Give a version a name of your own, or list those of a model.
+
+    `clf@champion` then means this version, until the alias is moved on: no policy judges it, and no
+    reason is asked for. It goes to others with the next push. A stage is something else.
+
+    \b
+    gitml model alias clf@v3 champion
+    gitml model alias clf champion --delete
+    """
+    if alias is None:
+        if delete:
+            raise UsageError("which alias is to be deleted", hint=f"`gitml model alias {version}`")
+        _list_aliases(repo, version, as_json)
+        return
+    done = repo.remove_alias(version, alias) if delete else repo.put_alias(version, alias)
+    if as_json:
+        fields = ("model", "alias", "version", "before", "moved")
+        render.answer_json("model.alias", {name: getattr(done, name) for name in fields})
+        return
+    label = paint("stage", f"{done.model}@{alias}")
+    if not done.moved:
+        render.answer(f"{label} is {paint('version', done.version or '')} already")
+    elif done.version is None:
+        render.answer(f"{label} means nothing any more; it was {done.before}")
+    else:
+        was = f", and was {done.before}" if done.before else ""
+        render.answer(f"{label} is {paint('version', done.version)}{was}")
+
+
+def _list_aliases(repo: Repo, name: str, as_json: bool) -> None:
+    model, _, which = name.partition("@")
+    state = repo.model(model)
+    only = repo.version(name).id if which else None
+    found = [(one, c) for one, c in sorted(state.aliases.items()) if only in (None, c)]
+    if as_json:
+        listed = [{"alias": one, "version": state.label(commit)} for one, commit in found]
+        render.answer_json("model.alias", {"model": model, "aliases": listed})
+        return
+    rows = [[paint("stage", one), paint("version", state.label(c))] for one, c in found]
+    render.answer_rows(rows, ["alias", "version"], nothing=f"{name} has no aliases")
 
 
 @model.command("compare")

@@ -168,12 +168,22 @@ def check_stage_name(text: str) -> str:
     Never ``latest``, ``deleted``, ``revoked``, ``alias``, ``archived``, ``none``, ``v<digits>`` or
     all hex digits, since each of them means something else behind an ``@``; raises InvalidName.
     """
+    return _check_behind_at(text, "a stage", "usual names are `staging` and `production`")
+
+
+def check_alias_name(text: str) -> str:
+    """The name of an alias of versions: the grammar of stages; raises InvalidName."""
+    return _check_behind_at(text, "an alias", "usual names are `champion` and `baseline`")
+
+
+def _check_behind_at(text: str, what: str, hint: str) -> str:
+    """A name that stands behind an ``@``, where other words mean something already."""
     if text.lower() in _RESERVED_STAGES or re.match(r"v[0-9]+\Z|[0-9a-f]+\Z", text.lower()):
         raise InvalidName(
-            f"a stage cannot be called {text!r}: that word means something else after `@`",
-            hint="usual names are `staging` and `production`",
+            f"{what} cannot be called {text!r}: that word means something else after `@`",
+            hint=hint,
         )
-    return check_name(text, "stage")
+    return check_name(text, what.partition(" ")[2])
 
 
 def is_stage_name(text: str) -> bool:

@@ -297,6 +297,17 @@ class Tombstone(Record):
     at: str
 
 
+class Alias(Record):
+    """The JSON line of ``<model>@alias/<name>/<n>``: one move of an alias; null takes it away."""
+
+    project: str
+    model: str
+    name: str
+    n: int
+    at: str
+    version: ObjectId | None = field(default=None, metadata={"null": True})
+
+
 class Revocation(Record):
     """The JSON line of ``<name>@revoked/<id12>``: nothing may stand on this any more.
 

@@ -53,7 +53,7 @@ from gitml.history.record import (
     version_trailers,
 )
 from gitml.history.revocations import read_revocation
-from gitml.history.revs import read_promotion, read_tombstone
+from gitml.history.revs import read_alias, read_promotion, read_tombstone
 from gitml.history.strangers import strangers
 from gitml.store.store import Damage, Store
 
@@ -379,6 +379,9 @@ class Checker:
             name = ref.name.removeprefix(f"{TAGS}/")
             model, _, leaf = name.partition("@")
             group, slash, n = leaf.partition("/")
+            alias, mark, move = n.partition("/")
+            if ref.name.startswith(f"{TAGS}/") and group == "alias" and mark and model in models:
+                self._guarded(name, partial(self._alias, ref, model, alias, move))
             if not (ref.name.startswith(f"{TAGS}/") and slash and n.isdigit()):
                 continue
             if name in self._strangers or model not in models:
@@ -401,6 +404,13 @@ class Checker:
         self._deleted.add(stone.version)
         if stone.version != ref.commit or name != f"{stone.model}@deleted/{stone.n}":
             self._problem("forged-tag", name, "the tombstone is another version's")
+
+    def _alias(self, ref: Ref, model: str, alias: str, n: str) -> None:
+        if not n.isdigit():
+            raise CorruptData("it is no move of an alias")
+        record = read_alias(self.odb.tag(ref.target), model, alias, int(n))
+        if record.version not in (None, ref.commit):
+            self._problem("forged-tag", f"{model}@alias/{alias}/{n}", "it tags another commit")
 
     def _chain(self, model: str, stage: str, events: Mapping[int, Ref]) -> None:
         previous: tuple[ObjectId, Promotion] | None = None

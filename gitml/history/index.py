@@ -53,7 +53,7 @@ _ASKED_ONE_BY_ONE = 5
 _PATIENCE = 20.0
 """Seconds to wait for another process that writes the index."""
 _VERSION_TAG = r"refs/tags/[^/@]+@v[1-9][0-9]{0,8}\Z"
-_TAG_PATTERNS = (f"{TAGS}/*@*", f"{TAGS}/*@*/*")
+_TAG_PATTERNS = (f"{TAGS}/*@*", f"{TAGS}/*@*/*", f"{TAGS}/*@alias/*/*")
 _TRACKED = tuple(f"{TRACKING}/*/{one.removeprefix('refs/')}" for one in _TAG_PATTERNS)
 PATTERNS = (RUNS, VERSIONS, SOURCES, STAGES, *_TAG_PATTERNS, *_TRACKED)
 _MODELS = (VERSIONS, STAGES, *_TAG_PATTERNS)

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId, check_stage_name, is_stage_name
-from gitml.entities.records import Output, Promotion, Tombstone
+from gitml.entities.records import Alias, Output, Promotion, Tombstone
 from gitml.errors import AmbiguousName, CorruptData, InvalidName, NameNotFound, RaceLost
 from gitml.frozen import Frozen, field
 from gitml.git.odb import Odb, Tag
@@ -36,7 +36,8 @@ class Event(Frozen):
 class ModelState(Frozen):
     """A model: its versions by number, its drafts oldest first, what is deleted, its stages.
 
-    ``stages`` holds the events of each stage by n, oldest first; ``aliases`` are free names.
+    ``stages`` holds the events of each stage by n, oldest first; ``aliases`` are names of one's
+    own, and ``alias_ends`` the number of the last move of each, here or on a remote.
     ``hidden`` are the versions that tombstones name. ``broken`` says of leaves (``v3``, a stage,
     ``deleted/2``) why their tags are not believed; ``taken`` are all numbers that any tag has, so
     that the next version gets a free one, here or on a remote. ``forked`` are the stages of which a
@@ -53,6 +54,7 @@ class ModelState(Frozen):
     broken: Mapping[str, str] = field(default_factory=dict)
     taken: frozenset[int] = frozenset()
     forked: Mapping[str, tuple[int, ObjectId, ObjectId]] = field(default_factory=dict)
+    alias_ends: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def lowest(self) -> Mapping[ObjectId, int]:
@@ -112,6 +114,10 @@ class ModelState(Frozen):
         """The stages that a version holds now."""
         whole = (stage for stage in self.stages if self.trouble(stage) is None)
         return sorted(stage for stage in whole if self.holder(stage) == commit)
+
+    def aliases_of(self, commit: ObjectId) -> list[str]:
+        """The aliases that mean a version now."""
+        return sorted(name for name, one in self.aliases.items() if one == commit)
 
     def archived(self, commit: ObjectId) -> bool:
         """Whether a version held a stage once and holds none now, of those that can be read."""
@@ -436,7 +442,8 @@ class _Collected:
         self.deleted: set[int] = set()
         self.hidden: set[ObjectId] = set()
         self.taken: set[int] = set()
-        self.aliases: dict[str, ObjectId] = {}
+        self.aliases: dict[str, ObjectId | None] = {}
+        self.alias_ends: dict[str, int] = {}
         self.events: dict[str, list[Event]] = {}
         self.broken: dict[str, str] = {}
         self.forked: dict[str, tuple[int, ObjectId, ObjectId]] = {}
@@ -454,7 +461,7 @@ class _Collected:
                 self.taken.add(int(rest))
                 self._tombstone(leaf, int(rest), tag)
             elif group == "alias":
-                self.aliases[rest] = ref.commit
+                self._alias(rest, ref, tag)
             elif re.match(_NUMBER, rest) and is_stage_name(group):
                 if tag is None:
                     raise CorruptData(f"the tag {self.name}@{leaf} is not annotated")
@@ -469,6 +476,9 @@ class _Collected:
         group, _, rest = leaf.partition("/")
         if number := re.match(_VERSION, leaf) or re.match(f"deleted/({_NUMBER})", leaf):
             self.taken.add(int(number[1]))
+        if group == "alias" and re.match(_NUMBER, n := rest.partition("/")[2]):
+            alias = rest.partition("/")[0]
+            self.alias_ends[alias] = max(self.alias_ends.get(alias, 0), int(n))
         ours = self.local.get(leaf)
         is_event = is_stage_name(group) and re.match(_NUMBER, rest)
         if is_event and ours is not None and ours != there.target:
@@ -480,6 +490,18 @@ class _Collected:
         if ref.commit not in self.times:
             raise CorruptData(f"{ref.commit.short} is no version of {self.name} that can be read")
         self.numbers[number] = ref.commit
+
+    def _alias(self, rest: str, ref: Ref, tag: Tag | None) -> None:
+        """A move of an alias, the last of which counts; or a tag that was made by hand."""
+        name, slash, n = rest.partition("/")
+        if not slash:
+            self.aliases.setdefault(name, ref.commit)
+        elif re.match(_NUMBER, n):
+            last = self.alias_ends.get(name, 0)
+            self.alias_ends[name] = max(last, int(n))
+            record = read_alias(_annotated(tag), self.name, name, int(n))
+            if int(n) > last:
+                self.aliases[name] = record.version
 
     def _tombstone(self, leaf: str, number: int, tag: Tag | None) -> None:
         stone = read_tombstone(_annotated(tag), f"{self.name}@{leaf}")
@@ -502,12 +524,13 @@ class _Collected:
             self.numbers,
             tuple(sorted(drafts, key=lambda commit: (self.times.get(commit, 0.0), commit))),
             frozenset(self.deleted),
-            self.aliases,
+            {name: one for name, one in self.aliases.items() if one is not None},
             stages,
             frozenset(self.hidden),
             self.broken,
             frozenset(self.taken),
             self.forked,
+            self.alias_ends,
         )
 
 
@@ -530,6 +553,17 @@ def read_promotion(tag: Tag, model: str, stage: str, n: int) -> Promotion:
             f"the tag {name} holds the record of {tag.name}", hint="`gitml fsck` lists what is off"
         )
     return promotion
+
+
+def read_alias(tag: Tag, model: str, alias: str, n: int) -> Alias:
+    """The move of an alias in a tag; raises CorruptData unless it is of this model, name and n."""
+    name = f"{model}@alias/{alias}/{n}"
+    record = codec.from_document(Alias, line_of(tag), name)
+    if tag.name != name or (record.model, record.name, record.n) != (model, alias, n):
+        raise CorruptData(
+            f"the tag {name} holds the record of {tag.name}", hint="`gitml fsck` lists what is off"
+        )
+    return record
 
 
 def stage_changes(names: Names, *, strays: bool = False) -> list[Change]:

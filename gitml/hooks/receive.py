@@ -30,7 +30,7 @@ from gitml.git.process import Git
 from gitml.git.refs import Ref
 from gitml.history.index import line_of
 from gitml.history.record import RUNS, STAGES, TAGS, VERSIONS, seconds_of
-from gitml.history.revs import read_promotion, read_tombstone
+from gitml.history.revs import read_alias, read_promotion, read_tombstone
 from gitml.history.strangers import USUAL, is_stranger
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _NUMBER = "[1-9][0-9]{0,8}"
 _LEAF = (
     rf"v(?P<version>{_NUMBER})|deleted/(?P<stone>{_NUMBER})|revoked/(?P<revoked>[0-9a-f]{{12}})"
-    rf"|(?P<stage>[^/]+)/(?P<n>{_NUMBER})"
+    rf"|(?P<stage>[^/]+)/(?P<n>{_NUMBER})|alias/(?P<alias>[^/]+)/(?P<move>{_NUMBER})"
 )
 _HEADS = "refs/heads/"
 _NOTES = "refs/notes/gitml"
@@ -141,6 +141,8 @@ class Receiver:
             self._number(update.new, model, int(found["version"]))
         elif found["revoked"] is not None:
             self._revocation(update)
+        elif found["alias"] is not None:
+            self._alias(update.new, model, found["alias"], int(found["move"]))
         elif found["stone"] is not None:
             self._tombstone(update.new, model, int(found["stone"]))
         else:
@@ -185,6 +187,18 @@ class Receiver:
         record = read_revocation(Ref(update.name, update.new, tag.target), line_of(tag))
         if record.project != self._project:
             raise Refused(f"it belongs to another project, {record.project}")
+
+    def _alias(self, new: ObjectId, model: str, alias: str, n: int) -> None:
+        tag = self._annotated(new, f"{model}@alias/{alias}/{n}")
+        record = read_alias(tag, model, alias, n)
+        if record.project != self._project:
+            raise Refused(f"it belongs to another project, {record.project}")
+        if record.version not in (None, tag.target):
+            raise Refused("it tags another version than it names")
+        ends = (leaf.rpartition("/") for leaf in self._tags(model))
+        last = max((int(one[2]) for one in ends if one[0] == f"alias/{alias}"), default=0)
+        if not last < n <= last + _LEAP:
+            raise Refused(f"the next move of {alias} is {model}@alias/{alias}/{last + 1}")
 
     def _tombstone(self, new: ObjectId, model: str, number: int) -> None:
         name = f"{model}@deleted/{number}"

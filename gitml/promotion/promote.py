@@ -61,6 +61,16 @@ class Move:
     verdict: Verdict | None = None
 
 
+def refuse_alias(state: ModelState, stage: str) -> None:
+    """Raise UsageError for a stage that would be called like an alias of the model."""
+    if stage in state.aliases and stage not in state.stages:
+        label = state.label(state.aliases[stage])
+        raise UsageError(
+            f"{stage} is an alias of {label}, and cannot be a stage too",
+            hint=f"`gitml model alias {label} {stage} --delete` makes room",
+        )
+
+
 def _no_wish(model: str) -> ObjectId | None:
     return None
 
@@ -99,6 +109,7 @@ class Promoter:
         check_stage_name(stage)
         state = self._state(model)
         check_twins([stage], state.stages, "stage")
+        refuse_alias(state, stage)
         self._trust(state, stage)
         version = Names.now(self.index, self.odb).version(model, which)
         if state.holder(stage) == version:
@@ -323,6 +334,7 @@ class Promoter:
         """
         check_stage_name(stage)
         state = self._state(model)
+        refuse_alias(state, stage)
         self._trust(state, stage)
         version = Names.now(self.index, self.odb).version(model, which)
         verdict = self._judged(self._case(state, stage, version, PROMOTE))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gitml.entities.records import Revocation
     from gitml.git.signing import Signers
     from gitml.git.transport import Tell
+    from gitml.promotion.aliases import Aliases, AliasMove
     from gitml.promotion.memory import Memory
     from gitml.promotion.online import Online
     from gitml.promotion.promote import Move, Promoter
@@ -157,6 +158,25 @@ class Stages(Sharing):
     def repair_stage(self, model: str, stage: str, *, dry_run: bool = False) -> list[str]:
         """End a fork of a stage: the remote's moves stay; see ``Promoter.repair``."""
         return self._promoter(dry_run=dry_run).repair(model, stage)
+
+    def put_alias(self, version: str, alias: str) -> AliasMove:
+        """Let ``clf@alias`` mean a version, such as ``clf@v3``; see `Aliases.put`."""
+        model, at, which = version.removeprefix("model/").partition("@")
+        if not at:
+            raise UsageError(
+                f"{version} names no version", hint=f"`gitml model alias {model}@latest {alias}`"
+            )
+        return self._aliases().put(model, which, alias)
+
+    def remove_alias(self, name: str, alias: str) -> AliasMove:
+        """Let an alias of a model, or of the version that is named, mean nothing any more."""
+        model, _, which = name.removeprefix("model/").partition("@")
+        return self._aliases().remove(model, alias, which or None)
+
+    def _aliases(self) -> Aliases:
+        from gitml.promotion.aliases import Aliases
+
+        return Aliases(self.git, self.odb, self.index, self.config, self._person or Person())
 
     def delete(self, text: str, reason: str, *, dry_run: bool = False) -> Deleted:
         """Delete a version or a run; a version that is on the git remote, there too."""

@@ -230,6 +230,9 @@ class Fetcher:
             return [Change(name, theirs.target, ours)]
         if re.search(rf"@(?!alias/|deleted/)[^/]+/{tracking.NUMBER}\Z", tag):
             done.forked.append(tag)
+        if "@alias/" in tag and commit is not None:  # whoever comes first moves it, as of numbers
+            done.aliases.append(tag)
+            return [Change(name, theirs.target, ours)]
         return []
 
 

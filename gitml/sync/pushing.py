@@ -294,7 +294,8 @@ class Pusher:
             if known is not None and known.target != ref.target:
                 is_event = re.search(r"@(?!alias/|deleted/|revoked/)", ref.name)
                 plan.forked += [ref.name.removeprefix(f"{TAGS}/")] if is_event else []
-                stopped.add(stage)
+                if "@alias/" not in ref.name:
+                    stopped.add(stage)
                 continue
             meant = plan.selection.whole or ref.commit in plan.selection.records
             stands = ref.commit in going

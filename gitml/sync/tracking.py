@@ -18,7 +18,7 @@ from gitml.history.record import RUNS, SOURCES, STAGES, TAGS, TRACKING, VERSIONS
 NUMBER = r"[1-9][0-9]{0,8}"
 _TAG = rf"refs/tags/[^/@]+@(?:v{NUMBER}|[^/]+/{NUMBER}|revoked/[0-9a-f]{{12}}|alias/.+)\Z"
 _KEPT = (RUNS, VERSIONS, SOURCES)
-LOCAL = (*_KEPT, STAGES, NOTES, f"{TAGS}/*@*", f"{TAGS}/*@*/*")
+LOCAL = (*_KEPT, STAGES, NOTES, f"{TAGS}/*@*", f"{TAGS}/*@*/*", f"{TAGS}/*@alias/*/*")
 """Patterns of every record ref of this clone."""
 
 

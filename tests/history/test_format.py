@@ -285,7 +285,7 @@ def _object(kind: str, data: bytes) -> str:
 DOCUMENTED = [
     *(records.Source, records.Code, records.CodeFile, Input, Output, records.Log, Step),
     *(RunStep, records.Failure, records.Pin, Run, VersionArtifact, Version, records.Fold),
-    *(Promotion, Tombstone, records.Revocation, Saved, Note),
+    *(Promotion, Tombstone, records.Revocation, records.Alias, Saved, Note),
 ]
 
 

@@ -221,6 +221,20 @@ def test_a_deletion_and_a_promotion_that_arrive_at_once_are_told_from_each_other
     assert bob.problems() == []
 
 
+def test_a_move_of_an_alias_is_made_once_too(guarded: Reviewed) -> None:
+    bob = guarded.bob
+    bob.repo().put_alias("clf@v1", "champion")
+    bob.repo().push()
+    bob.repo().put_alias("clf@v2", "champion")
+    bob.repo().push()
+    assert bob.git("rev-parse", "clf@alias/champion/2") in guarded.server.refs("refs/tags").values()
+    name = "refs/tags/clf@alias/champion"
+    assert "neither moved nor removed" in str(push(bob, f":{name}/2"))
+    assert "the tag was made as" in str(push(bob, f"{name}/2:{name}/3"))
+    bob.git("tag", "-a", "-m", "mine", "clf@alias/best/1", "clf@v1^{commit}")
+    assert push(bob, "refs/tags/clf@alias/best/1") is not None
+
+
 @pytest.mark.parametrize("name", ["clf@v1", "clf@production/1"])
 def test_what_was_made_is_neither_moved_nor_removed(guarded: Reviewed, name: str) -> None:
     other = guarded.bob.git("rev-parse", "clf@v2")
