@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Self, overload
 
 from gitml.entities.metadata import StorageSize, Uri
 from gitml.errors import NoRepository, UsageError
@@ -19,7 +19,7 @@ from gitml.materializers.text import CSVString, HTMLString, MarkdownString, SVGS
 from gitml.pipelines import context, dsl
 from gitml.pipelines.command import CommandStep
 from gitml.pipelines.configuration import (
-    RunConfiguration,
+    configuration,
     configured,
     read_configuration,
 )
@@ -166,22 +166,25 @@ class Pipeline(dsl.PipelineFunction):
         self,
         *,
         config_path: str | Path | None = None,
-        parameters: Mapping[str, Any] | None = None,
-        enable_cache: bool | None = None,
-        model: dsl.Model | None = None,
-    ) -> Pipeline:
+        **settings: Any,
+    ) -> Self:
         """A copy with other settings; what is given here comes before what the file says.
 
-        ``config_path`` is a TOML, YAML or JSON file with the keys ``parameters``, ``steps``,
-        ``enable_cache`` and ``model``; ``parameters`` are defaults of the copy, those of steps as
-        ``<step>.<parameter>``.
+        ``config_path`` is a TOML, YAML or JSON file. ``settings`` have the keys of such a file:
+        ``parameters`` (defaults of the copy, those of steps also as ``<step>.<parameter>``),
+        ``steps``, ``enable_cache``, ``cache_policy``, ``retry``, ``execution_mode``, ``model``,
+        ``run_name``, ``tags``, ``on_start``, ``on_success``, ``on_failure``. Raises UsageError with
+        the path of what is not as it should be.
         """
-        given = RunConfiguration(parameters or {}, enable_cache, model=model)
-        path = Path(config_path) if config_path is not None else None
-        read = read_configuration(path, os.environ) if path else RunConfiguration()
-        if path is not None and (note := read.note(path)):
-            warnings.warn(note, stacklevel=2)
-        return configured(configured(self, read), given)
+        other = self
+        if config_path is not None:
+            path = Path(config_path)
+            read = read_configuration(path, os.environ)
+            _warn_of(read.note(path))
+            other = configured(self, read)
+        given = configuration(settings, "with_options")
+        _warn_of(given.note("with_options"))
+        return configured(other, given)
 
     def run(
         self,
@@ -239,8 +242,9 @@ def step(
 
     ``environment`` names variables and ``files`` repository paths that its result depends on;
     ``cache=False`` runs it every time, ``cache_policy`` says what else counts or does not. The
-    other options say how it is run: ``retries`` with ``backoff`` and ``timeout`` in seconds, and
-    what is called ``on_start``, ``on_success`` and ``on_failure``.
+    other options say how it is run: ``retries`` with ``backoff`` and ``timeout`` in seconds and
+    the ``factor`` by which the backoff grows, and what is called ``on_start``, ``on_success`` and
+    ``on_failure``.
     """
 
     def decorate(plain: Callable[..., Any]) -> StepFunction:
@@ -272,6 +276,7 @@ def pipeline(
     on_success: Callback | None = None,
     on_failure: Callback | None = None,
     tags: Iterable[str] = (),
+    run_name: str | None = None,
 ) -> Callable[[Callable[..., Any]], Pipeline]: ...
 def pipeline(
     function: Callable[..., Any] | None = None,
@@ -286,12 +291,14 @@ def pipeline(
     on_success: Callback | None = None,
     on_failure: Callback | None = None,
     tags: Iterable[str] = (),
+    run_name: str | None = None,
 ) -> Pipeline | Callable[[Callable[..., Any]], Pipeline]:
     """A function that calls steps as a pipeline; calling it runs it and gives the run.
 
     ``cache_policy`` is that of the steps which have none of their own.
     ``execution_mode`` says what happens when a step fails: "fail_fast" and "stop_on_failure" begin
     no other, "continue_on_failure" does all that does not need it. ``tags`` are put on its runs.
+    ``run_name`` is a template like "exp-{date}-{rate}", with the names of parameters.
     The body of a ``dynamic`` one may branch on results: ``step(…).load()``.
     """
 
@@ -306,6 +313,7 @@ def pipeline(
             dynamic=dynamic,
             callbacks=Callbacks(on_start, on_success, on_failure),
             tags=tags,
+            run_name=run_name,
         )
 
     return decorate(function) if function is not None else decorate
@@ -415,6 +423,11 @@ def log_metadata(
         return
     for kind, name in given.items():
         _repo().set_metadata(name, values, kind)
+
+
+def _warn_of(note: str | None) -> None:
+    if note:
+        warnings.warn(note, stacklevel=3)
 
 
 def _load(spelling: str, wanted: type | None) -> Any:

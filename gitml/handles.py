@@ -322,6 +322,11 @@ class RunHandle(RecordHandle):
         return self.entry.record.pipeline
 
     @property
+    def name(self) -> str | None:
+        """The name that it was given; others may have the same."""
+        return self.entry.record.name
+
+    @property
     def status(self) -> str:
         """One of "completed", "failed", "interrupted"."""
         return self.entry.record.state

@@ -101,6 +101,7 @@ def describe_run(repo: Repo, run: RunHandle) -> Iterator[str]:
     failed = run.status != "completed"
     yield (
         f"{run_glyph(run)} run {paint('run', repo.short(run.id))} {run.pipeline}  "
+        f"{f'{run.name}  ' if run.name else ''}"
         f"{paint('failed' if failed else 'dim', run.status)}"
     )
     version = run.model_version

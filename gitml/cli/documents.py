@@ -47,6 +47,7 @@ def run_summary(run: RunHandle) -> Document:
     version = run.model_version
     return {
         "id": str(run.id),
+        "name": run.name,
         "pipeline": run.pipeline,
         "state": run.status,
         "version": version_reference(version) if version else None,

@@ -139,6 +139,7 @@ def _table(repo: Repo, runs: list[RunHandle], metric: str | None) -> list[str]:
         [
             f"{run_glyph(run)} {paint('run', repo.short(run.id))}",
             run.pipeline,
+            run.name or "",
             version_words(run),
             step_counts(run),
             *(shown[place] if shown else [render.metrics(run.metrics, _METRICS)]),
@@ -148,8 +149,8 @@ def _table(repo: Repo, runs: list[RunHandle], metric: str | None) -> list[str]:
         for place, run in enumerate(runs)
     ]
     named = [metric, ""] if metric is not None else ["metrics"]
-    header = ["  run", "pipeline", "made", "steps", *named, "by", "when"]
-    lines = render.table(rows, header, right={4, 5} if metric is not None else ())
+    header = ["  run", "pipeline", "name", "made", "steps", *named, "by", "when"]
+    lines = render.table(rows, header, right={5, 6} if metric is not None else ())
     if metric is not None and len(runs) > 1:
         bars = render.sparkline([run.metrics.get(metric) for run in reversed(runs)])
         lines += ["", f"{metric}  {bars}  {paint('dim', 'oldest to newest')}"]

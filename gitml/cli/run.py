@@ -74,7 +74,12 @@ _WORDS = {"completed": "ran", "cached": "cached", "started": "running", "taken":
     "config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Take parameters, caching and the model from a TOML, YAML or JSON file.",
+    help="Take parameters, options of steps, the model and more from a TOML, YAML or JSON file.",
+)
+@click.option(
+    "--run-name",
+    metavar="TEMPLATE",
+    help="Call the run so: `exp-{date}-{rate}` has the day and a parameter in it.",
 )
 @click.option("--no-cache", is_flag=True, help="Run every step, also those with a known result.")
 @click.option(
@@ -118,6 +123,7 @@ def run(
     parameters: tuple[str, ...],
     file: Path | None,
     config: Path | None,
+    run_name: str | None,
     no_cache: bool,
     strict_env: bool,
     no_record: bool,
@@ -159,6 +165,8 @@ def run(
         raise UsageError(f"{resumed.id.short} is a run of {resumed.pipeline}")
     if config is not None:
         pipeline = _configured(pipeline, config)
+    if run_name is not None:
+        pipeline = _named(pipeline, run_name)
     selection = _selection(start, only, resumed, no_record)
     given = {**(resumed.parameters if resumed else {})}
     given |= {**(from_file(file, pipeline.signature) if file else {}), **typed}
@@ -260,6 +268,13 @@ def _configured(pipeline: PipelineFunction, path: Path) -> PipelineFunction:
     except UsageError as error:
         raise UsageError(f"{path}: {error.message} in `parameters`") from None
     return configured(pipeline, replace(settings, parameters=values))
+
+
+def _named(pipeline: PipelineFunction, template: str) -> PipelineFunction:
+    """The pipeline with another name for its run."""
+    from gitml.pipelines.configuration import configuration, configured
+
+    return configured(pipeline, configuration({"run_name": template}, "--run-name"))
 
 
 def _resumed(repo: Repo, text: str) -> RunHandle:
@@ -380,7 +395,8 @@ def _teller(pipeline: PipelineFunction) -> Callable[[StepEvent], None]:
 
 def _done(repo: Repo, done: RunHandle) -> str:
     """The run in one line."""
-    text = f"Ran {done.pipeline} {paint('run', repo.short(done.id))}"
+    name = f" ({done.name})" if done.name else ""
+    text = f"Ran {done.pipeline} {paint('run', repo.short(done.id))}{name}"
     states = [step.state for step in done.entry.record.steps]
     all_cached = all(state == "cached" for state in states)
     version = done.model_version

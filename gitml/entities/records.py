@@ -182,6 +182,7 @@ class Run(Record):
     none; ``version`` is then the commit of the version that has the same steps and outputs.
     ``failure`` is what ended it, or the first where it went on; ``failures`` are those after it.
     ``tags`` are those that its pipeline gives to its runs.
+    ``name`` is what people call it; the identity is the commit.
     """
 
     pipeline: str
@@ -198,6 +199,7 @@ class Run(Record):
     failure: Failure | None = None
     failures: tuple[Failure, ...] | None = None
     tags: tuple[str, ...] | None = None
+    name: str | None = None
 
 
 class VersionArtifact(Record):

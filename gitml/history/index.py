@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Frozen)
 T = TypeVar("T")
 
-_LAYOUT = 4
+_LAYOUT = 5
 _LONGEST_MARK = 32 << 10
 """Bytes up to which a listing is its own mark: to import what makes a digest takes longer."""
 _REMEMBERED = 10_000
@@ -64,6 +64,7 @@ CREATE TABLE runs (id TEXT PRIMARY KEY, pipeline TEXT, state TEXT, at REAL, auth
                    document TEXT, metrics TEXT) WITHOUT ROWID;
 CREATE INDEX runs_at ON runs (at);
 CREATE INDEX runs_pipeline ON runs (pipeline, at);
+CREATE INDEX runs_name ON runs (json_extract(document, '$.name'), at);
 CREATE TABLE steps (id TEXT PRIMARY KEY, key TEXT, pipeline TEXT, name TEXT, at REAL,
                     inputs TEXT, parents TEXT, document TEXT, metrics TEXT) WITHOUT ROWID;
 CREATE INDEX steps_key ON steps (key, at);
@@ -243,6 +244,15 @@ class Index:
         )
         row = rows[0] if rows else self._reader.find(oid, "run")
         return _run_entry(row) if row else None
+
+    def run_named(self, name: str) -> ObjectId | None:
+        """The newest run that was given this name."""
+        rows = self._rows(
+            "SELECT id FROM runs WHERE json_extract(document, '$.name') = ?"
+            " ORDER BY at DESC, id LIMIT 1",
+            (name,),
+        )
+        return ObjectId(rows[0][0]) if rows else None
 
     def with_prefix(self, prefix: str) -> list[tuple[str, ObjectId]]:
         """What records have ids that begin so: ("run" | "step" | "version", commit)."""

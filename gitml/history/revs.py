@@ -263,6 +263,9 @@ class Names(Frozen):
                 raise
             return self._revision(text)
         found = [one for kind in _KINDS if (one := self._try(kind, text))]
+        if len(found) > 1:  # a name that a run was given comes behind all others
+            named = self.index.run_named(text)
+            found = [one for one in found if one.kind != "run" or one.commit != named]
         if len(found) > 1:
             spellings = " or ".join(f"`{one.kind}/{text}`" for one in found)
             kinds = " and ".join(f"a{'n' * (one.kind[0] == 'a')} {one.kind}" for one in found)
@@ -342,8 +345,11 @@ class Names(Frozen):
         return Found("pipeline", name, name, runs[0].id)
 
     def _run(self, prefix: str) -> Found:
+        """The run of an id or the beginning of one, else the newest of a name."""
         found = self.index.with_prefix(prefix) if len(prefix) >= 4 else []
         hits = [(kind, oid) for kind, oid in found if kind == "run"]
+        if not hits and (named := self.index.run_named(prefix)) is not None:
+            hits = [("run", named)]
         if len(hits) > 1:
             known = " or ".join(f"`{oid.short}`" for _, oid in hits)
             raise AmbiguousName(f"several runs begin with `{prefix}`", hint=f"write {known}")

@@ -17,8 +17,8 @@ from gitml.errors import UsageError
 from gitml.frozen import fields
 from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
 from gitml.pipelines import context, dsl, policy
+from gitml.pipelines.configuration import PIPELINE_KEYS, STEP_KEYS, step_options
 from gitml.pipelines.dsl import StepFunction
-from gitml.pipelines.policy import DEFAULT_POLICY
 
 __all__ = [
     "ArtifactConfig",
@@ -26,6 +26,7 @@ __all__ = [
     "Client",
     "ExternalArtifact",
     "Model",
+    "StepRetryConfig",
     "get_logger",
     "get_pipeline_context",
     "get_step_context",
@@ -179,7 +180,8 @@ class _Run:
 
     def __init__(self, handle: RunHandle) -> None:
         self.handle = handle
-        self.id = self.name = handle.id.short
+        self.id = handle.id.short
+        self.name = handle.name or self.id
         self.status = handle.status
         self.parameters = handle.parameters
         self.steps = {name: _Step(one) for name, one in handle.steps.items()}
@@ -236,7 +238,7 @@ class Client:
         return _artifact(name_id_or_prefix, version)
 
     def get_pipeline_run(self, name_id_or_prefix: str) -> _Run:
-        """A run by its id."""
+        """A run by its id or name."""
         repo = api._repo()
         found = repo.resolve(name_id_or_prefix).commit
         if found is None:
@@ -280,12 +282,6 @@ class _PipelineRuns:
 class Pipeline(api.Pipeline):
     """A pipeline with ZenML's options; calling it runs it and gives the run."""
 
-    def with_options(self, **options: Any) -> Any:
-        """A copy with other settings; ``config_path`` names a file with ZenML's keys."""
-        known = ("config_path", "parameters", "enable_cache", "model")
-        _say_unused("with_options", {k: v for k, v in options.items() if k not in known})
-        return super().with_options(**{k: options[k] for k in known if k in options})
-
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run it, then move the stages that its steps asked for to the version that it made."""
         _wishes.clear()
@@ -306,15 +302,19 @@ def CachePolicy(**options: Any) -> policy.CachePolicy:  # noqa: N802 - ZenML's c
     return policy.CachePolicy(**{k: v for k, v in options.items() if k in known and v is not None})
 
 
+def StepRetryConfig(max_retries: int = 1, delay: float = 0, backoff: float = 0) -> dict[str, Any]:  # noqa: N802 - ZenML's class
+    """How often a step is tried again, with how many seconds between, growing by what factor."""
+    return {"max_retries": max_retries, "delay": delay, "backoff": backoff}
+
+
 def step(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """A function as a step, with ZenML's options."""
 
     def decorate(plain: Callable[..., Any]) -> StepFunction:
-        used = ("name", "enable_cache", "cache_policy")
-        _say_unused("@step", {k: v for k, v in options.items() if k not in used})
-        cached = options.get("enable_cache") is not False
-        name, given = options.get("name"), options.get("cache_policy")
-        return StepFunction(plain, name=name, cache=cached, policy=given)
+        given, unused = _used(options, STEP_KEYS, "name")
+        _say_unused("@step", unused)
+        settings, _ = step_options(given, "@step")
+        return StepFunction(plain, name=options.get("name")).with_options(**settings)
 
     return decorate(function) if function is not None else decorate
 
@@ -323,19 +323,21 @@ def pipeline(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """A function that calls steps as a pipeline, with ZenML's options."""
 
     def decorate(plain: Callable[..., Any]) -> Pipeline:
-        used = ("name", "enable_cache", "model", "cache_policy", "tags", "dynamic")
-        _say_unused("@pipeline", {k: v for k, v in options.items() if k not in used})
-        return Pipeline(
-            plain,
-            name=options.get("name"),
-            model=options.get("model"),
-            cache=options.get("enable_cache") is not False,
-            policy=options.get("cache_policy") or DEFAULT_POLICY,
-            tags=options.get("tags") or (),
-            dynamic=options.get("dynamic") is True,
-        )
+        given, unused = _used(options, PIPELINE_KEYS, "name", "dynamic")
+        _say_unused("@pipeline", unused)
+        dynamic = options.get("dynamic") is True
+        return Pipeline(plain, name=options.get("name"), dynamic=dynamic).with_options(**given)
 
     return decorate(function) if function is not None else decorate
+
+
+def _used(
+    options: Mapping[str, Any], known: frozenset[str], *besides: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options that have a meaning here, and those that have none."""
+    said = {key: one for key, one in options.items() if one is not None and key not in besides}
+    used = {key: one for key, one in said.items() if key in known}
+    return used, {key: one for key, one in said.items() if key not in known}
 
 
 class _StepContext:

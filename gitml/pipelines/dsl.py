@@ -483,12 +483,6 @@ class StepFunction:
         """The code that its result can depend on."""
         return tracer.trace(self.function, declared_environment=self.environment)
 
-    def cached(self, cache: bool) -> StepFunction:
-        """The same step, cached or not."""
-        other = copy.copy(self)
-        other.cache = cache
-        return other
-
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         try:
             bound = self.signature.bind(*args, **kwargs)
@@ -505,8 +499,10 @@ class StepFunction:
 class PipelineFunction:
     """A function whose calls of steps make a graph.
 
-    ``policy`` is that of the steps which have none of their own. The body of a ``dynamic`` one may
-    load results: it runs while its steps do.
+    ``policy`` is that of the steps which have none of their own, ``retry`` what is said of the
+    attempts of those that have no retries; ``step_options`` are options of steps by name.
+    ``run_name`` is a template, ``substitutions`` are what it may name besides parameters. The body
+    of a ``dynamic`` one may load results: it runs while its steps do.
     """
 
     def __init__(
@@ -521,6 +517,7 @@ class PipelineFunction:
         callbacks: Callbacks = NO_CALLBACKS,
         tags: Iterable[str] = (),
         dynamic: bool = False,
+        run_name: str | None = None,
     ) -> None:
         functools.update_wrapper(cast("Callable[..., Any]", self), function)
         self.function = function
@@ -530,7 +527,10 @@ class PipelineFunction:
         self.cache = cache
         self.policy = check_policy(policy, self.name)
         self.preset: Mapping[str, Any] = {}
-        self.caches: Mapping[str, bool] = {}
+        self.step_options: Mapping[str, Mapping[str, Any]] = {}
+        self.retry: Mapping[str, Any] = {}
+        self.run_name: str | None = run_name
+        self.substitutions: Mapping[str, str] = {}
         self.execution_mode = check_mode(execution_mode, self.name)
         self.callbacks = callbacks
         self.dynamic = dynamic
@@ -651,19 +651,25 @@ def check_policies(
             )
 
 
-def switch_caches(nodes: list[Node], caches: Mapping[str, bool]) -> list[Node]:
-    """The calls with the caching of steps switched: ``{"train": False}``; raises UsageError."""
+def with_step_options(nodes: list[Node], pipeline: PipelineFunction, *, whole: bool) -> list[Node]:
+    """The calls with the options that the pipeline's configuration says of their steps.
+
+    Where they are the ``whole`` graph, raises UsageError for a name that no step has.
+    """
     known = [node.name for node in nodes]
-    for name in caches:
+    for name in pipeline.step_options if whole else ():
         if name not in known:
             raise UsageError(
-                f"no step is called `{name}`, so its caching cannot be switched",
+                f"no step is called `{name}`, so it cannot be configured",
                 hint=f"there are: {', '.join(known[:8])}",
             )
-    return [
-        replace(node, step=node.step.cached(caches[node.name])) if node.name in caches else node
-        for node in nodes
-    ]
+    changed = []
+    for node in nodes:
+        retry = pipeline.retry if not node.step.options.retries else {}
+        options = {**retry, **pipeline.step_options.get(node.name, {})}
+        step = node.step.with_options(**options) if options else node.step
+        changed.append(replace(node, step=step))
+    return changed
 
 
 def _plain_list(value: Any) -> Any:

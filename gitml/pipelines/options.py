@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import numbers
@@ -72,11 +73,13 @@ class StepOptions(Frozen):
     """Attempts and time limit of a step, and its callbacks.
 
     ``retries`` are attempts after the first. ``backoff`` is the wait before the first retry in
-    seconds; it doubles with each. ``timeout`` is the time of one attempt, in seconds.
+    seconds; with each further one it is ``factor`` times as long. ``timeout`` is the time of one
+    attempt, in seconds.
     """
 
     retries: int = 0
     backoff: float = 1.0
+    factor: float = 2.0
     timeout: float | None = None
     callbacks: Callbacks = Callbacks()
 
@@ -86,6 +89,8 @@ class StepOptions(Frozen):
             raise UsageError(f"{owner}: retries is {self.retries!r}, not a number of attempts")
         if not _seconds(self.backoff):
             raise UsageError(f"{owner}: backoff is {self.backoff!r}, not a number of seconds")
+        if not (_seconds(self.factor) and self.factor >= 1):
+            raise UsageError(f"{owner}: factor is {self.factor!r}, not a number from 1 on")
         if self.timeout is not None and not (_seconds(self.timeout) and self.timeout > 0):
             raise UsageError(f"{owner}: timeout is {self.timeout!r}, not a number of seconds")
         self.callbacks.check(owner)
@@ -105,7 +110,9 @@ class StepOptions(Frozen):
 
     def wait(self, failed: int) -> float:
         """The seconds between the attempt number ``failed`` and the next."""
-        return min(self.backoff * 2.0 ** min(failed - 1, 60), LONGEST_WAIT)
+        with contextlib.suppress(OverflowError):
+            return min(self.backoff * float(self.factor) ** (failed - 1), LONGEST_WAIT)
+        return LONGEST_WAIT if self.backoff else 0.0
 
 
 DEFAULT_OPTIONS = StepOptions()

@@ -6,6 +6,7 @@ nothing in the run. A plan loads no values and writes no records.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,8 +30,9 @@ from gitml.pipelines.dsl import (
     check_policies,
     override,
     policy_of,
-    switch_caches,
+    with_step_options,
 )
+from gitml.pipelines.naming import run_name
 from gitml.pipelines.policy import DEFAULT_POLICY, CachePolicy
 
 
@@ -134,6 +136,7 @@ class Plan:
     cache: bool
     goes_on: bool = False
     tags: tuple[str, ...] = ()
+    run_name: str | None = None
 
 
 @dataclass
@@ -169,7 +172,7 @@ class Planner:
             closures = [self._tracer.trace(pipeline.function)]
         else:
             nodes = pipeline.compose(arguments)
-            steps = self._steps(pipeline, nodes, theirs, pipeline.caches, whole=True)
+            steps = self._steps(pipeline, nodes, theirs, whole=True)
             closures = [step.closure for step in steps]
         closure = {file.path for one in closures for file in one.files}
         return Plan(
@@ -184,6 +187,7 @@ class Planner:
             pipeline.cache,
             pipeline.execution_mode == "continue_on_failure",
             pipeline.tags,
+            run_name(pipeline, {**arguments, **theirs}, time.time()),
         )
 
     def extended(
@@ -199,8 +203,7 @@ class Planner:
         """
         names = {one.name for one in nodes}
         theirs = {key: one for key, one in parameters.items() if key.rpartition(".")[0] in names}
-        caches = {name: one for name, one in pipeline.caches.items() if name in names}
-        more = self._steps(pipeline, nodes, theirs, caches, whole=False)
+        more = self._steps(pipeline, nodes, theirs, whole=False)
         pins = self._pins(pipeline.model, plan.uses)
         return replace(plan, steps=(*plan.steps, *more), pins=pins)
 
@@ -209,11 +212,10 @@ class Planner:
         pipeline: PipelineFunction,
         nodes: Sequence[Node],
         parameters: Mapping[str, Any],
-        caches: Mapping[str, bool],
         *,
         whole: bool,
     ) -> tuple[PlannedStep, ...]:
-        nodes = switch_caches(override(list(nodes), parameters), caches)
+        nodes = with_step_options(override(list(nodes), parameters), pipeline, whole=whole)
         check_policies(nodes, pipeline, whole=whole)
         self._refuse_twins(pipeline, nodes)
         return tuple(self._step(node, policy_of(node.step, pipeline)) for node in nodes)

@@ -288,6 +288,7 @@ class Runner:
             "person": [self.person.name, self.person.mail],
             "environment": environment_text().decode(),
             "steps": [step.name for step in plan.steps],
+            **({"name": plan.run_name} if plan.run_name else {}),
         }
 
     def _record_failure(self, execution: Execution, error: BaseException) -> None:
@@ -338,6 +339,7 @@ class Runner:
             failure=failure,
             failures=self._other_failures(execution),
             tags=plan.tags or None,
+            name=plan.run_name,
         )
         execution.writer.commit()
         recorder = execution.recorder
@@ -491,6 +493,7 @@ class Runner:
             started=started,
             duration=round(max(last - seconds_of(started), 0.0), 6),
             model=header.get("model"),
+            name=header.get("name"),
         )
         metrics = united({**{one.name: one.metrics for one in done}, **logged})
         environment = header["environment"].encode()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gitml.errors import GitmlError, UsageError
-from gitml.pipelines.dsl import Handle, Node, PipelineFunction, override, switch_caches
+from gitml.pipelines.dsl import Handle, Node, PipelineFunction, override, with_step_options
 from gitml.pipelines.execute import Execution
 from gitml.pipelines.plan import PlannedStep, Planner, call_of
 
@@ -68,4 +68,4 @@ def unfold(
 
     nodes = pipeline.compose(arguments, resolve)
     advance(nodes)
-    switch_caches(override(nodes, theirs), pipeline.caches)  # raises for what is not there
+    with_step_options(override(nodes, theirs), pipeline, whole=True)  # raises for what is not there

@@ -67,3 +67,15 @@ def test_a_cache_policy_keeps_what_has_a_meaning_here() -> None:
         policy = zenml.CachePolicy(expires_after=60, include_artifact_ids=False)
     one = zenml.step(lambda: 1, name="one", cache_policy=policy)
     assert one.policy == gitml.CachePolicy(expires_after=60)
+
+
+def test_retries_hooks_and_the_execution_mode_are_those_of_steps_and_pipelines() -> None:
+    retry = zenml.StepRetryConfig(max_retries=3, delay=10, backoff=2)
+    one = zenml.step(lambda: 1, name="one", retry=retry, on_failure=print, enable_cache=False)
+    assert (one.options.retries, one.options.wait(2), one.cache) == (3, 20.0, False)
+    assert one.options.callbacks.on_failure is print
+    both = zenml.pipeline(
+        lambda: None, name="both", execution_mode="continue_on_failure", on_success=print
+    )
+    assert (both.execution_mode, both.callbacks.on_success) == ("continue_on_failure", print)
+    assert both.with_options(run_name="exp-{date}").run_name == "exp-{date}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gitml import CachePolicy
 from gitml.errors import GitmlError, NameNotFound, UsageError
 from gitml.pipelines.configuration import RunConfiguration, read_configuration
+from gitml.pipelines.dsl import Model
 from gitml.testing.sealed import SealedEnvironment
 from tests.workshop import Workshop, load
 
@@ -33,10 +36,54 @@ def test_the_three_formats_say_the_same(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         found = read_configuration(tmp_path / name, {})
         assert found.parameters == {"rate": 0.1, "train.depth": 3}
-        assert (found.cache, found.caches) == (False, {"train": True})
-        assert found.model is not None
-        assert found.model.name == "clf"
+        assert found.steps == {"train": {"cache": True}}
+        assert found.options == {"cache": False, "model": Model("clf")}
         assert found.note(tmp_path / name) is None
+
+
+def test_what_is_said_of_steps_and_the_run(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        {
+            "execution_mode": "continue_on_failure",
+            "retry": {"max_retries": 2, "delay": 5},
+            "cache_policy": {"expires_after": "7d", "include_artifact_ids": True},
+            "run_name": "exp-{date}",
+            "tags": ["nightly"],
+            "substitutions": {"who": "ada"},
+            "success_hook_source": {"module": "os.path", "attribute": "join"},
+            "steps": {
+                "load": {"cache_policy": "no_cache"},
+                "train": {
+                    "retry": {"max_retries": 3, "delay": 1.5, "backoff": 2},
+                    "timeout": 60,
+                    "cache_policy": {"ignored_inputs": ["workers"], "cache_func": "os.getcwd"},
+                    "failure_hook_source": "os.getcwd",
+                },
+            },
+        },
+    )
+    assert found.options == {
+        "execution_mode": "continue_on_failure",
+        "policy": CachePolicy(expires_after="7d"),
+        "run_name": "exp-{date}",
+        "substitutions": {"who": "ada"},
+    }
+    assert found.retry == {"retries": 2, "backoff": 5, "factor": 1}
+    assert found.tags == ("nightly",)
+    assert found.hooks == {"on_success": os.path.join}
+    assert found.ignored == ("cache_policy.include_artifact_ids",)
+    assert found.steps == {
+        "load": {"cache": False},
+        "train": {
+            "retries": 3,
+            "backoff": 1.5,
+            "factor": 2,
+            "timeout": 60,
+            "cache_policy": CachePolicy(ignored_inputs=["workers"], cache_func=os.getcwd),
+            "on_failure": os.getcwd,
+        },
+    }
 
 
 def test_what_has_no_meaning_is_named_once(tmp_path: Path) -> None:
@@ -53,7 +100,7 @@ def test_what_has_no_meaning_is_named_once(tmp_path: Path) -> None:
         "steps.train.step_operator",
         "model.save_models_to_registry",
     )
-    assert found.model is not None and found.model.card == {"license": "MIT"}
+    assert found.options["model"].card == {"license": "MIT"}
     note = found.note(Path("run.json"))
     assert note is not None
     assert note.startswith("run.json sets what has no meaning here: settings, steps.train")
@@ -88,6 +135,22 @@ def test_variables_are_filled_in(tmp_path: Path) -> None:
         ({"model": 3}, "`model` should be a name or a table"),
         ({"model": {"version": 1}}, "`model` has no `name`"),
         ({"model": {"name": "clf", "version": 1.5}}, "`model.version` should be text"),
+        ({"retry": 3}, "`retry` should be a table, not a whole number: 3"),
+        ({"steps": {"a": {"retry": {"max_retries": 1.5}}}}, "`steps.a.retry.max_retries` should"),
+        ({"retry": {"max_retries": -1}}, "`retry` should have numbers from 0 on"),
+        ({"steps": {"a": {"timeout": "1m"}}}, "`steps.a.timeout` should be a number, not text"),
+        ({"execution_mode": "fast"}, "`execution_mode` should be one of fail_fast, .*, not 'fast'"),
+        ({"cache_policy": 3}, '`cache_policy` should be a table, "default" or "no_cache", not a'),
+        (
+            {"steps": {"a": {"cache_policy": {"expires_after": "soon"}}}},
+            "`steps.a.cache_policy`: expires_after of a cache policy should be a length of time",
+        ),
+        ({"on_failure": 3}, "`on_failure` should be a function, like `alerts.notify`, not a whole"),
+        ({"failure_hook_source": "absent.f"}, "`failure_hook_source` names absent.f, which cannot"),
+        ({"tags": "nightly"}, "`tags` should be a list, not text: 'nightly'"),
+        ({"tags": ["a, b"]}, "`tags`: "),
+        ({"run_name": 3}, "`run_name` should be text, not a whole number: 3"),
+        ({"substitutions": {"who": 3}}, "`substitutions.who` should be text, not a whole number"),
     ],
 )
 def test_a_wrong_type_is_refused_with_its_path(tmp_path: Path, document: Any, message: str) -> None:
@@ -144,4 +207,64 @@ def test_a_pipeline_with_options_runs_with_them(
     with pytest.raises(UsageError, match="no step is called `trian`"):
         workshop.write("wrong.json", '{"steps": {"trian": {"enable_cache": false}}}')
         training.with_options(config_path="wrong.json")()
+    workshop.forget()
+
+
+FLAKY = """\
+from gitml import pipeline, step
+
+calls = []
+
+
+@step
+def flaky(most: int) -> int:
+    calls.append("flaky")
+    if calls.count("flaky") <= most:
+        raise ValueError("no luck")
+    return most
+
+
+@step(retries=1, backoff=0)
+def stubborn(most: int) -> int:
+    calls.append("stubborn")
+    if calls.count("stubborn") <= most:
+        raise ValueError("no luck")
+    return most
+
+
+@pipeline
+def example(flaky_most: int = 0, stubborn_most: int = 0):
+    flaky(flaky_most)
+    stubborn(stubborn_most)
+"""
+
+
+def test_options_in_code_have_the_keys_of_a_file(workshop: Workshop) -> None:
+    workshop.code("pipelines/example.py", FLAKY)
+    workshop.forget()
+    example: Any = workshop.repo().load_pipeline("example", workshop.path)
+    told: list[str] = []
+    other = example.with_options(
+        retry={"max_retries": 3},
+        execution_mode="continue_on_failure",
+        steps={"flaky": {"on_failure": lambda: told.append("flaky")}},
+        on_success=lambda: told.append("all"),
+        on_failure=lambda error: told.append(str(error)),
+        model=Model("clf"),
+        tags=["nightly"],
+    )
+    run = other(flaky_most=3)
+    assert (run.status, told, run.model_version.model) == ("completed", ["all"], "clf")
+    assert run.tags == ("nightly",)
+    assert run.steps["flaky"].found.record.attempts == 4
+    with pytest.raises(GitmlError) as failed:  # its own retries come before those of all
+        other(flaky_most=5, stubborn_most=9)
+    assert failed.value.run.steps["stubborn"].status == "failed"  # type: ignore[attr-defined]
+    assert told[1:] == ["no luck"]
+    with pytest.raises(UsageError, match=r"with_options: `steps.flaky.timeout` should be a number"):
+        example.with_options(steps={"flaky": {"timeout": "long"}})
+    with pytest.raises(NameNotFound, match="no key of with_options is called `retries`"):
+        example.with_options(retries=3)
+    with pytest.raises(UsageError, match="flaky: timeout is -1, not a number of seconds"):
+        example.with_options(steps={"flaky": {"timeout": -1}})()
     workshop.forget()
