@@ -56,6 +56,7 @@ TASKS = {
         Entry("status", "gitml.cli.status:status", "Show how the repository stands."),
         Entry("log", "gitml.cli.log:log", "List the runs, newest first."),
         Entry("show", "gitml.cli.show:show", "Describe whatever a name means."),
+        Entry("plot", "gitml.cli.plot:plot", "Draw metrics as lines."),
         Entry(
             "lineage",
             "gitml.cli.lineage:lineage",

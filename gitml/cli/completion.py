@@ -40,6 +40,7 @@ OFFERED: Mapping[str, Mapping[str, str]] = {
     "model compare": {"names": "models_and_versions", "sort": "metrics"},
     "model show": {"name": "models_and_versions"},
     "pipeline show": {"name": "pipelines"},
+    "plot": {"names": "anything", "metrics": "metrics"},
     "promote": {"version": "versions", "stage": "stages"},
     "push": {"revisions": "models_and_versions"},
     "remote doctor": {"name": "remotes"},

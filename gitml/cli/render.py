@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any, TextIO
+from typing import IO, Any, NamedTuple, TextIO
 
 # The one table of colours: what a piece of text is, and how that looks (SGR parameters).
 COLOURS = {
@@ -197,6 +197,21 @@ def answer_bytes(data: bytes) -> None:
     sys.stdout.flush()
 
 
+class Look(NamedTuple):
+    """What standard output can show: colours, characters beyond ASCII, and how many columns."""
+
+    coloured: bool
+    unicode: bool
+    columns: int
+
+
+def look() -> Look:
+    """What standard output can show; where it is no terminal, 80 columns."""
+    is_utf8 = (sys.stdout.encoding or "ascii").lower().replace("-", "") == "utf8"
+    columns = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
+    return Look(_coloured(sys.stdout), is_utf8 and not _ascii_only, columns or 80)
+
+
 def visible(text: str) -> str:
     """The text with everything that could drive a terminal as a visible escape (``\\x1b``)."""
     if text.translate(_UNLABELLED).isprintable():  # nearly always, and all of those are not
@@ -292,7 +307,8 @@ def sparkline(values: Sequence[float | None]) -> str:
         if one is None or not math.isfinite(one):
             return " "
         # Halves, since the difference of two huge numbers may be infinite.
-        share = (one / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5
+        spread = high / 2 - low / 2
+        share = (one / 2 - low / 2) / spread if spread > 0 else 0.5
         return bars[round(share * (len(bars) - 1))]
 
     return "".join(map(bar, values))

@@ -7,7 +7,7 @@ pipelines, moves stages or checks bytes is imported by the methods that do: read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from gitml.repo.sharing import Pulled
 from gitml.repo.tagging import Tagging
 
 if TYPE_CHECKING:
+    from gitml.charts.chart import Chart
     from gitml.git.transport import Tell
     from gitml.sync.upload import Moved
 
@@ -126,3 +127,16 @@ class Repo(Pipelines, Review, Care, Tagging):
         repo.store.tidy()
         forget_arrivals(repo.store.layout)
         return repo, done
+
+    def chart(
+        self, names: Sequence[str], metrics: Sequence[str] = (), *, limit: int | None = None
+    ) -> Chart:
+        """Metrics over the versions of models, the runs of pipelines, or the steps of runs.
+
+        ``limit`` leaves the newest versions or runs. Without ``metrics`` the only one there is.
+        Raises NameNotFound with the metrics that there are; UsageError for names that have no axis
+        in common, and for several metrics where none is named.
+        """
+        from gitml.repo.charting import chart_of
+
+        return chart_of(self, names, metrics, limit)
