@@ -17,6 +17,8 @@ foreign bytes end in an error of gitml and never in another one.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import importlib
 import io
@@ -107,12 +109,7 @@ class MaterializerSuite:
 
     def test_importing_it_imports_no_library(self) -> None:
         """Finding a materializer must be cheap for those who never use its library."""
-        script = (
-            "import importlib, json, sys; importlib.import_module(sys.argv[1]);"
-            "sys.stdout.write(json.dumps([one.partition('.')[0] for one in sys.modules]))"
-        )
-        loaded = json.loads(_python("-c", script, self.materializer.__module__))
-        assert self.library not in loaded
+        assert self.library not in _packages_loaded_by(self.materializer.__module__)
 
     def test_what_is_loaded_is_what_was_saved(self, tmp_path: Path) -> None:
         """Same type and same value, and saved once more the same bytes."""
@@ -130,10 +127,7 @@ class MaterializerSuite:
         first = digests(self, tmp_path / "first")
         again = digests(self, tmp_path / "second")
         assert [label for label in first if again[label] != first[label]] == []
-        suite = type(self)
-        script = f"import sys, {__name__} as suite; suite.report(*sys.argv[1:])"
-        there = _python("-c", script, suite.__module__, suite.__qualname__, str(tmp_path / "third"))
-        elsewhere = json.loads(there)
+        elsewhere = _elsewhere().digests(type(self), tmp_path / "third")
         assert [label for label in first if elsewhere[label] != first[label]] == []
 
     def test_different_values_give_different_bytes(self, tmp_path: Path) -> None:
@@ -143,10 +137,11 @@ class MaterializerSuite:
 
     def test_metadata_is_small_and_strict(self, tmp_path: Path) -> None:
         """It is recorded in git: standard JSON, a few kilobytes at most, the same each time."""
+        others = self.values(tmp_path)
         for label, value in self.values(tmp_path).items():
             text = json.dumps(self.materializer().metadata(value), allow_nan=False)
             assert len(text) <= _METADATA_LIMIT, label
-            again = self.materializer().metadata(self.values(tmp_path)[label])
+            again = self.materializer().metadata(others[label])
             assert json.loads(text) == again, label
 
     def test_what_it_cannot_keep_is_refused(self) -> None:
@@ -243,21 +238,75 @@ def digests(suite: MaterializerSuite, folder: Path) -> dict[str, str]:
     return {label: digest(suite._save(value)) for label, value in suite.values(folder).items()}
 
 
-def report(module: str, name: str, folder: str) -> None:
-    """Write the `digests` of the suite ``module.name`` to standard output, as JSON."""
-    suite = getattr(importlib.import_module(module), name)()
-    sys.stdout.write(json.dumps(digests(suite, Path(folder))))
+class _Elsewhere:
+    """Another interpreter with another hash seed, for all suites of this process.
+
+    It lives on from suite to suite: what takes long is to import the libraries, not to save.
+    """
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"import {__name__} as suite; suite.answer()"],
+            env=_variables(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def digests(self, suite: type[MaterializerSuite], folder: Path) -> dict[str, str]:
+        """The `digests` of a suite there; raises AssertionError when there are none."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        question = [sys.path, suite.__module__, suite.__qualname__, str(folder)]
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            _elsewhere.cache_clear()
+            raise AssertionError("it failed in another interpreter, as standard error says")
+        return dict(json.loads(line))
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate()
 
 
-def _python(*arguments: str) -> str:
-    """The output of another interpreter with another hash seed and this one's import path."""
-    variables = {"PYTHONHASHSEED": "20021", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+@functools.cache
+def _elsewhere() -> _Elsewhere:
+    made = _Elsewhere()
+    atexit.register(made.close)
+    return made
+
+
+def answer() -> None:
+    """Answer each question of `_Elsewhere` on standard input, until there are no more."""
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)  # what a library prints is no answer
+        for line in sys.stdin:
+            sys.path[:], module, name, folder = json.loads(line)
+            suite = getattr(importlib.import_module(module), name)()
+            out.write(json.dumps(digests(suite, Path(folder))) + "\n")
+            out.flush()
+
+
+@functools.cache
+def _packages_loaded_by(module: str) -> frozenset[str]:
+    """The top-level packages in memory when a new interpreter has imported a module alone."""
+    script = (
+        "import importlib, json, sys; importlib.import_module(sys.argv[1]);"
+        "sys.stdout.write(json.dumps([one.partition('.')[0] for one in sys.modules]))"
+    )
     done = subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, **variables},
+        [sys.executable, "-c", script, module],
+        env=_variables(),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return frozenset(json.loads(done.stdout))
+
+
+def _variables() -> dict[str, str]:
+    """The variables of an interpreter with another hash seed and this one's import path."""
+    path = os.pathsep.join(filter(None, sys.path))
+    return {**os.environ, "PYTHONHASHSEED": "20021", "PYTHONPATH": path}

@@ -41,7 +41,8 @@ _KEPT = frozenset(
 )
 _KEPT_PREFIXES = ("PYTEST_", "COVERAGE_", "COV_CORE_", "HYPOTHESIS_")
 
-# No process of git may outlive its test: background maintenance would race with the clean-up.
+# No process of git may outlive its test: background maintenance would race with the clean-up, and
+# a commit, a fetch or a push would start one process more that finds nothing to do.
 _GIT_CONFIG = """\
 [user]
 \tname = {name}
@@ -49,9 +50,9 @@ _GIT_CONFIG = """\
 [init]
 \tdefaultBranch = main
 [gc]
-\tautoDetach = false
+\tauto = 0
 [maintenance]
-\tautoDetach = false
+\tauto = false
 """
 
 
