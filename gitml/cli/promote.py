@@ -146,6 +146,9 @@ def _tell(move: Move, *, dry_run: bool) -> None:
         render.answer(f"Nothing to do: {move.version} holds {stage} already")
         return
     render.answer(moved_line("Would promote" if dry_run else "Promoted", move))
+    for one in move.verdict.checks if move.verdict is not None else ():
+        if one.ok and one.detail:
+            render.tell(f"{one.name}: {one.found}, and {one.detail}")
     if not dry_run:
         render.tell(f"To revert: `gitml rollback {move.model} {stage}`")
 

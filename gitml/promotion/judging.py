@@ -42,8 +42,29 @@ def judge(case: Case, *, before_tag: bool = False) -> Verdict:
 
 
 def _standing(case: Case) -> list[Check]:
-    """What every stage asks for, policy or not: that the version stands on nothing revoked."""
-    if case.move == CLEAR or not case.revocations:
+    """What every stage asks for, policy or not: nothing revoked below, and bytes that are there."""
+    return [] if case.move == CLEAR else [*_revoked(case), *_bytes(case)]
+
+
+def _bytes(case: Case) -> list[Check]:
+    """That its artifacts can be loaded: they are here, or on the remote, if that can be asked."""
+    look = case.evidence.look
+    names = {one.output.digest: one.name for one in case.entry.record.artifacts} if look else {}
+    if look is None or not names:
+        return []
+    looked, expected = look(list(names)), "the bytes of its artifacts"
+    if looked.trouble:
+        return [Check("bytes", PASSED, expected, "not all are here", looked.trouble)]
+    if looked.lost:
+        lost = ", ".join(names[one] for one in looked.lost)
+        asked = f"neither here nor on {looked.remote}" if looked.remote else "not here"
+        way = "`gitml push` sends them from a clone that has them"
+        return [Check("bytes", FAILED, expected, f"{lost}: {asked}", way)]
+    return [Check("bytes", PASSED, expected, f"on {looked.remote}")] if looked.remote else []
+
+
+def _revoked(case: Case) -> list[Check]:
+    if not case.revocations:
         return []
     revoked, expected = case.revocations.on(case.version), "nothing revoked in its lineage"
     if revoked:

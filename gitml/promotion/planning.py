@@ -19,12 +19,10 @@ from gitml.promotion.rule import PROMOTE as PROMOTE_MOVE
 from gitml.promotion.rule import (
     PULL_REQUEST,
     ROLL_BACK,
-    Absent,
     Approval,
     Case,
     Evidence,
     Policies,
-    Run,
 )
 from gitml.promotion.signers import signers_at
 from gitml.promotion.verdict import Verdict
@@ -107,7 +105,8 @@ class Proposal(Frozen):
 class Planner(Frozen):
     """Compares wishes with the state; ``policies`` are those in force on the default branch.
 
-    With a ``proposal`` it is as if that branch were merged: what it changes is new.
+    With a ``proposal`` it is as if that branch were merged: what it changes is new. ``known`` is
+    what the caller knows beside the repository, whichever wish it is.
     """
 
     git: Git
@@ -116,8 +115,7 @@ class Planner(Frozen):
     wishes: Wishes
     policies: Policies
     approvals: Approvals | None = None
-    absent: Absent | None = None
-    run: Run | None = None
+    known: Evidence = Evidence()
     proposal: Proposal | None = None
 
     def plan(self) -> list[PlannedMove]:
@@ -256,12 +254,11 @@ class Planner(Frozen):
             signers = signers_at(self.odb, self.wishes.tip)
             return signed_approvals(source, signers, model, stage, move.version)
 
-        return Evidence(
+        return replace(
+            self.known,
             via=PULL_REQUEST,
             approvals=on_forge if forge is not None else None,
             signed_for=signed_for,
-            absent=self.absent,
-            run=self.run,
         )
 
     def _source(self, model: str, stage: str) -> Wishes:

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from gitml.config import Config
-from gitml.entities.ids import ObjectId
+from gitml.entities.ids import Digest, ObjectId
 from gitml.errors import ConfigError, CorruptData, NameNotFound
 from gitml.frozen import Frozen, field, fields
 from gitml.git.odb import Odb
@@ -144,7 +144,20 @@ class Approval(Frozen):
     how: str
 
 
+class Looked(Frozen):
+    """Which of some bytes are nowhere to be had.
+
+    ``remote`` is the one that was asked for what is not in this clone, None where nothing was to be
+    asked or nobody could be; ``trouble`` says why it did not answer.
+    """
+
+    lost: tuple[Digest, ...] = ()
+    remote: str | None = None
+    trouble: str = ""
+
+
 Absent = Callable[[str, str, ObjectId], Sequence[str]]
+Look = Callable[[Sequence[Digest]], Looked]
 Run = Callable[[Sequence[str], Mapping[str, str]], tuple[int, str]]
 
 
@@ -153,14 +166,16 @@ class Evidence(Frozen):
 
     ``via`` is how the promotion comes about ("pull-request", or empty for a direct one).
     ``approvals`` gives those that a forge knows of, ``signed_for`` those of signed commits,
-    ``absent`` the places whose bytes a remote lacks, by its name, its URL and a version, ``run``
-    the exit code and last line of a program, and ``signature`` how the event tag is signed.
+    ``absent`` the places whose bytes a remote lacks, by its name, its URL and a version, ``look``
+    which of some bytes can be had nowhere, ``run`` the exit code and last line of a program, and
+    ``signature`` how the event tag is signed.
     """
 
     via: str | None = ""
     approvals: Callable[[], Sequence[Approval]] | None = None
     signed_for: Callable[[], Sequence[Approval]] | None = None
     absent: Absent | None = None
+    look: Look | None = None
     run: Run | None = None
     signature: Callable[[], Signature] | None = None
 

@@ -118,15 +118,20 @@ class Verdict(Frozen):
 
     def refusal(self) -> PolicyNotMet:
         """The error for a version that may not hold the stage; its cause names what was missed."""
-        missed = self.missed
-        error = PolicyNotMet(
+        missed, asks = self.missed, "the policy asks for"
+        said = (
             f"{self.version} does not meet the policy for {self.stage} "
-            f"({len(self.checks) - len(missed)} of {len(self.checks)} checks)",
+            f"({len(self.checks) - len(missed)} of {len(self.checks)} checks)"
+        )
+        if self.policy is None:
+            said, asks = f"{self.version} may not hold {self.stage}", "every stage asks for"
+        error = PolicyNotMet(
+            said,
             hint=f"`gitml promote {self.version} {self.stage} --dry-run` shows every check",
         )
         cause: PolicyNotMet | None = None
         for one in reversed(missed):
-            said = f"{one.name}: {one.found}; the policy asks for {one.expected}"
+            said = f"{one.name}: {one.found}; {asks} {one.expected}"
             below, cause = cause, PolicyNotMet(f"{said}; {one.detail}" if one.detail else said)
             cause.__cause__ = below
         error.__cause__ = cause

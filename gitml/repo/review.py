@@ -452,8 +452,7 @@ class Review(Stages):
         return Planner(
             *(self.git, self.odb, self.index, wishes, policies),
             approvals=self._approvals(online),
-            absent=self._absent,
-            run=self._run_program,
+            known=self._evidence,
             proposal=proposal,
         )
 

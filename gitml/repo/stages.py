@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from gitml.entities.ids import ObjectId
-from gitml.errors import NameNotFound, RaceLost, UsageError
+from gitml.entities.ids import Digest, ObjectId
+from gitml.errors import GitmlError, NameNotFound, RaceLost, UsageError
 from gitml.frozen import Frozen
 from gitml.git.refs import Change
 from gitml.history.record import Person
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gitml.promotion.memory import Memory
     from gitml.promotion.online import Online
     from gitml.promotion.promote import Move, Promoter
-    from gitml.promotion.rule import Policies
+    from gitml.promotion.rule import Evidence, Looked, Policies
     from gitml.promotion.verify import Verified
     from gitml.sync.pushing import Plan as PushPlan
     from gitml.sync.upload import Moved
@@ -304,15 +304,40 @@ class Stages(Sharing):
 
     def _promoter(self, *, dry_run: bool, online: Online | None = None) -> Promoter:
         from gitml.promotion.promote import Promoter
-        from gitml.promotion.rule import Evidence
 
         return Promoter(
             *(self.git, self.odb, self.index, self._policies, self._person, dry_run, online),
             wished=partial(self._wish_commit, online),
-            evidence=Evidence(absent=self._absent, run=self._run_program),
+            evidence=self._evidence,
             signers=partial(self._signers, online),
             memory=self._memory(online.remote if online is not None else None),
         )
+
+    @property
+    def _evidence(self) -> Evidence:
+        """What a promotion is judged by beside the repository, looked at when it is asked for."""
+        from gitml.promotion.rule import Evidence
+
+        return Evidence(absent=self._absent, look=self._look, run=self._run_program)
+
+    def _look(self, digests: Sequence[Digest]) -> Looked:
+        """Which of some bytes are neither in this clone nor on the remote where bytes go.
+
+        Where that cannot be asked, without credentials say, none counts as lost.
+        """
+        from gitml.promotion.rule import Looked
+
+        away = self.store.absent(digests)
+        name = self._bytes_remote if away else None
+        if name is None:
+            return Looked(tuple(away))
+        from gitml.sync.proof import whole_objects
+
+        try:
+            there = whole_objects(self._catalogue_of(self.remote(name)), away)
+        except GitmlError as error:
+            return Looked((), name, f"{name} cannot be asked: {error.message}")
+        return Looked(tuple(one for one in away if one not in there), name)
 
     def _run_program(self, words: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
         """The exit code and the last line of a program of the project's, run in its root."""

@@ -8,11 +8,15 @@ from collections.abc import Sequence
 
 import pytest
 
+from gitml.entities.records import Version
 from gitml.errors import ConfigError, GitmlError, NameNotFound, PolicyNotMet
 from gitml.git.refs import Change
 from gitml.promotion.online import Online
 from gitml.promotion.planning import PlannedMove
+from gitml.promotion.promote import Move
+from gitml.repo import Repo
 from tests.promotion.conftest import PATH, Reviewed
+from tests.workshop import Workshop
 
 
 def states(planned: list[PlannedMove]) -> dict[str, str]:
@@ -155,6 +159,54 @@ def test_an_apply_that_broke_off_half_way_is_finished_by_the_same_again(
     found = states(reviewed.bob.repo().apply_stages())
     assert found == {"canary": "done", "production": "promote", "staging": "promote"}
     assert reviewed.holders() == ["clf@v2"]
+
+
+def test_no_stage_takes_a_version_whose_bytes_are_nowhere(reviewed: Reviewed) -> None:
+    """Without a policy as well: here or on the remote; where that cannot be told, it is said."""
+    lake = reviewed.folder / "another"
+    before = reviewed.bob.repo().remote("lake").url
+    shutil.copytree(before.removeprefix("file://"), lake)
+    toml = (reviewed.bob.path / "gitml.toml").read_text()
+    reviewed.merge(re.sub(r'url = ".*lake"', f'url = "{lake}"', toml), "lake", "gitml.toml")
+    alice = reviewed.alice
+    alice.git("pull", "--quiet", "origin", "main")
+    assert alice.repo().store.absent([one.output.digest for one in version(alice).artifacts])
+    assert bytes_of(alice.repo().promote("clf@v1", "qa", "there")) == ("passed", "on lake", "")
+    lake.rename(lake.with_name("away"))
+    state, found, detail = bytes_of(alice.repo().promote("clf@v2", "qa", "not asked"))
+    assert (state, found) == ("passed", "not all are here")
+    assert detail.startswith("lake cannot be asked: the remote")
+    shutil.copytree(lake.with_name("away"), lake)
+    shutil.rmtree(lake / "parts")
+
+    def promoted(repo: Repo, dry_run: bool) -> Move:
+        return repo.promote("clf@v1", "production", "gone", dry_run=dry_run)
+
+    def rolled_back(repo: Repo, dry_run: bool) -> Move:
+        return repo.rollback("clf", "qa", dry_run=dry_run)
+
+    for move in (promoted, rolled_back):
+        with pytest.raises(PolicyNotMet, match="clf@v1 may not hold") as caught:
+            move(alice.repo(), False)
+        assert caught.value.exit_code == 3
+        [cause] = caught.value.causes()
+        assert "table, model: neither here nor on lake" in cause and "`gitml push`" in cause
+        assert bytes_of(move(alice.repo(), True))[0] == "failed"
+    reviewed.merge('production = "v1"\nstaging = "v2"\n')
+    assert [one.what for one in alice.repo().apply_stages()] == ["refused", "refused"]
+    assert bytes_of(reviewed.bob.repo().promote("clf@v1", "production", "Bob has them")) is None
+    alice.repo().clear_stage("clf", "qa", "a vacancy needs no bytes")
+
+
+def version(one: Workshop) -> Version:
+    return one.repo().version("clf@v1").entry.record
+
+
+def bytes_of(move: Move) -> tuple[str, str, str] | None:
+    """What was found out about the bytes of a version, where anything was."""
+    checks = move.verdict.checks if move.verdict is not None else ()
+    found = [(one.state, one.found, one.detail) for one in checks if one.name == "bytes"]
+    return found[0] if found else None
 
 
 def test_all_bytes_are_on_the_remote_when_it_is_asked(reviewed: Reviewed) -> None:
