@@ -426,7 +426,7 @@ class _Trace:
         file = self.tracer.file(path)
         package = dotted if path.endswith("/__init__.py") else _parent(dotted)
         self.touched.add((path, file.whole))
-        for node in file.imports:
+        for node in file.module_imports:
             self._import(file, node, package)
         self._dynamic(file, file.whole, package)
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gitml.pipelines.bytecode import drop_outdated_of
+
 
 def innermost(function: Any) -> Any:
     """The function below partials and wrappers that say what they wrap."""
@@ -34,10 +36,13 @@ def differs_from_disk(
 ) -> bool:
     """Whether functions or constants of the loaded module are not those of its file.
 
-    A file that is older than this process was read as it is, so only newer ones are compiled and
-    compared. A shifted line is a difference too: nobody can tell how much was edited.
+    A file that is older than this process was read as it is, unless outdated bytecode stood for it:
+    only others are compiled and compared. A shifted line is a difference too: nobody can tell how
+    much was edited.
     """
-    if path.stat().st_mtime < _process_start() or not namespace.get("__file__"):
+    if not namespace.get("__file__"):
+        return False
+    if path.stat().st_mtime < _process_start() and not drop_outdated_of(str(path)):
         return False
     if tree is None:
         return path.suffix == ".py"

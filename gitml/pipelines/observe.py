@@ -23,6 +23,7 @@ from typing import Any
 
 from gitml.errors import CorruptData, UsageError
 from gitml.fs import judge_relative_path
+from gitml.pipelines.bytecode import drop_outdated
 from gitml.pipelines.closure import Closure
 from gitml.pipelines.imports import ABSENT, Territory
 from gitml.store.digest import hash_bytes, hash_file
@@ -214,7 +215,10 @@ _IMPORTING = frozenset({"importlib._bootstrap_external", "importlib.metadata"})
 
 
 def watch_imports() -> None:
-    """Begin to note what modules read while they are imported; early, or it is too late."""
+    """Begin to note what modules read while they are imported; early, or it is too late.
+
+    From then on modules that are imported are what their sources are.
+    """
     with _lock:
         _install()
 
@@ -235,6 +239,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         return
     _busy.now = True  # what is looked up here is no doing of the step's
     try:
+        if event == "open" and str(arguments[0]).endswith(".pyc"):
+            drop_outdated(os.fsdecode(arguments[0]))
         with suppress(OSError, TypeError, ValueError, AttributeError):
             _at_import.hear(event, arguments, frame)
         _tell(event, arguments)

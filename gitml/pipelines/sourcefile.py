@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import CodeType
 
+from gitml.pipelines.mainblock import only_starts
 from gitml.pipelines.syntax import Function, Import, Touched, canonical, quote, touched
 from gitml.store.digest import hash_bytes
 
@@ -109,9 +110,34 @@ class SourceFile:
         return git_blob(self.raw)
 
     @cached_property
+    def body(self) -> list[ast.stmt]:
+        """The statements of the top level, without a block that only starts a script."""
+        if self.tree is None:
+            return []
+        blocks = [one for one in self.tree.body if isinstance(one, ast.If)]
+        if not blocks:
+            return self.tree.body
+        imported = {
+            alias.asname or alias.name.partition(".")[0]
+            for node in self.imports
+            for alias in node.names
+        }
+        rest = [one for one in self.tree.body if not only_starts(one, imported, ())]
+        read = touched(rest).reads
+        return [one for one in self.tree.body if not only_starts(one, imported, read)]
+
+    @cached_property
+    def module_imports(self) -> list[Import]:
+        """The imports of every depth that `body` has."""
+        if self.tree is None or self.body is self.tree.body:
+            return self.imports
+        inside = {id(node) for one in self.body for node in ast.walk(one)}
+        return [node for node in self.imports if id(node) in inside]
+
+    @cached_property
     def whole(self) -> Touched:
         """What the whole file touches."""
-        return touched(self.tree.body if self.tree else ())
+        return touched(self.body)
 
     def digest(self, docstrings: bool) -> str:
         """The digest of the whole file: of its syntax tree, or of its bytes if it has none."""
@@ -119,7 +145,8 @@ class SourceFile:
             if self.tree is None:
                 self._digests[docstrings] = hash_bytes(b"bytes\n" + self.raw).hex
             else:
-                self._digests[docstrings] = digest_text(canonical(self.tree, docstrings=docstrings))
+                tree = ast.Module(self.body, self.tree.type_ignores)
+                self._digests[docstrings] = digest_text(canonical(tree, docstrings=docstrings))
         return self._digests[docstrings]
 
     def find(self, code: CodeType) -> tuple[ast.AST, Item | None] | None:
@@ -169,7 +196,10 @@ class SourceFile:
 
     def _items(self) -> Iterator[Item]:
         assert self.tree is not None  # noqa: S101 - the caller has asked
+        counted = {id(one) for one in self.body}
         for place, node in enumerate(self.tree.body):
+            if id(node) not in counted:
+                continue
             what = touched([node])
             if isinstance(node, Import):
                 for alias in node.names:

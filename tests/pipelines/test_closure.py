@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -661,6 +662,67 @@ def test_a_future_import_is_a_miss(project: Project) -> None:
 
 
 # Identity, and what cannot be cached
+
+
+MAIN = """
+import random, sys
+from helpers import scale
+
+TABLE = []
+def train(x): return scale(x), TABLE
+def start(n=1): return train(n)
+if __name__ == "__main__":
+{}
+"""
+
+
+@pytest.mark.parametrize("path", ["steps.py", "helpers.py"])
+@pytest.mark.parametrize(
+    "block",
+    [
+        "start(2)",
+        "print(start(), scale(3))\nsys.exit(start())",
+        "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('n')\n"
+        "for n in [1, 2]:\n    run = start(n)\n    run.shown = n\nraise SystemExit(0)",
+        "import doctest\ndoctest.testmod()",
+    ],
+)
+def test_a_block_that_only_starts_a_script_stays_a_hit(
+    project: Project, path: str, block: str
+) -> None:
+    text = MAIN.replace("from helpers import scale", "def scale(x): return x")
+    project.write("helpers.py", text.format("    start()"))
+    project.write("steps.py", MAIN.format("    start()"))
+    base = text if path == "helpers.py" else MAIN
+    assert not project.is_miss_after(path, base.format(textwrap.indent(block, "    ")))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "TABLE.append(1)",
+        "random.seed(3)",
+        "TABLE = [1]",
+        "scale.rate = 2",
+        "import random as other\nother.seed(1)",
+        "from random import seed\nseed(1)",
+        "def scale(x): return -x",
+        "start(key=lambda x: scale(x))",
+        "del TABLE",
+        "globals()['TABLE'] = 1",
+    ],
+)
+def test_a_block_that_does_more_is_a_miss(project: Project, block: str) -> None:
+    text = MAIN.replace("from helpers import scale", "def scale(x): return x")
+    project.write("steps.py", "import helpers\ndef train(x): return helpers.train(x)\n")
+    project.write("helpers.py", text.format("    start()"))
+    assert project.is_miss_after("helpers.py", text.format(textwrap.indent(block, "    ")))
+
+
+def test_an_else_of_such_a_block_is_a_miss(project: Project) -> None:
+    text = "RATE = 1\ndef train(x): return x * RATE\nif __name__ == '__main__':\n    train(1)\n"
+    project.write("steps.py", text)
+    assert project.is_miss_after("steps.py", text + "else:\n    RATE = 2\n")
 
 
 SCRIPT = """
