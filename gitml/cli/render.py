@@ -110,7 +110,7 @@ def answer_paged(start: Callable[[], IO[bytes] | None], *lines: str) -> None:
     if pipe is None:
         answer(*lines)
         return
-    text = "".join(f"{_shown(line, sys.stdout)}\n" for line in lines)
+    text = "".join(f"{shown(line, sys.stdout)}\n" for line in lines)
     with contextlib.suppress(BrokenPipeError), pipe:
         pipe.write(text.encode(sys.stdout.encoding or "utf-8", "surrogateescape"))
 
@@ -163,8 +163,7 @@ class Progress:
     @property
     def tell(self) -> Callable[[str], None] | None:
         """Shows a line in place of the one before; None where nobody would see it."""
-        is_seen = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        return self._tell if is_seen else None
+        return self._tell if moves(sys.stderr) else None
 
     def moved(self, verb: str) -> Callable[[int, int], None] | None:
         """Takes bytes as they go, with how many there will be; None where nobody would see it."""
@@ -186,7 +185,7 @@ class Progress:
     def _tell(self, line: str) -> None:
         if time.monotonic() - self._began > 0.5:
             room = os.get_terminal_size(sys.stderr.fileno()).columns
-            sys.stderr.write(f"\r{_shown(line, sys.stderr)[: room - 1]}\x1b[K")
+            sys.stderr.write(f"\r{shown(line, sys.stderr)[: room - 1]}\x1b[K")
             sys.stderr.flush()
             self._shown = True
 
@@ -380,13 +379,23 @@ _MONTHS = (
 )
 
 
+def moves(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that can draw a line again."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def fitted(text: str, room: int) -> str:
+    """The text in one line without tabs and the like, its middle left out where it is too long."""
+    return _cut(visible(text), max(room, 1))
+
+
 def _write(stream: TextIO, lines: Iterable[str]) -> None:
     for line in lines:
-        stream.write(_shown(line, stream) + "\n")
+        stream.write(shown(line, stream) + "\n")
     stream.flush()
 
 
-def _shown(line: str, stream: TextIO) -> str:
+def shown(line: str, stream: TextIO) -> str:
     """A line as the stream can and should show it: the one way out for every text."""
     text = visible(line)
     text = text.translate(_COLOURED if _coloured(stream) else _UNLABELLED)

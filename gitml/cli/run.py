@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from gitml.cli.forecast import answer_forecast, forecast_document
 from gitml.cli.invocation import dry_run_option, json_option, with_repo
 from gitml.cli.parameters import coerced, from_file, from_options
 from gitml.cli.render import paint
+from gitml.cli.steplist import progress
 from gitml.cli.sweep import Sweep, combinations, swept
 from gitml.errors import GitmlError, StepFailed, UsageError
 from gitml.frozen import Frozen, replace
@@ -30,12 +30,10 @@ if TYPE_CHECKING:
     from gitml.handles import RunHandle
     from gitml.pipelines.dsl import PipelineFunction
     from gitml.pipelines.explain import Explanation
-    from gitml.pipelines.outcome import StepEvent
     from gitml.pipelines.selection import Selection
     from gitml.repo import Repo
 
 _ENDING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-_WORDS = {"completed": "ran", "cached": "cached", "started": "running", "taken": "taken"}
 
 
 @click.command()
@@ -209,13 +207,14 @@ class _Order(Frozen):
     def run(self, values: dict[str, Any], as_json: bool = False) -> RunHandle:
         """The run with these parameters; a failure is told before it is raised."""
         try:
-            with _ended_by_signals():
+            with _ended_by_signals(), progress(self.pipeline.name) as shown:
                 return self.repo.run(
                     self.pipeline,
                     values,
                     cache=self.cache,
                     selection=self.selection,
-                    tell=_teller(self.pipeline),
+                    tell=shown.tell,
+                    live=shown.live,
                 )
         except SystemExit as error:
             raise _as_failure(error, as_json) from None
@@ -299,8 +298,8 @@ def _run_unrecorded(
     repo: Repo, pipeline: PipelineFunction, values: dict[str, Any], as_json: bool
 ) -> None:
     try:
-        with _ended_by_signals():
-            steps = repo.run_unrecorded(pipeline, values, tell=_teller(pipeline))
+        with _ended_by_signals(), progress(pipeline.name) as shown:
+            steps = repo.run_unrecorded(pipeline, values, tell=shown.tell, live=shown.live)
     except StepFailed as error:
         failure: Failure | None = getattr(error, "failure", None)
         if failure is not None and not as_json:
@@ -375,22 +374,6 @@ def _loaded(repo: Repo, name: str | None, resumed: RunHandle | None) -> Pipeline
             f"{name} ends Python while it is imported",
             hint="put what it does below `if __name__ == '__main__':`",
         ) from error
-
-
-def _teller(pipeline: PipelineFunction) -> Callable[[StepEvent], None]:
-    """What prints the progress of a run, a line a step."""
-    terminal = sys.stderr.isatty()
-
-    def tell(event: StepEvent) -> None:
-        if event.state == "note":
-            render.tell(*(f"{paint('warning', 'Note:')} {note}" for note in event.notes))
-        elif event.state != "started" or terminal:
-            word = _WORDS.get(event.state, event.state)
-            took = "" if event.state == "started" else render.duration(event.seconds)
-            label = paint("dim" if event.state in ("cached", "taken") else "run", f"{word:8}")
-            render.tell(f"  {label} {f'{pipeline.name}.{event.step}':28} {took}".rstrip())
-
-    return tell
 
 
 def _done(repo: Repo, done: RunHandle) -> str:

@@ -53,7 +53,10 @@ class FailedStep(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """Something to tell while a run goes on: ``state`` is "started", "cached", "completed", …."""
+    """Something to tell while a run goes on: ``state`` is "started", "cached", "completed", ….
+
+    Of "plan" the ``notes`` are the names of the steps that are planned, of "note" what to say.
+    """
 
     step: str
     state: str

@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -22,13 +23,18 @@ LIMIT = 8 << 20
 _POLL = 0.05
 
 
+Live = int | Callable[[bytes], None]
+"""Where output is shown while a step runs: a descriptor, or what takes the bytes."""
+
+
 class Capture:
     """Captures the output of steps for the length of a run; the thread starts with the first step.
 
-    ``target`` is the descriptor that shows it live (2, so that stdout stays the answer).
+    ``target`` shows it live: a descriptor (2, so that stdout stays the answer), or what is to be
+    called with the bytes as they come, by a thread.
     """
 
-    def __init__(self, target: int = 2) -> None:
+    def __init__(self, target: Live = 2) -> None:
         self._target = target
         self._file: io.FileIO | None = None
         self._shown = 0
@@ -55,7 +61,8 @@ class Capture:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        os.close(self._live)
+        if self._live >= 0:
+            os.close(self._live)
         self._file.close()
 
     @contextlib.contextmanager
@@ -71,10 +78,11 @@ class Capture:
         if self._file is None:
             handle = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as the run
             self._file = handle
-            self._live = os.dup(self._target)
-            stream = {1: sys.stdout, 2: sys.stderr}.get(self._target)
-            if stream is not None and not _is_descriptor(stream, self._target):
-                self._screen = stream
+            if isinstance(self._target, int):
+                self._live = os.dup(self._target)
+                stream = {1: sys.stdout, 2: sys.stderr}.get(self._target)
+                if stream is not None and not _is_descriptor(stream, self._target):
+                    self._screen = stream
         assert self._file is not None  # noqa: S101 - for the type checker
         _flush()
         start = self._file.seek(0, os.SEEK_END)
@@ -121,7 +129,9 @@ class Capture:
             while data := os.pread(self._file.fileno(), 1 << 16, self._shown):
                 self._shown += len(data)
                 with contextlib.suppress(OSError, ValueError):
-                    if self._screen is None:
+                    if not isinstance(self._target, int):
+                        self._target(data)
+                    elif self._screen is None:
                         os.write(self._live, data)
                     else:  # a notebook shows what its own stream is given, under the cell
                         self._screen.write(self._decoder.decode(data))

@@ -56,7 +56,7 @@ from gitml.pipelines.execute import Execution
 from gitml.pipelines.failure import describe
 from gitml.pipelines.options import Callbacks, Moment
 from gitml.pipelines.outcome import Done, StepEvent
-from gitml.pipelines.output import Capture
+from gitml.pipelines.output import Capture, Live
 from gitml.pipelines.plan import Pinned, Plan, Planner
 from gitml.pipelines.selection import WHOLE, Selection, choose
 from gitml.pipelines.series import Points
@@ -100,7 +100,7 @@ class Runner:
     person: Person
     rules: Rules
     environment: Mapping[str, str]
-    live: int = 2
+    live: Live = 2
     cards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     strict_env: bool = False
     _left_out: tuple[str, ...] = field(default=(), init=False)
@@ -131,6 +131,9 @@ class Runner:
             execution, walk = self.prepare(pipeline, parameters, stack.name, writer, capture)
             execution.tell, execution.cache = tell, cache and execution.cache
             execution.part = choose(pipeline, execution.plan.steps, selection, self.index)
+            names = [one.name for one in execution.plan.steps]
+            going = tuple(one for one in names if one not in execution.part.left_out)
+            execution.tell(StepEvent("", "plan", notes=going))
             self._name_left_out(execution)
             call_back = partial(_call_back, execution, pipeline.callbacks)
             try:

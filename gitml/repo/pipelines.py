@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gitml.pipelines.dsl import PipelineFunction
     from gitml.pipelines.explain import Explanation
     from gitml.pipelines.outcome import StepEvent
+    from gitml.pipelines.output import Live
     from gitml.pipelines.run import Finished, Runner
     from gitml.pipelines.selection import Selection
     from gitml.pipelines.session import Session
@@ -98,15 +99,15 @@ class Pipelines(Stages):
         cache: bool = True,
         selection: Selection | None = None,
         tell: Callable[[StepEvent], None] = lambda event: None,
-        live: int = 2,
+        live: Live = 2,
     ) -> RunHandle:
         """Run a pipeline, or the selected part of it, on the active stack and record it.
 
         Stages that its steps have asked for move when its version is there; what forbids that is
         raised, and the run and the version stand.
 
-        ``live`` is the descriptor that shows what steps print. A run that fails is recorded too:
-        the error that comes out has it as ``run``.
+        ``live`` is the descriptor, or the callable, that shows what steps print. A run that fails
+        is recorded too: the error that comes out has it as ``run``.
         """
         from gitml.pipelines.selection import WHOLE
 
@@ -184,7 +185,7 @@ class Pipelines(Stages):
         parameters: Mapping[str, Any] | None = None,
         *,
         tell: Callable[[StepEvent], None] = lambda event: None,
-        live: int = 2,
+        live: Live = 2,
     ) -> list[str]:
         """Run a pipeline and keep nothing of it; the names of its steps."""
         self._refuse_second_config(Path(pipeline.file).parent)
@@ -265,7 +266,7 @@ class Pipelines(Stages):
         key, at = record.key or "", made_at(record)
         return CachedStep(entry.id, record.pipeline, record.name, key, at, size, here, run)
 
-    def _runner(self, live: int) -> Runner:
+    def _runner(self, live: Live) -> Runner:
         from gitml.pipelines.run import Runner
 
         self._refuse_unknown_store()
