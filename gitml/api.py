@@ -94,13 +94,13 @@ class Model(dsl.Model):
         spelled = f"{self.name}@{self.which}:"
         loads = running.loads.items() if running is not None else ()
         loaded = next((one.commit for name, one in loads if name.startswith(spelled)), None)
-        version = self.resolved if loaded is None else _repo().version_of(loaded)
+        version = self.resolved if loaded is None else repository().version_of(loaded)
         version.check(table, artifact)
 
     @property
     def resolved(self) -> VersionHandle:
         """The version that this means now, with its metrics, parameters and artifacts."""
-        return _repo().version(f"{self.name}@{self.which}")
+        return repository().version(f"{self.name}@{self.which}")
 
     def set_stage(self, stage: str, reason: str = "", *, force: bool = False) -> None:
         """Make this version the holder of a stage.
@@ -113,7 +113,7 @@ class Model(dsl.Model):
             running.set_stage(self.name, stage, reason)
         else:
             why = reason or f"set to {self.which}"
-            _repo().promote(f"{self.name}@{self.which}", stage, why)
+            repository().promote(f"{self.name}@{self.which}", stage, why)
 
     def set_alias(self, alias: str) -> None:
         """Let ``Model(name, version=alias)`` mean this version from now on; not in a step."""
@@ -122,7 +122,7 @@ class Model(dsl.Model):
                 "an alias is not moved by a step",
                 hint=f"`gitml model alias {self.name}@latest {alias}` after the run",
             )
-        _repo().put_alias(f"{self.name}@{self.which}", alias)
+        repository().put_alias(f"{self.name}@{self.which}", alias)
 
     def versions(self) -> Listing[VersionHandle]:
         """All versions of the model, by number, then the drafts; also as a table.
@@ -134,7 +134,7 @@ class Model(dsl.Model):
                 f"{self.name} is of another repository",
                 hint=f"`gitml clone {self.repo}` brings all of its versions",
             )
-        return _repo().versions(self.name)
+        return repository().versions(self.name)
 
 
 class Artifact(dsl.Artifact):
@@ -211,7 +211,7 @@ class Pipeline(dsl.PipelineFunction):
                 hint=f"call `{self.name}()` in the body of the pipeline",
             )
         file = Path(self.file)
-        repo = _repo(file.parent if file.is_file() else None)  # a notebook's cell is no file
+        repo = repository(file.parent if file.is_file() else None)  # a notebook's cell is no file
         part = Selection((start,) if start else (), (only,) if only else ())
         return repo.run(self, parameters or {}, cache=cache, selection=part, live=1)
 
@@ -340,8 +340,8 @@ def _open_run(session: Session) -> contextlib.AbstractContextManager[None]:
     file = Path(session.pipeline.file)
     with contextlib.suppress(NoRepository):
         if file.is_file():
-            return _repo(file.parent).session(session)
-    return _repo().session(session)
+            return repository(file.parent).session(session)
+    return repository().session(session)
 
 
 def unmapped(value: Any) -> dsl.Unmapped:
@@ -361,7 +361,7 @@ def data(path: str | Path) -> Any:
         return running.data(text)
     if dsl.composing():
         return DataFile(text)
-    return _repo().root / text
+    return repository().root / text
 
 
 def load_artifact(name: str, version: str = "latest", wanted: type | None = None) -> Any:
@@ -382,7 +382,7 @@ def save_artifact(value: Any, name: str) -> StoredOutput:
             "a step's results are what it returns",
             hint=f"return the value as `Annotated[T, {name!r}]`",
         )
-    return _repo().save(value, name)
+    return repository().save(value, name)
 
 
 def log_metadata(
@@ -422,7 +422,7 @@ def log_metadata(
         )
         return
     for kind, name in given.items():
-        _repo().set_metadata(name, values, kind)
+        repository().set_metadata(name, values, kind)
 
 
 def _warn_of(note: str | None) -> None:
@@ -434,10 +434,11 @@ def _load(spelling: str, wanted: type | None) -> Any:
     running = context.current()
     if running is not None:
         return running.load(spelling, wanted)
-    return _repo().artifact(spelling).load(wanted)
+    return repository().artifact(spelling).load(wanted)
 
 
-def _repo(start: Path | None = None) -> Repo:
+def repository(start: Path | None = None) -> Repo:
+    """The repository around a folder, that of this process where none is given."""
     return Repo.discover(start or Path.cwd(), environment=os.environ)
 
 

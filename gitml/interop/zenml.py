@@ -6,27 +6,39 @@ process. Sharp edges are not copied: a stage has a history, a version a run that
 
 from __future__ import annotations
 
+import copy
+import functools
 import logging
+import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gitml import api
-from gitml.errors import UsageError
+from gitml.errors import NameNotFound, UsageError
 from gitml.frozen import fields
 from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
+from gitml.interop.zenml_materializers import ArtifactType, BaseMaterializer, fileio
 from gitml.pipelines import context, dsl, policy
 from gitml.pipelines.configuration import PIPELINE_KEYS, STEP_KEYS, step_options
 from gitml.pipelines.dsl import StepFunction
+from gitml.pipelines.options import Callbacks
 
 __all__ = [
     "ArtifactConfig",
+    "ArtifactType",
+    "BaseMaterializer",
     "CachePolicy",
     "Client",
+    "DockerSettings",
     "ExternalArtifact",
     "Model",
+    "ResourceSettings",
+    "Schedule",
     "StepRetryConfig",
+    "fileio",
     "get_logger",
     "get_pipeline_context",
     "get_step_context",
@@ -38,8 +50,31 @@ __all__ = [
 ]
 
 _said: set[str] = set()
-_wishes: list[tuple[str, bool]] = []
-"""The stages that steps of the run in progress asked for, until its version exists."""
+_NOT_HERE = ("service_connector", "schedule", "code_repository", "deployment", "trigger", "webhook")
+_OWN = ("cache", "retries", "backoff")
+"""Options of steps that have another name with ZenML."""
+
+_STAGES = frozenset({"none", "latest", "staging", "production", "archived"})
+"""ZenML's own, which are no free names of versions."""
+
+
+class _Unused:
+    """Settings of something that there is not here; what takes them says so."""
+
+    def __init__(self, *given: Any, **settings: Any) -> None:
+        self.settings = settings
+
+
+class DockerSettings(_Unused):
+    """How images are built: accepted, and without a meaning here."""
+
+
+class ResourceSettings(_Unused):
+    """What machine a step wants: accepted, and without a meaning here."""
+
+
+class Schedule(_Unused):
+    """When a pipeline runs by itself: accepted, and without a meaning here (use cron, or CI)."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +148,7 @@ class Model(api.Model):
         if context.current() is not None:
             context.log_metadata(metadata)
         else:
-            api._repo().set_metadata(self.resolved.label, metadata)
+            api.repository().set_metadata(self.resolved.label, metadata)
 
     def set_stage(self, stage: Any, reason: str | bool = "", *, force: bool = False) -> None:
         """Move a stage here; in a step that makes a version, as soon as that one exists.
@@ -123,8 +158,10 @@ class Model(api.Model):
         """
         stage = str(getattr(stage, "value", stage))
         force = force or reason is True
-        if context.current() is not None and self.version is None:
-            _wishes.append((stage, force))
+        running = context.current()
+        if running is not None and self.version is None:
+            _refuse_held(self.name, stage, "the version of this run", force)
+            running.set_stage(self.name, stage, "set_stage")
         else:
             _promote(self.resolved, stage, force)
 
@@ -157,6 +194,10 @@ class _Output:
     def load(self) -> Any:
         """The value."""
         return self._output.load()
+
+    def __getitem__(self, index: int) -> _Output:
+        """Itself: newer versions of ZenML have a list of outputs under each name."""
+        return (self,)[index]
 
 
 class _Step:
@@ -227,11 +268,11 @@ class Client:
         which = getattr(version, "value", version) or "latest"
         if dsl.composing() or context.current() is not None:
             return Model(model_name, version=which)
-        return _Version(api._repo().version(f"{model_name}@{_which(which)}"))
+        return _Version(api.repository().version(f"{model_name}@{_which(which)}"))
 
     def list_model_versions(self, model: str) -> list[_Version]:
         """All versions of a model."""
-        return [_Version(one) for one in api._repo().versions(model)]
+        return [_Version(one) for one in api.repository().versions(model)]
 
     def get_artifact_version(self, name_id_or_prefix: str, version: str | None = None) -> Any:
         """An artifact by name or by the ``id`` of an output, to load or to hand to a step."""
@@ -239,7 +280,7 @@ class Client:
 
     def get_pipeline_run(self, name_id_or_prefix: str) -> _Run:
         """A run by its id or name."""
-        repo = api._repo()
+        repo = api.repository()
         found = repo.resolve(name_id_or_prefix).commit
         if found is None:
             raise UsageError(f"`{name_id_or_prefix}` is no run")
@@ -247,11 +288,32 @@ class Client:
 
     def list_pipeline_runs(self, pipeline: str | None = None, size: int = 20) -> list[_Run]:
         """The newest runs, newest first."""
-        return [_Run(one) for one in api._repo().runs(pipeline=pipeline, limit=size)]
+        return [_Run(one) for one in api.repository().runs(pipeline=pipeline, limit=size)]
 
     def get_pipeline(self, name: str) -> _PipelineRuns:
         """The runs of a pipeline."""
         return _PipelineRuns(name)
+
+    @property
+    def active_stack(self) -> Any:
+        """The stack that is chosen, with its ``name``."""
+        return api.repository().active_stack
+
+    def activate_stack(self, stack_name_id_or_prefix: str) -> None:
+        """Choose a stack for this clone; raises NameNotFound where there is none of this name."""
+        api.repository().set_stack(stack_name_id_or_prefix)
+
+    def __getattr__(self, name: str) -> Any:
+        """What is about things that are not here is accepted, does nothing and gives None."""
+        if not name.endswith(_NOT_HERE):
+            raise AttributeError(
+                f"gitml's Client has no {name}: docs/from-zenml.md says what it has"
+            )
+
+        def nothing(*given: Any, **settings: Any) -> None:
+            _say_once(f"Client().{name}(…)")
+
+        return nothing
 
 
 class _PipelineRuns:
@@ -283,16 +345,53 @@ class Pipeline(api.Pipeline):
     """A pipeline with ZenML's options; calling it runs it and gives the run."""
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it, then move the stages that its steps asked for to the version that it made."""
-        _wishes.clear()
-        try:
-            handle = super().run(*args, **kwargs)
-            if handle.model_version is not None and handle.made_version:
-                for stage, force in _wishes:
-                    _promote(handle.model_version, stage, force)
-        finally:
-            _wishes.clear()
-        return _Run(api._repo().run_of(handle.id))
+        """Run it; where its model has a free name, the version that it makes gets that name."""
+        model, name = self.model, _free_name(self.model)
+        if model is None or name is None:
+            return _Run(super().run(*args, **kwargs))
+        uses = self._takes_from(name, *args)
+        this = copy.copy(self)
+        this.model = replace(model, version=name if uses else None)
+        run = api.Pipeline.run(this, *args, **kwargs)
+        made = run.model_version
+        if not uses and made is not None and name not in made.aliases:
+            api.repository().put_alias(made.label, name)
+        return _Run(run)
+
+    def _takes_from(self, name: str, parameters: Mapping[str, Any] | None = None) -> bool:
+        """Whether a step is handed an artifact of the version of this name: then it is used."""
+        own = {key: one for key, one in (parameters or {}).items() if "." not in key}
+        model = self.model
+        if model is None or self.dynamic:
+            return False
+        return any(
+            isinstance(one, dsl.Artifact)
+            and one.model is not None
+            and (one.model.name, _expanded(one.model.version)) == (model.name, name)
+            for node in self.compose(self.arguments((), own))
+            for one in node.bindings.values()
+        )
+
+
+def _free_name(model: dsl.Model | None) -> str | None:
+    """The version of a model, if that is a name of somebody's own, dates filled in."""
+    if model is None or model.version is None:
+        return None
+    text = _expanded(model.version)
+    if text in _STAGES or text.removeprefix("v").isdecimal():
+        return None
+    try:
+        found = api.repository().model(model.name)
+    except NameNotFound:
+        return text
+    return None if text in found.stages or text in found.broken else text
+
+
+def _expanded(version: Any) -> str:
+    text = str(getattr(version, "value", version))
+    now = time.gmtime()
+    text = text.replace("{date}", time.strftime("%Y_%m_%d", now))
+    return text.replace("{time}", time.strftime("%H_%M_%S", now))
 
 
 def CachePolicy(**options: Any) -> policy.CachePolicy:  # noqa: N802 - ZenML's class
@@ -307,14 +406,53 @@ def StepRetryConfig(max_retries: int = 1, delay: float = 0, backoff: float = 0) 
     return {"max_retries": max_retries, "delay": delay, "backoff": backoff}
 
 
+class Step(StepFunction):
+    """A step with ZenML's options."""
+
+    def with_options(self, **options: Any) -> Any:
+        """A copy with other options; ``parameters`` are defaults of its parameters.
+
+        gitml's own names, which a configuration has, are taken too.
+        """
+        parameters = options.pop("parameters", None) or {}
+        own = {key: options.pop(key) for key in _OWN if key in options}
+        other = super().with_options(**own)
+        assert isinstance(other, Step)  # noqa: S101 - a copy of this one
+        if parameters:
+            other._preset(parameters)
+        return other._changed("with_options", options)
+
+    configure = with_options
+
+    def _preset(self, parameters: Mapping[str, Any]) -> None:
+        function = functools.partial(self._given, **parameters)
+        Step.__init__(
+            self,
+            function,
+            name=self.name,
+            cache=self.cache,
+            environment=self.environment,
+            files=self.files,
+            policy=self.policy,
+            options=self.options,
+        )
+
+    def _changed(self, where: str, options: Mapping[str, Any]) -> Step:
+        given, unused = _used(_ended(options), STEP_KEYS, "name")
+        if all(_stores_itself(one) for one in _listed(unused.get("output_materializers"))):
+            unused.pop("output_materializers", None)
+        _say_unused(where, unused)
+        settings, _ = step_options(given, where)
+        changed = super().with_options(name=options.get("name"), **settings)
+        assert isinstance(changed, Step)  # noqa: S101 - a copy of this one
+        return changed
+
+
 def step(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """A function as a step, with ZenML's options."""
 
-    def decorate(plain: Callable[..., Any]) -> StepFunction:
-        given, unused = _used(options, STEP_KEYS, "name")
-        _say_unused("@step", unused)
-        settings, _ = step_options(given, "@step")
-        return StepFunction(plain, name=options.get("name")).with_options(**settings)
+    def decorate(plain: Callable[..., Any]) -> Step:
+        return Step(plain, name=options.get("name"))._changed("@step", options)
 
     return decorate(function) if function is not None else decorate
 
@@ -323,12 +461,45 @@ def pipeline(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """A function that calls steps as a pipeline, with ZenML's options."""
 
     def decorate(plain: Callable[..., Any]) -> Pipeline:
-        given, unused = _used(options, PIPELINE_KEYS, "name", "dynamic")
+        given, unused = _used(_ended(options), PIPELINE_KEYS, "name", "dynamic")
         _say_unused("@pipeline", unused)
         dynamic = options.get("dynamic") is True
         return Pipeline(plain, name=options.get("name"), dynamic=dynamic).with_options(**given)
 
     return decorate(function) if function is not None else decorate
+
+
+def _ended(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with ``on_end``, which comes after both ends, as a part of these two."""
+    given = dict(options)
+    end = given.pop("on_end", None)
+    if end is None:
+        return given
+    good, bad = given.get("on_success"), given.get("on_failure")
+
+    def succeeded() -> None:
+        for one in (good, end):
+            Callbacks(on_success=one).call("on_success")
+
+    def failed(error: BaseException) -> None:
+        for one in (bad, end):
+            Callbacks(on_failure=one).call("on_failure", error)
+
+    return given | {"on_success": succeeded, "on_failure": failed}
+
+
+def _listed(materializers: Any) -> list[Any]:
+    """The materializers of outputs, which may be one, several, or several by output."""
+    if materializers is None:
+        return []
+    if isinstance(materializers, Mapping):
+        return [one for given in materializers.values() for one in _listed(given)]
+    return list(materializers) if isinstance(materializers, (list, tuple)) else [materializers]
+
+
+def _stores_itself(materializer: Any) -> bool:
+    """Whether a class is found by the types that it is for, so that nobody has to name it."""
+    return isinstance(materializer, type) and bool(getattr(materializer, "ASSOCIATED_TYPES", ()))
 
 
 def _used(
@@ -390,9 +561,9 @@ def log_metadata(metadata: Mapping[str, Any], **target: Any) -> None:
     model, version = target.get("model_name"), target.get("model_version")
     run, artifact = target.get("run_id_name_or_prefix"), target.get("artifact_name")
     if model is not None:
-        api._repo().set_metadata(f"{model}@{_which(version or 'latest')}", metadata)
+        api.repository().set_metadata(f"{model}@{_which(version or 'latest')}", metadata)
     elif run is not None:
-        api._repo().set_metadata(str(run), metadata)
+        api.repository().set_metadata(str(run), metadata)
     elif artifact is not None and context.current() is None:
         which = target.get("artifact_version")
         api.log_metadata(metadata, artifact=f"{artifact}@{which}" if which else artifact)
@@ -434,15 +605,23 @@ def _as_model(model: dsl.Model | None) -> Model:
 
 
 def _promote(version: VersionHandle, stage: str, force: bool) -> None:
-    held = [one.label for one in api._repo().versions(version.model) if stage in one.stages]
-    if held == [version.label]:
+    if stage in version.stages:
         return
+    _refuse_held(version.model, stage, version.label, force)
+    api.repository().promote(version.label, stage, "set_stage")
+
+
+def _refuse_held(model: str, stage: str, wanted: str, force: bool) -> None:
+    """Raise UsageError where a version holds the stage, unless it is to be taken by force."""
+    repo = api.repository()
+    known = any(one.name == model for one in repo.models())
+    versions = repo.versions(model) if known else ()
+    held = [one.label for one in versions if stage in one.stages]
     if held and not force:
         raise UsageError(
             f"{held[0]} holds {stage}",
-            hint=f'`set_stage("{stage}", force=True)` moves it to {version.label}',
+            hint=f'`set_stage("{stage}", force=True)` moves it to {wanted}',
         )
-    api._repo().promote(version.label, stage, "set_stage")
 
 
 def _which(version: Any) -> str:
@@ -458,4 +637,7 @@ def _say_unused(where: str, options: Mapping[str, Any]) -> None:
 def _say_once(what: str) -> None:
     if what not in _said:
         _said.add(what)
-        warnings.warn(f"{what} has no meaning in gitml and is left out", stacklevel=4)
+        level, frame = 1, sys._getframe()
+        while frame.f_back is not None and frame.f_code.co_filename == __file__:
+            level, frame = level + 1, frame.f_back
+        warnings.warn(f"{what} has no meaning in gitml and is left out", stacklevel=level)
