@@ -92,7 +92,7 @@ def find_token(site: Site, around: Surroundings) -> Token | None:
     """The token for a site: from the environment, from the forge's program, from git's helpers."""
     kind = KINDS[site.kind]
     host = urlsplit(site.web).netloc
-    for name in _variables(kind.kind, host, around):
+    for name in _variables(kind.kind, site.web, around):
         value = around.environment.get(name, "").strip()
         if value:
             return Token(f"{kind.scheme} {_checked(value, name)}", name)
@@ -133,10 +133,11 @@ def _kind(host: str, around: Surroundings) -> str | None:
     return None
 
 
-def _variables(kind: str, host: str, around: Surroundings) -> tuple[str, ...]:
-    """The variables whose tokens are meant for a host."""
-    own = _VARIABLES[kind]
-    if f"gitml.{host}.forge" in around.settings or host in _PUBLIC:
+def _variables(kind: str, web: str, around: Surroundings) -> tuple[str, ...]:
+    """The variables whose tokens are meant for the host of these pages."""
+    own, host = _VARIABLES[kind], urlsplit(web).netloc
+    pages = [one.rstrip("/") for key, one in around.settings.items() if key.endswith(".web")]
+    if f"gitml.{host}.forge" in around.settings or web in pages or host in _PUBLIC:
         names = own
     elif around.environment.get("GH_HOST") == host and kind == "github":
         names = ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN")

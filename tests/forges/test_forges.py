@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from gitml.errors import (
 from gitml.forges.base import Draft, Site
 from gitml.forges.client import Api, Token
 from gitml.forges.opening import KINDS, Surroundings, find_token, open_forge, site_of
+from gitml.repo import Repo
 from gitml.testing.sealed import GitRepository
 from tests.forges.server import TOKEN, Forge, Refusal, serving
 
@@ -282,6 +284,38 @@ def test_where_a_token_comes_from_and_where_it_goes() -> None:
     assert found is not None
     assert found.value == "Basic YWRhOmh0dHBzOmNvZGViZXJnLm9yZw=="
     assert "YWRh" not in repr(found)
+
+
+def test_a_clone_finds_its_forge_and_the_token_on_the_users_machine(
+    git_repository: GitRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a setting of the user's; then the environment, before `gh`, before a credential helper."""
+    one = git_repository
+    one.git("init", "--quiet")
+    Repo.init(one.path)
+    one.git("remote", "add", "origin", "git@git.example.org:ml/shop.git")
+    helper = '!f() { test "$1" = get && echo username=ada && echo password=stored; }; f'
+    one.git("config", "credential.https://code.example.org.helper", helper)
+
+    def found(**environment: str) -> tuple[str, str] | None:
+        repo = Repo.discover(one.path, environment=environment)
+        forge = repo._forge("origin")
+        repo.close()
+        token = forge.api.token if forge is not None else None
+        return (token.value, token.source) if token is not None else None
+
+    assert found(GH_TOKEN="one") is None  # nobody said what is at that host
+    one.git("config", "gitml.git.example.org.forge", "github")
+    one.git("config", "gitml.git.example.org.web", "https://code.example.org")
+    assert found() == ("Bearer stored", "git's credential helper")
+    program = tmp_path / "bin" / "gh"
+    program.parent.mkdir()
+    asked = "auth token --hostname code.example.org"
+    program.write_text(f'#!/bin/sh\ntest "$*" = "{asked}" && echo gh\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    assert found() == ("Bearer gh", "gh")
+    assert found(GH_TOKEN="own") == ("Bearer own", "GH_TOKEN")  # the setting names its host
 
 
 def test_no_token_goes_to_a_host_that_nobody_named() -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from gitml import config
-from gitml.errors import ConfigError
+from gitml.errors import ConfigError, PolicyNotMet
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.promotion.policy import policies_at, read_policies
-from gitml.promotion.rule import Policies
+from gitml.promotion.rule import Case, Policies, Rule
+from gitml.promotion.verdict import Check
 from gitml.testing.sealed import GitRepository
+from tests.promotion.conftest import Reviewed
 
 HEAD = '[project]\nid = "P"\n[metrics.accuracy]\ndirection = "max"\n'
 
@@ -82,6 +84,51 @@ def test_a_policy_has_rules_and_nothing_else_and_a_stage_has_a_name() -> None:
         read("[]", "demand = 1")
     with pytest.raises(ConfigError, match=r"policy\.latest: a stage cannot be called 'latest'"):
         read("[]", "[policy.latest]\nrequire = []")
+
+
+class Fair(Rule):
+    """The version's metric is not too good to be true; a plugin's check."""
+
+    fair: str
+    above: float = 0.99
+
+    def expects(self) -> str:
+        return f"a {self.fair} below {self.above}"
+
+    def judge(self, case: Case) -> Check:
+        value = case.entry.metrics[self.fair]
+        found = f"{value:.3g}"
+        return self.passed(found) if value < self.above else self.failed(found, "look for a leak")
+
+
+def test_a_check_of_a_plugin_is_a_word_like_any(
+    reviewed: Reviewed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "acme_checks-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-checks\nVersion: 1.0\n")
+    entry = f"[gitml.checks]\nfair = {__name__}:Fair\n"
+    (info / "entry_points.txt").write_text(entry)
+    reviewed.policy('[{ fair = "accuracy", above = 0.85 }]')
+    with pytest.raises(ConfigError, match="no check is called `fair`"):
+        reviewed.bob.repo().promote("clf@v1", "production", "without the plugin")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    reviewed.bob.repo().promote("clf@v1", "production", "plausible")
+    assert reviewed.record("clf@production/1")["verdict"] == {
+        "ok": True,
+        "checks": [{"name": "fair accuracy", "state": "passed", "found": "0.8"}],
+    }
+    with pytest.raises(PolicyNotMet) as caught:
+        reviewed.bob.repo().promote("clf@v2", "production", "too good")
+    assert caught.value.causes() == [
+        "fair accuracy: 0.9; the policy asks for a accuracy below 0.85; look for a leak"
+    ]
+    wrong = '[{ fair = "accuracy", above = "much" }]'
+    with pytest.raises(
+        ConfigError, match=r"above should be a finite number; the form is \{ fair ="
+    ):
+        reviewed.policy(wrong, "staging")
+        reviewed.bob.repo().promote("clf@v1", "staging", "malformed")
 
 
 def test_policies_are_those_of_a_commit_not_of_the_work_tree(git_repository: GitRepository) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -114,3 +115,41 @@ def test_the_losers_are_told_who_won_and_may_go_on(reviewed: Reviewed) -> None:
     reviewed.bob.repo().promote("clf@v1", "production", "all the same", retry=True)
     assert reviewed.holders() == ["clf@v1", "clf@v2", "clf@v1"]
     assert reviewed.holders(who=reviewed.alice) == reviewed.holders()
+
+
+def test_what_a_check_saw_is_what_is_promoted(
+    reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a check runs its version's name comes to mean another, and the stage is moved.
+
+    The one that was judged is promoted or none; with ``retry`` it is judged again.
+    """
+    bob, alice = reviewed.bob, reviewed.alice
+    reviewed.policy('[{ command = ["true"] }]')
+    alice.git("pull", "--quiet", "origin", "main")
+    bob.git("tag", "clf@alias/best", "clf@v1^{commit}")
+    saw = list[tuple[str, str]]()
+    really = Repo._run_program
+
+    def check(self: Repo, words: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
+        if self.root == bob.path:
+            saw.append((variables["GITML_VERSION"], variables["GITML_COMMIT"]))
+            bob.git("tag", "--force", "clf@alias/best", "clf@v2^{commit}")
+            alice.repo().fetch()
+            if len(saw) == 1:
+                alice.repo().promote("clf@v2", "production", "faster")
+            elif len(saw) == 2:
+                alice.repo().clear_stage("clf", "production", "faster again")
+        return really(self, words, variables)
+
+    monkeypatch.setattr(Repo, "_run_program", check)
+    with pytest.raises(RaceLost, match="moved production of clf first: clf@v2"):
+        bob.repo().promote("clf@alias/best", "production", "judged as v1")
+    assert reviewed.holders() == ["clf@v2"]
+    move = bob.repo().promote("clf@v1", "production", "again", retry=True)
+    assert (move.tag, len(saw)) == ("clf@production/3", 3)
+    v1 = bob.git("rev-parse", "clf@v1^{commit}")
+    assert set(saw) == {("clf@v1", v1)}
+    assert reviewed.holders() == ["clf@v2", None, "clf@v1"]
+    record = reviewed.record(move.tag)
+    assert record["version"] == reviewed.server.git("rev-parse", f"{move.tag}^{{commit}}") == v1
