@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from gitml.api import (
         Artifact,
         CachePolicy,
+        ConfusionMatrix,
         CSVString,
+        Curve,
         HTMLString,
         MarkdownString,
         Model,
@@ -39,6 +41,8 @@ __all__ = [
     "CSVString",
     "CachePolicy",
     "CommandStep",
+    "ConfusionMatrix",
+    "Curve",
     "HTMLString",
     "MarkdownString",
     "Model",

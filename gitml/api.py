@@ -13,6 +13,7 @@ from typing import Any, Self, overload
 
 from gitml.entities.metadata import StorageSize, Uri
 from gitml.errors import NoRepository, UsageError
+from gitml.evaluation import ConfusionMatrix, Curve
 from gitml.handles import RunHandle, StoredOutput, VersionHandle
 from gitml.listing import Listing
 from gitml.materializers.text import CSVString, HTMLString, MarkdownString, SVGString
@@ -37,6 +38,8 @@ __all__ = [
     "CSVString",
     "CachePolicy",
     "CommandStep",
+    "ConfusionMatrix",
+    "Curve",
     "HTMLString",
     "MarkdownString",
     "Model",

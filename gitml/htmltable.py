@@ -23,3 +23,32 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def curve(points: Sequence[tuple[float, float]], x: str, y: str, title: str = "") -> str:
+    """A curve as a small drawing (SVG) with its axes named; every text is escaped."""
+    width, height, most = 320, 240, 500
+    step = -(-len(points) // most)
+    shown = [*points[::step], points[-1]] if step > 1 else list(points)
+    left, right = min(one for one, _ in shown), max(one for one, _ in shown)
+    low, high = min(one for _, one in shown), max(one for _, one in shown)
+
+    def place(value: float, least: float, greatest: float, room: int) -> float:
+        spread = greatest / 2 - least / 2  # halves, since the difference may be infinite
+        share = (value / 2 - least / 2) / spread if spread > 0 else 0.5
+        return round(share * room, 1)
+
+    line = " ".join(
+        f"{place(one, left, right, width)},{height - place(other, low, high, height)}"
+        for one, other in shown
+    )
+    across = f"{_text(left)} to {_text(right)}" if left != right else _text(left)
+    up = f"{_text(low)} to {_text(high)}" if low != high else _text(low)
+    caption = ", ".join([*([title] if title else []), f"{y} ({up}) over {x} ({across})"])
+    return (
+        f'<figure><svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="-2 -2 {width + 4} {height + 4}">'
+        f'<rect width="{width}" height="{height}" fill="none" stroke="currentColor" opacity="0.3"/>'
+        f'<polyline points="{line}" fill="none" stroke="#1f77b4" stroke-width="2"/></svg>'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )

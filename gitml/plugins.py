@@ -36,7 +36,9 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "gitml.materializers": {
         "arrow": "gitml.materializers.arrow:ArrowMaterializer",
         "bytes": "gitml.materializers.blob:BytesMaterializer",
+        "confusion_matrix": "gitml.materializers.evaluation:ConfusionMatrixMaterializer",
         "csv": "gitml.materializers.text:CsvMaterializer",
+        "curve": "gitml.materializers.evaluation:CurveMaterializer",
         "dataset": "gitml.materializers.dataset:DatasetMaterializer",
         "figure": "gitml.materializers.figure:FigureMaterializer",
         "html": "gitml.materializers.text:HtmlMaterializer",

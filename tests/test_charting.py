@@ -14,7 +14,9 @@ from gitml.errors import NameNotFound, UsageError
 from tests.workshop import Copy, Workshop, model_for_copies
 
 CODE = """
-from gitml import Model, log_metrics, pipeline, step
+from typing import Annotated
+
+from gitml import Curve, Model, log_metrics, pipeline, step
 
 @step
 def train(rate: float = 0.5) -> float:
@@ -36,8 +38,8 @@ def training(rate: float = 0.5):
     tune(train(rate))
 
 @step
-def quiet() -> int:
-    return 1
+def quiet() -> Annotated[Curve, "roc"]:
+    return Curve.roc([0, 1], [0.1, 0.9])
 
 @pipeline
 def silent():
@@ -90,6 +92,17 @@ def test_versions_runs_and_series_are_lines(drawn: Workshop) -> None:
     step = repo.runs(pipeline="training")[0].steps["tune"].found
     assert step is not None
     assert repo.chart([step.id.hex], ["loss"]).lines[0].points == ((0.0, 0.75),)
+
+
+def test_a_curve_draws_itself(drawn: Workshop) -> None:
+    chart = drawn.repo().chart(["roc"])
+    assert (chart.x, chart.y) == ("false positive rate", "true positive rate")
+    assert chart.lines[0].points == ((0.0, 0.0), (0.0, 1.0), (1.0, 1.0))
+    shown = str(drawn.repo().artifact("roc").preview())
+    assert "area  1.0" in shown
+    assert shown.endswith("false positive rate")
+    page = drawn.repo().artifact("roc")._repr_html_()
+    assert "true positive rate" in page
 
 
 def test_gaps_are_told(drawn: Workshop) -> None:

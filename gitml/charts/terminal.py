@@ -44,6 +44,8 @@ def drawn(
         rows.append([(f"{label:>{margin}} {axis}", None), *canvas.row(row)])
     rows.append([(f"{'':{margin}} ╰{'─' * canvas.width}", None)])
     rows.append([(" " * (margin + 2) + _places(chart, scale, canvas.width), None)])
+    if not chart.ticks:
+        rows.append([(chart.x.rjust(margin + 2 + canvas.width), None)])
     if len(chart.lines) > 1:
         rows.append([])
         rows += [

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 # How a file is named that holds what a materializer wrote; a saved file keeps its artifact's name.
 _SUFFIXES = {"arrow": ".arrow", "json": ".json", "npy": ".npy", "pickle": ".pickle"}
-_SUFFIXES |= {"pandas": ".arrow", "sklearn": ".skops"}
+_SUFFIXES |= {"pandas": ".arrow", "sklearn": ".skops", "curve": ".arrow"}
+_SUFFIXES |= {"confusion_matrix": ".json"}
 
 
 @click.group(cls=Noun)

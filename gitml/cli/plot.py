@@ -43,12 +43,13 @@ def plot(
     """Draw metrics as lines.
 
     Of a model over its versions, of a pipeline over its runs; of a run, a version or a step over
-    what `log_metrics(…, step=…)` counted. Several names and metrics are drawn into one chart.
-    Values that are no finite numbers are gaps, and named below.
+    what `log_metrics(…, step=…)` counted; of a `Curve` that a step returned, itself. Several names
+    and metrics are drawn into one chart. Values that are no finite numbers are gaps, and named
+    below.
 
     \b
     gitml plot clf --metric accuracy
-    gitml plot 7f3a9c1 8c0d2e4 --metric loss --out loss.svg
+    gitml plot clf@v2:roc clf@v3:roc --out roc.svg
     """
     target = _target(out) if out is not None else None
     chart = repo.chart(names, metrics, limit=limit)

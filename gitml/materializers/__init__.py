@@ -84,6 +84,8 @@ _TYPES: Mapping[str, str] = {
     "gitml.materializers.items.Items": "items",
     "pydantic.BaseModel+": "structured",
     "pydantic.main.BaseModel+": "structured",
+    "gitml.ConfusionMatrix": "confusion_matrix",
+    "gitml.Curve": "curve",
     "gitml.HTMLString": "html",
     "gitml.MarkdownString": "markdown",
     "gitml.CSVString": "csv",

@@ -18,7 +18,7 @@ from gitml import materializers, plugins
 from gitml.entities.records import Output
 from gitml.errors import CorruptData, GitmlError
 from gitml.materializers.base import DEFINED
-from gitml.previews import arrays, images, tables, texts
+from gitml.previews import arrays, evaluations, images, tables, texts
 from gitml.previews.preview import LINES, Preview, cell, head_of
 from gitml.store.store import Store
 
@@ -96,6 +96,11 @@ def _of_format(file: BinaryIO, output: Output, name: str, picture: bool) -> Prev
         return arrays.tensors(file, size, known)
     if name == "image":
         return images.image(file, size, picture=picture)
+    if name in ("curve", "confusion_matrix") and size <= tables.SMALL:
+        show = evaluations.curve if name == "curve" else evaluations.matrix
+        return show(file.read(), known)
+    if name == "curve":
+        return tables.arrow(file, size, known)
     if name in ("bytes", "path"):
         return _sniffed(file, output, str(known.get("name", "")), picture)
     data = file.read(texts.HEAD)

@@ -29,9 +29,9 @@ _UNSAFE = re.compile(r"[^\n -~]")
 class Preview(Frozen):
     """The first of what an artifact holds, as text that is harmless to print.
 
-    ``kind`` is "table", "array", "tensors", "image", "json", "text", "model", "folder", "bytes",
-    "custom" or "unknown". ``rows`` belong to ``columns``. ``notes`` say what is left out, and what
-    kept the bytes from being looked into. ``picture`` is a data URI for pages.
+    ``kind`` is "table", "array", "tensors", "image", "json", "text", "curve", "model", "folder",
+    "bytes", "custom" or "unknown". ``rows`` belong to ``columns``. ``notes`` say what is left out,
+    and what kept the bytes from being looked into. ``picture`` is a data URI for pages.
     """
 
     kind: str

@@ -57,6 +57,9 @@ def _curves(repo: Records, text: str, limit: int | None) -> Curves:
     if found.kind == "pipeline":
         runs = repo.runs(pipeline=found.name, limit=limit)[::-1]
         return _over_runs(found.name, runs, [repo.short(one.id) for one in runs])
+    if found.output is not None and found.output.materializer.startswith("curve/"):
+        curve = repo.artifact(text).load()
+        return Curves(found.label, curve.x_label, {curve.y_label: curve.points})
     if found.output is not None or found.commit is None:
         raise _nothing_to_draw(text, "artifact")
     if found.kind == "step":

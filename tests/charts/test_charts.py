@@ -37,7 +37,8 @@ def test_a_line_rises_from_one_corner_to_the_other() -> None:
     assert canvas[0].endswith("⠊")
     ends = [len(row) for row in canvas]
     assert ends == sorted(ends, reverse=True), "higher rows reach further right"
-    assert rows[-1].split() == ["0", "1", "2"]
+    assert rows[-2].split() == ["0", "1", "2"]
+    assert rows[-1] == "step".rjust(40)
     assert max(map(len, rows)) == 40
 
 
@@ -69,7 +70,7 @@ def test_what_is_no_number_is_a_gap() -> None:
 def test_any_numbers_and_any_width_make_a_canvas(values: tuple[float, ...], width: int) -> None:
     chart = Chart((line(*values),), "step", "loss")
     rows = text_of(chart, width)
-    assert len(rows) == HEIGHT + 3
+    assert len(rows) == HEIGHT + 4
     assert any(row.strip("│┤ -.e+0123456789") for row in rows[1 : HEIGHT + 1]), "something is drawn"
     json.dumps(document(chart), allow_nan=False)
 
