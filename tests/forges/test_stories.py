@@ -35,7 +35,7 @@ def last(repo: Repo, stage: str = "production") -> tuple[str, str, str, str | No
     return event.tagger.partition(" <")[0], move.reason, to, before
 
 
-def test_17_a_promotion_says_who_when_why_and_from_which(guarded: Shop) -> None:
+def test_story_17_a_promotion_says_who_when_why_and_from_which(guarded: Shop) -> None:
     guarded.bob.promote("clf@v1", "production", "first")
     guarded.alice.fetch()
     move = guarded.alice.promote("clf@v2", "production", "better")
@@ -45,7 +45,7 @@ def test_17_a_promotion_says_who_when_why_and_from_which(guarded: Shop) -> None:
     assert guarded.bob.version("clf@v1").archived
 
 
-def test_18_production_moves_by_pull_request_alone(guarded: Shop) -> None:
+def test_story_18_production_moves_by_pull_request_alone(guarded: Shop) -> None:
     team = guarded.team
     team.policy('[{ metric = "accuracy", min = 0.85 }, { via = "pull-request" }]')
     team.alice.git("pull", "--quiet", "origin", "main")
@@ -63,7 +63,7 @@ def test_18_production_moves_by_pull_request_alone(guarded: Shop) -> None:
     assert team.record("clf@production/1")["wish"] == team.server.git("rev-parse", "main")
 
 
-def test_19_of_two_one_wins_and_the_other_may_go_on(guarded: Shop) -> None:
+def test_story_19_of_two_one_wins_and_the_other_may_go_on(guarded: Shop) -> None:
     bob = guarded.bob
     online = bob._online(None)
     assert online is not None
@@ -77,7 +77,7 @@ def test_19_of_two_one_wins_and_the_other_may_go_on(guarded: Shop) -> None:
     assert last(guarded.alice) == last(guarded.bob) == ("Ada Example", "still", "clf@v1", "clf@v2")
 
 
-def test_20_a_roll_back_keeps_both_moves(guarded: Shop) -> None:
+def test_story_20_a_roll_back_keeps_both_moves(guarded: Shop) -> None:
     for which in ("v1", "v2"):
         guarded.bob.promote(f"clf@{which}", "production", which)
     guarded.alice.fetch()
@@ -86,7 +86,7 @@ def test_20_a_roll_back_keeps_both_moves(guarded: Shop) -> None:
     assert last(guarded.bob)[0] == "Alice Example"
 
 
-def test_24_a_deleted_number_is_never_given_again(guarded: Shop) -> None:
+def test_story_24_a_deleted_number_is_never_given_again(guarded: Shop) -> None:
     guarded.bob.promote("clf@v1", "production", "first")
     with pytest.raises(GitmlError, match="clf@v1 holds production"):
         guarded.bob.delete("clf@v1", "wrong")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import gitml
+from gitml.cli import main
 from gitml.errors import CorruptData, GitmlError, NameNotFound
 from gitml.history.lineage import Ancestor
 from gitml.repo import Repo
@@ -97,6 +98,68 @@ def test_story_06_an_edited_helper_makes_its_step_run_again(trained: Workshop) -
     assert trained.states("features") == {"clean": "cached"}
     again = trained.run("training")
     assert states(again) == {"preprocess": "completed", "train": "completed"}
+
+
+SHARED = """\
+from gitml import step
+from lib.scaling import scale
+
+
+@step
+def preprocess(features: list) -> list:
+    return scale(features)
+"""
+TWO_THAT_SHARE = """\
+from gitml import Artifact, pipeline, step
+from lib.preprocessing import preprocess
+
+
+@step
+def fit(table: list) -> float:
+    return sum(table) / len(table)
+
+
+@step
+def predict(table: list) -> float:
+    return max(table)
+
+
+@pipeline
+def training():
+    fit(preprocess(Artifact("features")))
+
+
+@pipeline
+def inference():
+    predict(preprocess(Artifact("features")))
+"""
+
+
+def test_story_07_lineage_tells_whether_two_pipelines_preprocess_alike(
+    bob: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def compared() -> tuple[object, str]:
+        with pytest.raises(SystemExit) as ended:
+            main.main(["lineage", "diff", "training", "inference", "--step", "preprocess"])
+        return ended.value.code, capsys.readouterr().out
+
+    bob.write("lib/preprocessing.py", SHARED)
+    bob.write("pipelines/training.py", TWO_THAT_SHARE)
+    (bob.path / "pipelines/inference.py").unlink()
+    bob.commit("one way to preprocess for both")
+    for name in ("features", "training", "inference"):
+        bob.run(name)
+    code, _ = compared()
+    assert code == 0
+    bob.code("lib/scaling.py", "def scale(values):\n    return [value * 11 for value in values]\n")
+    bob.run("inference")
+    code, said = compared()
+    assert code == 1
+    steps = [bob.repo().runs(pipeline=one, limit=1)[0].steps for one in ("training", "inference")]
+    ids = [bob.record(one["preprocess"].entry.commit, "step.json")["code_id"] for one in steps]
+    assert len(set(ids)) == 2
+    for one in ids:
+        assert one[:8] in said
 
 
 def test_story_08_a_private_library_shows_with_its_revision(
