@@ -40,12 +40,15 @@ from gitml.history.record import (
 if TYPE_CHECKING:
     import sqlite3
 
+    from gitml.git.refstamp import RefStamp
+
 R = TypeVar("R", bound=Frozen)
 T = TypeVar("T")
 
 _LAYOUT = 5
 _LONGEST_MARK = 32 << 10
 """Bytes up to which a listing is its own mark: to import what makes a digest takes longer."""
+_DIGEST_BYTES = 32
 _REMEMBERED = 10_000
 """Steps that are kept as they were read; the next one begins anew."""
 _ASKED_ONE_BY_ONE = 5
@@ -577,11 +580,25 @@ class Index:
 
         return listing, hashlib.sha256(mark).digest()
 
+    def _stamp(self, mark: bytes) -> RefStamp | None:
+        """The stamp of the refs now, for a listing that is long; a short one is as quickly made."""
+        if len(mark) != _DIGEST_BYTES:
+            return None
+        from gitml.git.refstamp import RefStamp
+
+        return RefStamp.now(self._git, self._patterns, self._path.with_suffix(".stamp"), mark)
+
     def _refresh(self, connection: sqlite3.Connection) -> None:
         query = "SELECT value FROM meta WHERE key = 'listing'"
         stored = connection.execute(query).fetchone()
+        stamp = self._stamp(stored[0]) if stored else None
+        if stored and stamp is not None and stamp.is_noted():
+            self.mark = stored[0]
+            return
         listing, self.mark = self._listing()
         if stored == (self.mark,):
+            if stamp is not None:
+                stamp.note()
             return
         self._steps.clear()
         self._ids = None

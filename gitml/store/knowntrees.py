@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gitml.entities.ids import Digest
-from gitml.fs import temporary_name, write_fully
+from gitml.fs import write_fully
 
 FROM = 1024 * 1024
 """Stored forms of fewer bytes are judged in less time than it takes to be worth a file."""
@@ -57,21 +57,19 @@ class KnownTrees:
     def note(self, digest: Digest, data: bytes) -> None:
         """Remember that ``data`` was judged and is this tree; where that cannot be, do nothing.
 
-        Not made durable: half a proof proves nothing.
+        Written where it is, and not flushed: half a proof proves nothing.
         """
         if len(data) < FROM:
             return
-        temporary = self.folder / temporary_name()
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._make_room()
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            descriptor = os.open(temporary, flags, 0o444)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(self._file(digest), flags, 0o644)
             try:
                 write_fully(descriptor, _proof(digest, data))
             finally:
                 os.close(descriptor)
-            temporary.replace(self._file(digest))
 
     def _file(self, digest: Digest) -> Path:
         return self.folder / digest.hex

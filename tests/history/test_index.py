@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import CorruptData
-from gitml.git import refs
+from gitml.git import refs, refstamp
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
@@ -299,6 +299,33 @@ def as_nobody() -> Iterator[None]:
     finally:
         os.seteuid(0)
         os.setegid(0)
+
+
+def test_refs_that_have_not_moved_are_not_listed_again(
+    filled: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where their listing is long, what the system says of git's files is enough."""
+    monkeypatch.setattr(index_module, "_LONGEST_MARK", 0)
+    monkeypatch.setattr(refstamp, "_SETTLED", 0)
+    listings = []
+
+    def counted(git: Git, patterns: Sequence[str]) -> bytes:
+        listings.append(1)
+        return read_listing(git, patterns)
+
+    read_listing = refs.read_listing
+    monkeypatch.setattr(refs, "read_listing", counted)
+    git = filled.git
+    first = facts(Index(git, Odb(git)))
+    Index(git, Odb(git)).refs()  # notes what the refs look like
+    listings.clear()
+    again = Index(git, Odb(git))
+    assert facts(again) == first
+    assert listings == []
+    filled.run([], state="failed")
+    again.refresh()
+    assert listings == [1]
+    assert len(again.runs()) == len(first["runs"]) + 1  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -47,7 +47,7 @@ def test_the_proof_of_one_tree_is_none_of_another(known: KnownTrees) -> None:
     assert not known.knows(OTHER.digest, data)
 
 
-@pytest.mark.parametrize("mode", [0o464, 0o446])
+@pytest.mark.parametrize("mode", [0o664, 0o646])
 def test_a_file_that_others_may_write_is_not_believed(known: KnownTrees, mode: int) -> None:
     data = arrow.encode(ONE)
     known.note(ONE.digest, data)
