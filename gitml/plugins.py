@@ -44,6 +44,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "html": "gitml.materializers.text:HtmlMaterializer",
         "image": "gitml.materializers.image:ImageMaterializer",
         "items": "gitml.materializers.items:ItemsMaterializer",
+        "container": "gitml.materializers.container:ContainerMaterializer",
         "json": "gitml.materializers.json:JsonMaterializer",
         "lightgbm": "gitml.materializers.boosting:LightgbmMaterializer",
         "markdown": "gitml.materializers.text:MarkdownMaterializer",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gitml.errors import UsageError
 from gitml.pipelines.dsl import StepFunction
+from gitml.pipelines.outcome import StepEvent
+from tests.workshop import Workshop, load, states
 
 CODE = """
 from __future__ import annotations
@@ -84,6 +87,40 @@ def test_code_is_found_where_it_stands(
     assert run() == "cached cached 10 low high none"
     project.write(path, "def scale(x):\n    return 3 * x\n")
     assert run() == "completed completed 13 low high none"
+
+
+def test_a_step_of_an_installed_package_runs_and_is_not_cached(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    site = tmp_path / "site-packages"
+    (site / "vendored").mkdir(parents=True)
+    (site / "vendored/__init__.py").write_text(
+        "from gitml import step\n\n@step\ndef clean(n: int = 2) -> int:\n    return n + 1\n"
+    )
+    workshop.code(
+        "pipelines/cleaning.py",
+        """
+        from gitml import pipeline
+        from vendored import clean
+
+        @pipeline
+        def cleaning():
+            clean()
+        """,
+    )
+    sys.path.append(str(site))
+    told: list[str] = []
+
+    def tell(event: StepEvent) -> None:
+        told.extend(event.notes if event.state == "note" else ())
+
+    for _ in range(2):
+        run = workshop.run("cleaning", tell=tell)
+        assert states(run) == {"clean": "completed"}
+        assert load(run, "clean") == 3
+    sys.modules.pop("vendored")
+    reason = "clean is not cached: the source of `clean` is not in the repository"
+    assert told == [reason, reason]
 
 
 def test_an_unknown_field_of_the_outputs_names_those_there_are() -> None:

@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 GROUP = "gitml.materializers"
+_CONTAINERS = (dict, list, tuple)
 
 # The same as the ASSOCIATED_TYPES of the built-ins (a test compares them), kept here so that a
 # look-up imports none of them.
@@ -122,6 +123,8 @@ def for_value(value: object, rules: Rules) -> Materializer:
     ways out.
     """
     found = named("safetensors") if _holds_tensors(value) else _for_class(type(value))
+    if type(value) in _CONTAINERS and _holds_values(value):
+        found = named("container")
     if found is not None:
         return found
     if rules.allow_pickle:
@@ -276,6 +279,31 @@ def _holds_tensors(value: object) -> bool:
     kinds = {type_name(one) for one in value.values()}
     tensors = kinds <= {"torch.Tensor", "torch.nn.Parameter"} or kinds == {"numpy.ndarray"}
     return tensors and all(type(name) is str for name in value)
+
+
+def _holds_values(value: object) -> bool:
+    """Whether a dict, list or tuple holds values that JSON lacks and other materializers have."""
+    assert isinstance(value, (dict, list, tuple))  # noqa: S101 - callers have looked
+    if isinstance(value, dict) and (
+        _holds_tensors(value) or any(type(name) is not str for name in value)
+    ):
+        return False
+    values = list(value.values()) if isinstance(value, dict) else value
+    kinds = {type(one) for one in values}
+    found = {kind: _for_class(kind) for kind in kinds}
+    if None in found.values():
+        return False
+    if any(
+        one is not None and one.name != "json" for kind, one in found.items() if not _is_plain(kind)
+    ):
+        return True
+    inner = [one for one in values if type(one) in _CONTAINERS]
+    return any(_holds_tensors(one) or _holds_values(one) for one in inner)
+
+
+def _is_plain(kind: type) -> bool:
+    """Whether JSON has values of a type that stands in a container, though not by itself."""
+    return kind is bytes or "numpy.generic+" in _spellings(kind)
 
 
 def _for_class(kind: type) -> Materializer | None:

@@ -44,7 +44,7 @@ class ItemsMaterializer(Materializer):
     def load(self, content: Content, wanted: type | None, rules: Rules) -> object:
         """The values in the order of their items; raises CorruptData."""
         return [
-            materializers.load_value(_Cell(data), name.partition("/")[0], None, rules)
+            materializers.load_value(CellContent(data), name.partition("/")[0], None, rules)
             for name, data in cells(content.read())
         ]
 
@@ -74,8 +74,8 @@ def cell(value: object, rules: Rules) -> Cell:
     return f"{found.name}/{found.version}", data
 
 
-class _Cell:
-    """The bytes of one result as content."""
+class CellContent:
+    """The bytes of one value of many as content."""
 
     kind = "blob"
 
@@ -88,5 +88,5 @@ class _Cell:
         return self._data
 
     def path(self) -> Path:
-        """Never asked for: results are no files."""
-        raise UnsupportedValue("the result of an item is no file")
+        """Never asked for: such values are no files."""
+        raise UnsupportedValue("a value of many is no file")
