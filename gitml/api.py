@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import os
 import sys
@@ -50,6 +51,7 @@ __all__ = [
     "Uri",
     "data",
     "get_context",
+    "link_artifact_to_model",
     "load_artifact",
     "log_metadata",
     "log_metrics",
@@ -229,6 +231,7 @@ def step(
     environment: list[str] | None = None,
     files: list[str] | None = None,
     cache_policy: CachePolicy | None = None,
+    model: dsl.Model | None = None,
     **options: Any,
 ) -> Callable[[Callable[..., Any]], StepFunction]: ...
 def step(
@@ -239,13 +242,15 @@ def step(
     environment: list[str] | None = None,
     files: list[str] | None = None,
     cache_policy: CachePolicy | None = None,
+    model: dsl.Model | None = None,
     **options: Any,
 ) -> StepFunction | Callable[[Callable[..., Any]], StepFunction]:
     """A function as a step: recorded, stored, cached; called outside of a pipeline, itself.
 
     ``environment`` names variables and ``files`` repository paths that its result depends on;
-    ``cache=False`` runs it every time, ``cache_policy`` says what else counts or does not. The
-    other options say how it is run: ``retries`` with ``backoff`` and ``timeout`` in seconds and
+    ``cache=False`` runs it every time, ``cache_policy`` says what else counts or does not. With a
+    ``model`` of its own it makes a version of that, or uses it, and not the pipeline's. The other
+    options say how it is run: ``retries`` with ``backoff`` and ``timeout`` in seconds and
     the ``factor`` by which the backoff grows, and what is called ``on_start``, ``on_success`` and
     ``on_failure``.
     """
@@ -259,6 +264,7 @@ def step(
             files=tuple(files or ()),
             policy=cache_policy,
             options=DEFAULT_OPTIONS.changed(name or "step", options),
+            model=model,
         )
 
     return decorate(function) if function is not None else decorate
@@ -431,6 +437,57 @@ def log_metadata(
 def _warn_of(note: str | None) -> None:
     if note:
         warnings.warn(note, stacklevel=3)
+
+
+def link_artifact_to_model(
+    artifact: str | dsl.Artifact | StoredOutput,
+    model: dsl.Model | str | None = None,
+    *,
+    name: str | None = None,
+) -> VersionHandle | None:
+    """Make an artifact that was made elsewhere a part of a model's version, as ``name``.
+
+    In a step of a run that makes a version, it becomes part of that one, and an input of the step.
+    Elsewhere a run is recorded that makes a new version of the ``model``, and that is given back:
+    it has what the newest version has, or the one that ``model`` names, and the artifact.
+    """
+    spelling = artifact if isinstance(artifact, str) else _spelled(artifact)
+    wanted = dsl.Model(model) if isinstance(model, str) else model
+    running = context.current()
+    if running is not None:
+        running.link(spelling, wanted.name if wanted is not None else None, name)
+        return None
+    if wanted is None:
+        raise UsageError(
+            f"which model {spelling} shall be linked to is not said",
+            hint=f'`link_artifact_to_model({spelling!r}, Model("clf"))`',
+        )
+    frame = sys._getframe(1)
+    place = Place(frame.f_code, frame.f_lineno, frame.f_globals)
+    made = Session("link", dataclasses.replace(wanted, version=None), None, place, _open_run)
+    with made:
+        _link_again(wanted, name or repository().artifact(spelling).name)
+        context.get_context().link(spelling, wanted.name, name)
+    version = made.recorded.model_version
+    assert isinstance(version, VersionHandle)  # noqa: S101 - its model makes one
+    return version
+
+
+def _link_again(model: dsl.Model, besides: str) -> None:
+    """Link what a version has, the newest where none is named, to the one that is being made."""
+    repo, running = repository(), context.get_context()
+    if model.version is None and all(one.name != model.name for one in repo.models()):
+        return
+    base = repo.version(f"{model.name}@{model.which}")
+    for held in base.artifacts:
+        if held != besides:
+            running.link(f"model/{base.label}:{held}", model.name, held)
+
+
+def _spelled(artifact: dsl.Artifact | StoredOutput) -> str:
+    if isinstance(artifact, dsl.Artifact):
+        return artifact.spelling
+    return f"artifact/{artifact.name}@{artifact.digest.hex}"
 
 
 def _load(spelling: str, wanted: type | None) -> Any:

@@ -347,14 +347,36 @@ class RunHandle(RecordHandle):
         }
 
     @cached_property
-    def model_version(self) -> VersionHandle | None:
-        """The version that the run made, or resolved to when every step was cached."""
+    def model_versions(self) -> dict[str, VersionHandle]:
+        """The versions that the run made, or resolved to when all steps of theirs were cached.
+
+        They are by model: that of the pipeline first, then those of single steps.
+        """
         record, index = self.entry.record, self.parts.index
-        if record.model is None:
-            return None
-        resolved = index.version(record.version) if record.version is not None else None
-        version = resolved or index.version_of_run(self.entry.id)
-        return VersionHandle(version, self.parts) if version is not None else None
+        resolved = {record.model: record.version} if record.model is not None else {}
+        resolved |= {one.model: one.version for one in record.others or ()}
+        if not resolved:
+            return {}
+        made = {one.record.model: one for one in index.versions_of_run(self.entry.id)}
+        found = {
+            model: index.version(version) if version is not None else made.get(model)
+            for model, version in resolved.items()
+        }
+        return {
+            model: VersionHandle(one, self.parts) for model, one in found.items() if one is not None
+        }
+
+    @property
+    def model_version(self) -> VersionHandle | None:
+        """The version of the pipeline's model, or else of the first model that a step names."""
+        record, versions = self.entry.record, self.model_versions
+        return versions.get(record.model) if record.model else next(iter(versions.values()), None)
+
+    @property
+    def made_versions(self) -> list[VersionHandle]:
+        """Those of ``model_versions`` that are of this run's own making."""
+        found = self.model_versions.values()
+        return [one for one in found if one.entry.record.run == self.id]
 
     @property
     def made_version(self) -> bool:

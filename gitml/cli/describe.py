@@ -104,11 +104,13 @@ def describe_run(repo: Repo, run: RunHandle) -> Iterator[str]:
         f"{f'{run.name}  ' if run.name else ''}"
         f"{paint('failed' if failed else 'dim', run.status)}"
     )
-    version = run.model_version
+    made = run.made_versions
+    same = [one for one in run.model_versions.values() if one not in made]
     yield from render.pairs(
         [
             ("revoked", paint("failed", _revoked(run.revoked))),
-            ("made" if run.made_version else "same as", version_mark(version) if version else ""),
+            ("made", "  ".join(map(version_mark, made))),
+            ("same as", "  ".join(map(version_mark, same))),
             ("when", f"{took}, by {run.entry.author}"),
             ("code", code_words(repo, record.code)),
             ("stack", record.stack),

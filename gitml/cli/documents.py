@@ -52,6 +52,7 @@ def run_summary(run: RunHandle) -> Document:
         "state": run.status,
         "version": version_reference(version) if version else None,
         "made_version": run.made_version,
+        "versions": [version_reference(one) for one in run.model_versions.values()],
         "started": record.started,
         "duration": record.duration,
         "by": run.entry.author,

@@ -172,8 +172,10 @@ def _metric_cells(runs: list[RunHandle], metric: str) -> list[list[str]]:
 
 
 def version_words(run: RunHandle) -> str:
-    """The version that a run made, or in brackets the one that it resolved to."""
-    version = run.model_version
-    if version is None:
+    """The versions that a run made, or in brackets those that it resolved to."""
+    versions, made = list(run.model_versions.values()), run.made_versions
+    if not versions:
         return "" if run.status == "completed" else paint("failed", run.status)
-    return version_mark(version) if run.made_version else paint("dim", f"({version.label} again)")
+    if made:
+        return ", ".join(map(version_mark, made))
+    return paint("dim", f"({', '.join(one.label for one in versions)} again)")

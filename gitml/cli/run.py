@@ -382,11 +382,12 @@ def _done(repo: Repo, done: RunHandle) -> str:
     text = f"Ran {done.pipeline} {paint('run', repo.short(done.id))}{name}"
     states = [step.state for step in done.entry.record.steps]
     all_cached = all(state == "cached" for state in states)
-    version = done.model_version
-    if version is not None and not done.made_version:
-        return f"{text} with every step cached: same as {paint('version', version.label)}"
-    if version is not None:
-        text += f" and made {paint('version', version.label)}"
+    made = [paint("version", one.label) for one in done.made_versions]
+    if all_cached and done.model_versions and not made:
+        same = [paint("version", one.label) for one in done.model_versions.values()]
+        return f"{text} with every step cached: same as {' and '.join(same)}"
+    if made:
+        text += f" and made {' and '.join(made)}"
     if all_cached:
         return f"{text} with every step cached"
     return f"{text} in {render.duration(done.entry.record.duration)} ({step_counts(done)})"

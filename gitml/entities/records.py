@@ -108,6 +108,7 @@ class Step(Record):
     ``reused`` is the first original where this record stands for a cached execution on an abandoned
     branch, and ``reached`` the sources of that original which the inputs do not lead to.
     ``cell`` is the source of a step that was defined in a notebook or a shell, and has no file.
+    ``links`` are those of its loads that are artifacts of the version, too, by their names there.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Step(Record):
     attempts: int | None = None
     map: Map | None = None
     cell: str | None = None
+    links: Mapping[str, str] | None = None
 
     def input_commits(self) -> list[ObjectId]:
         """The commits that made what the step was given or loaded: its parents after the code."""
@@ -175,11 +177,19 @@ class Pin(Record):
     commit: ObjectId
 
 
+class RunModel(Record):
+    """A model that is of steps of a run and not the pipeline's, and the version there was of it."""
+
+    model: str
+    version: ObjectId | None = None
+
+
 class Run(Record):
     """``run.json``: one run of a pipeline.
 
     ``model`` is the model that it makes a version of. A run of which every step was cached makes
     none; ``version`` is then the commit of the version that has the same steps and outputs.
+    ``others`` are the models that single steps name.
     ``failure`` is what ended it, or the first where it went on; ``failures`` are those after it.
     ``tags`` are those that its pipeline gives to its runs.
     ``name`` is what people call it; the identity is the commit.
@@ -200,10 +210,14 @@ class Run(Record):
     failures: tuple[Failure, ...] | None = None
     tags: tuple[str, ...] | None = None
     name: str | None = None
+    others: tuple[RunModel, ...] | None = None
 
 
 class VersionArtifact(Record):
-    """An artifact of a model version: its name in the version, and the output that it is."""
+    """An artifact of a model version: its name in the version, and the output that it is.
+
+    ``step`` made it, or has linked what ``commit`` made.
+    """
 
     name: str
     step: str

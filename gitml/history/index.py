@@ -436,20 +436,22 @@ class Index:
         rows = self._rows(
             "SELECT id FROM runs WHERE id IN (SELECT run FROM run_steps"
             " JOIN steps ON steps.id = step WHERE instr(parents, ?1))"
-            " OR (instr(document, ?1) AND json_extract(document, '$.version') IS NOT ?1)"
+            " OR (instr(document, ?1) AND json_extract(document, '$.version') IS NOT ?1"
+            " AND NOT EXISTS (SELECT 1 FROM json_each(document, '$.others')"
+            " WHERE json_extract(value, '$.version') = ?1))"
             " ORDER BY at DESC, id",
             (str(version),),
         )
         return [ObjectId(row[0]) for row in rows]
 
-    def version_of_run(self, run: ObjectId) -> VersionEntry | None:
-        """The model version that a run made."""
+    def versions_of_run(self, run: ObjectId) -> list[VersionEntry]:
+        """The model versions that a run made."""
         rows = self._rows(
             "SELECT id, document, metrics, author, at FROM versions"
             " WHERE json_extract(document, '$.run') = ?",
             (str(run),),
         )
-        return _version_entry(rows[0]) if rows else None
+        return [_version_entry(row) for row in rows]
 
     def unique_length(self, oid: ObjectId, least: int = 7) -> tuple[int, bool]:
         """How many digits of an id, ``least`` or more, no other record's begins with.

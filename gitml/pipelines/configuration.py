@@ -50,7 +50,6 @@ _IGNORED_OF_STEP = _IGNORED | frozenset(
         "step_operator",
         "experiment_tracker",
         "outputs",
-        "model",
         "group",
         "name",
         "substitutions",
@@ -69,7 +68,9 @@ PIPELINE_KEYS = frozenset(
     {"parameters", "steps", "enable_cache", "model", "retry", "cache_policy", "execution_mode"}
     | {"run_name", "substitutions", "tags", *_HOOKS}
 )
-STEP_KEYS = frozenset({"parameters", "enable_cache", "retry", "timeout", "cache_policy", *_HOOKS})
+STEP_KEYS = frozenset(
+    {"parameters", "enable_cache", "retry", "timeout", "cache_policy", "model", *_HOOKS}
+)
 _KEYS_OF_MODEL = frozenset({"name", "version", "description", *CARD})
 _IGNORED_OF_MODEL = frozenset({"save_models_to_registry"})
 _KEYS_OF_POLICY = frozenset(fields(CachePolicy))
@@ -187,7 +188,7 @@ class _Reader:
         said = {
             "cache": options.get("cache"),
             "policy": options.get("cache_policy"),
-            "model": self._model(document),
+            "model": self._model(document, ""),
             "execution_mode": self._mode(document),
             "run_name": self._get(document, "run_name", str, None),
             "substitutions": self._substitutions(document),
@@ -209,6 +210,9 @@ class _Reader:
         timeout = self._get(step, "timeout", float, None, where)
         if timeout is not None:
             options["timeout"] = timeout
+        model = self._model(step, where)
+        if model is not None:
+            options["model"] = model
         return {**options, **self._hooks(step, where)}
 
     def _caching(self, table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -310,7 +314,7 @@ class _Reader:
                 raise self._wrong(f"substitutions.{key}", str, value)
         return given  # type: ignore[no-any-return]
 
-    def _model(self, document: Mapping[str, Any]) -> Model | None:
+    def _model(self, document: Mapping[str, Any], where: str) -> Model | None:
         given = document.get("model")
         if given is None or isinstance(given, Model):
             return given
@@ -318,17 +322,17 @@ class _Reader:
             return Model(given)
         if not isinstance(given, dict):
             raise UsageError(
-                f"{self._where}: `model` should be a name or a table, not {_kind(given)}"
+                f"{self._where}: `{where}model` should be a name or a table, not {_kind(given)}"
             )
-        self._check_keys(given, "model.", _KEYS_OF_MODEL, _IGNORED_OF_MODEL)
+        self._check_keys(given, f"{where}model.", _KEYS_OF_MODEL, _IGNORED_OF_MODEL)
         if "name" not in given:
-            raise UsageError(f"{self._where}: `model` has no `name`")
+            raise UsageError(f"{self._where}: `{where}model` has no `name`")
         version = given.get("version")
         if version is not None and type(version) not in (int, str):
-            raise self._wrong("model.version", str, version)
-        name = self._get(given, "name", str, "", "model.")
+            raise self._wrong(f"{where}model.version", str, version)
+        name = self._get(given, "name", str, "", f"{where}model.")
         said = {
-            key: self._get(given, key, list if key == "tags" else str, None, "model.")
+            key: self._get(given, key, list if key == "tags" else str, None, f"{where}model.")
             for key in ("description", *CARD)
             if given.get(key) is not None
         }

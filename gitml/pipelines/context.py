@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gitml.entities import metadata as entities
-from gitml.entities.ids import check_stage_name
+from gitml.entities.ids import check_name, check_stage_name
 from gitml.entities.records import Input, Output
 from gitml.errors import UsageError
 from gitml.frozen import replace
@@ -31,7 +31,8 @@ class StepContext:
     that is logged, as it comes. ``root`` is the repository's. ``stages`` are those that the version
     which the run makes shall hold once it is there, with the reasons. ``is_block`` tells that it is
     the body of a ``with`` of a run that has no pipeline. ``outputs`` are the names of the step's
-    outputs, ``said`` what it logged of each.
+    outputs, ``said`` what it logged of each. ``take`` makes an artifact by name an input, and
+    ``links`` are those inputs that become artifacts of the version, by their names there.
     """
 
     pipeline: str
@@ -50,6 +51,8 @@ class StepContext:
     stages: dict[str, str] = field(default_factory=dict)
     is_block: bool = False
     said: dict[str, dict[str, Any]] = field(default_factory=dict)
+    take: Callable[[str], Any] = lambda name: None
+    links: dict[str, str] = field(default_factory=dict)
 
     def log(
         self,
@@ -97,6 +100,21 @@ class StepContext:
         """Whether the run makes a version of a model, or of any."""
         made = self.model
         return made is not None and made.version is None and model in (None, made.name)
+
+    def link(self, artifact: str, model: str | None, name: str | None = None) -> None:
+        """Make an artifact by name a part of the version that this step's run makes.
+
+        It becomes an input of the step, by commit. Raises UsageError where the run makes no version
+        of the model, NameNotFound where there is no such artifact.
+        """
+        if not self.makes(model):
+            raise UsageError(
+                f"this step makes no version of {model or 'a model'}, and nothing can be linked",
+                hint="`@pipeline(model=Model(…))`, or after the run "
+                "`link_artifact_to_model(artifact, model=…)`",
+            )
+        given = self.take(artifact)
+        self.links[check_name(name or given.output.artifact, "artifact")] = artifact
 
     def set_stage(self, model: str, stage: str, reason: str) -> None:
         """Queue a stage for the version that this run makes; raises UsageError if it makes none."""

@@ -356,6 +356,7 @@ class StepFunction:
         files: tuple[str, ...] = (),
         policy: CachePolicy | None = None,
         options: StepOptions = DEFAULT_OPTIONS,
+        model: Model | None = None,
     ) -> None:
         plain, fixed = unwrap(function)
         functools.update_wrapper(self, plain)
@@ -368,6 +369,7 @@ class StepFunction:
         self.files = files
         self.policy = policy
         self.options = options
+        self.model = model
         self.signature = _signature(function, self.name)
         self._check_settings()
 
@@ -441,6 +443,7 @@ class StepFunction:
         environment: list[str] | None = None,
         files: list[str] | None = None,
         cache_policy: CachePolicy | None = None,
+        model: Model | None = None,
         **options: Any,
     ) -> StepFunction:
         """The same step with other options, those of `@step`; this one stays as it is.
@@ -453,6 +456,7 @@ class StepFunction:
         other.environment = self.environment if environment is None else tuple(environment)
         other.files = self.files if files is None else tuple(files)
         other.policy = cache_policy or self.policy
+        other.model = model or self.model
         other.options = self.options.changed(self.name, options)
         other._check_settings()
         return other

@@ -111,7 +111,7 @@ class Execution:
     _warned: set[str] = field(default_factory=set)
     _skipped: set[str] = field(default_factory=set)
     _interrupt: KeyboardInterrupt | None = None
-    stages: dict[str, str] = field(default_factory=dict)
+    stages: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.past = Past(self.recorder.git, self.index, self.recorder.odb, self.plan.code)
@@ -458,7 +458,8 @@ class Execution:
         running, seen = called.running, called.seen
         self._keep_series(running)
         self._name_once(self._storing.notes)
-        self.stages |= running.stages
+        made = running.model.name if running.model is not None else ""
+        self.stages |= {(made, stage): reason for stage, reason in running.stages.items()}
         outputs = running.with_said(outputs)
         if self.series is not None:
             outputs = (*outputs, self.series)
@@ -489,6 +490,7 @@ class Execution:
             map=called.fan.record(reusable=not seen.unstable) if called.fan else None,
             reached=self._reached(called.fan, inputs),
             cell=planned.closure.cell,
+            links=running.links or None,
         )
         metrics = dict(running.metrics)
         return self._recorded(planned, record, metrics, started + duration, cached=False)
@@ -533,12 +535,13 @@ class Execution:
             self.plan.pipeline,
             planned.name,
             planned.parameters,
-            self.plan.uses or self.plan.model,
+            planned.uses or planned.makes,
             functools.partial(self._load_by_name, planned),
             self._given.data,
             self.journal.log if self.journal is not None else lambda logged: None,
             self.root,
             tuple(one.name for one in planned.step.outputs),
+            take=self._given.take,
         )
 
     def _keep_series(self, running: context.StepContext) -> None:

@@ -80,7 +80,8 @@ Binding = Value | FromStep | Pinned
 class PlannedStep:
     """A step of a plan: what is called, with what, and the code that its key is made of.
 
-    ``said`` is what the function of its cache policy said.
+    ``said`` is what the function of its cache policy said. ``makes`` is the model of whose version
+    it is a part, ``uses`` the version that it was given: its own come before the pipeline's.
     """
 
     name: str
@@ -91,6 +92,8 @@ class PlannedStep:
     fan: Fan | None = None
     policy: CachePolicy = DEFAULT_POLICY
     said: str | None = None
+    makes: Model | None = None
+    uses: Model | None = None
 
     def needs(self) -> tuple[str, ...]:
         """The steps that have to be done before it."""
@@ -154,6 +157,7 @@ class Planner:
     take_value: Callable[[Any], Pinned]
     take_code: Callable[[set[str]], Code]
     _taken: dict[str, Pinned] = field(default_factory=dict, init=False)
+    _used: dict[str, ObjectId] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._tracer = Tracer(self.root)
@@ -182,7 +186,7 @@ class Planner:
             self.take_code(closure),
             self.stack,
             makes,
-            self._pins(pipeline.model, uses),
+            self._pins(),
             uses,
             pipeline.cache,
             pipeline.execution_mode == "continue_on_failure",
@@ -204,7 +208,7 @@ class Planner:
         names = {one.name for one in nodes}
         theirs = {key: one for key, one in parameters.items() if key.rpartition(".")[0] in names}
         more = self._steps(pipeline, nodes, theirs, whole=False)
-        pins = self._pins(pipeline.model, plan.uses)
+        pins = self._pins()
         return replace(plan, steps=(*plan.steps, *more), pins=pins)
 
     def _steps(
@@ -218,14 +222,15 @@ class Planner:
         nodes = with_step_options(override(list(nodes), parameters), pipeline, whole=whole)
         check_policies(nodes, pipeline, whole=whole)
         self._refuse_twins(pipeline, nodes)
-        return tuple(self._step(node, policy_of(node.step, pipeline)) for node in nodes)
+        return tuple(self._step(node, pipeline) for node in nodes)
 
     def _refuse_twins(self, pipeline: PipelineFunction, nodes: Sequence[Node]) -> None:
         """Raise InvalidName for a name that differs only in case from one that is known."""
         index = self.names.index
         check_twins([pipeline.name], [name for name, _ in index.pipelines()], "pipeline")
-        if pipeline.model is not None:
-            check_twins([pipeline.model.name], self.names.models, "model")
+        own = [node.step.model for node in nodes]
+        models = [one.name for one in (pipeline.model, *own) if one is not None]
+        check_twins(models, self.names.models, "model")
         made = (artifact_name(pipeline.name, n, spec) for n in nodes for spec in n.step.outputs)
         check_twins(made, self.names.artifact_names(), "artifact")
 
@@ -233,21 +238,25 @@ class Planner:
         """The model that the run makes, and the one it uses: a version pinned to its commit."""
         if model is None or model.version is None:
             return model, None
-        return None, Model(model.name, self.names.version(model.name, model.which).hex)
+        version = self.names.version(model.name, model.which)
+        self._used[f"{model.name}@{model.which}"] = version
+        return None, Model(model.name, version.hex)
 
-    def _pins(self, model: Model | None, uses: Model | None) -> tuple[Pin, ...]:
+    def _pins(self) -> tuple[Pin, ...]:
         """What every name meant when the run was planned, for its record."""
-        found = {name: one.commit for name, one in self._taken.items()}
-        if model is not None and uses is not None:
-            found[f"{model.name}@{model.which}"] = ObjectId(uses.which)
+        found = {name: one.commit for name, one in self._taken.items()} | self._used
         return tuple(Pin(name, commit) for name, commit in sorted(found.items()))
 
-    def _step(self, node: Node, policy: CachePolicy) -> PlannedStep:
+    def _step(self, node: Node, pipeline: PipelineFunction) -> PlannedStep:
+        policy = policy_of(node.step, pipeline)
+        makes, uses = self._model(node.step.model or pipeline.model)
         closure = node.step.trace(self._tracer)
         bindings = {key: self._bind(value) for key, value in node.bindings.items()}
         said = policy.said(node.name)
         return PlannedStep(
-            node.name, node.step, bindings, closure, node.after, node.fan, policy, said
+            *(node.name, node.step, bindings, closure, node.after, node.fan, policy, said),
+            makes=makes,
+            uses=uses,
         )
 
     def _bind(self, value: Any) -> Binding:

@@ -15,17 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gitml.config import CARD
 from gitml.entities import codec
-from gitml.entities.ids import Digest, ObjectId
+from gitml.entities.ids import ObjectId
 from gitml.entities.pointer import Pointer
 from gitml.entities.records import (
     Code,
     Failure,
     Run,
     RunStep,
-    Version,
-    VersionArtifact,
 )
 from gitml.errors import GitmlError, MissingBytes, RaceLost, StepFailed, StorageError
 from gitml.git import locks, refs
@@ -49,8 +46,7 @@ from gitml.history.record import (
 )
 from gitml.history.revs import ModelState, Names
 from gitml.materializers import Rules
-from gitml.pipelines.card import model_card
-from gitml.pipelines.dsl import Model, PipelineFunction
+from gitml.pipelines.dsl import PipelineFunction
 from gitml.pipelines.environment import environment_text
 from gitml.pipelines.execute import Execution
 from gitml.pipelines.failure import describe
@@ -61,10 +57,10 @@ from gitml.pipelines.plan import Pinned, Plan, Planner
 from gitml.pipelines.selection import WHOLE, Selection, choose
 from gitml.pipelines.series import Points
 from gitml.pipelines.session import Session
-from gitml.pipelines.signature import Signatures
 from gitml.pipelines.sources import take
 from gitml.pipelines.storing import store_series, store_value
 from gitml.pipelines.unfold import Do, unfold
+from gitml.pipelines.versions import Share, new_version, other_models, same_version, shares, united
 from gitml.stack.stack import Stack
 from gitml.store.store import Store, Writer
 from gitml.workspace.workingtree import WorkingTree
@@ -74,16 +70,17 @@ _TRIES = 20
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that has ended: its commit, its record, the version that it made or resolved to.
+    """A run that has ended: its commit, its record, the versions that it made or resolved to.
 
-    ``stages`` are those that its steps have asked for, with the reasons.
+    ``versions`` are by model, and ``new`` the models of which it made one. ``stages`` are those
+    that its steps have asked for, by model and stage, with the reasons.
     """
 
     commit: ObjectId
     record: Run
-    version: ObjectId | None
-    new_version: bool
-    stages: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, ObjectId]
+    new: frozenset[str]
+    stages: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass
@@ -322,11 +319,10 @@ class Runner:
             )
         metrics = united(_logged_metrics(execution, done))
         whole = state == "completed" and not execution.part.left_out
-        makes = plan.model if whole else None
-        model = self._model_state(makes.name) if makes else None
-        resolved = self._resolved(plan, model, done) if model else None
-        if model and resolved and execution.past.is_abandoned(resolved.record.code):
-            _name_abandoned(execution, model, resolved)
+        made = shares(plan, done) if whole else []
+        states = {one.model.name: self._model_state(one.model.name) for one in made}
+        resolved = self._resolved(execution, made, states)
+        main = plan.model.name if plan.model else None
         run = Run(
             pipeline=plan.pipeline,
             state=state,
@@ -336,8 +332,9 @@ class Runner:
             steps=tuple(_run_steps(execution, state)),
             started=timestamp(started),
             duration=round(now - started, 6),
-            model=plan.model.name if plan.model else None,
-            version=resolved.id if resolved else None,
+            model=main,
+            version=resolved[main].id if main in resolved else None,
+            others=other_models(plan, resolved),
             pins=plan.pins,
             failure=failure,
             failures=self._other_failures(execution),
@@ -349,16 +346,41 @@ class Runner:
         commit = self._record_run(recorder, run, metrics, environment_text(), done, now)
         ref = run_ref(run.pipeline, run.started, commit)
         changes = [Change(ref, commit, None)]
-        version = resolved.id if resolved else None
-        if makes is not None and version is None:
-            version = self._version(recorder, plan, makes, run, commit, done, metrics, now)
-            changes.append(Change(version_ref(makes.name, version), version, None))
-        if makes is None or version is None or (model and version in model.lowest):
-            recorder.publish(changes, f"run {run.pipeline}")
+        versions = {name: one.id for name, one in resolved.items()}
+        for one in made:
+            if one.model.name not in versions:
+                settled = self.cards.get(one.model.name, {})
+                version = new_version(recorder, self.index, plan, one, commit, settled, now)
+                versions[one.model.name] = version
+                changes.append(Change(version_ref(one.model.name, version), version, None))
+        drafts = {
+            name: version
+            for name, version in versions.items()
+            if (state_of := states[name]) is None or version not in state_of.lowest
+        }
+        if drafts:
+            self._publish_versions(recorder, drafts, changes)
         else:
-            self._publish_version(recorder, makes.name, version, changes)
+            recorder.publish(changes, f"run {run.pipeline}")
         keep_up(self.git, ref)
-        return Finished(commit, run, version, makes is not None and resolved is None)
+        return Finished(commit, run, versions, frozenset(versions).difference(resolved))
+
+    def _resolved(
+        self,
+        execution: Execution,
+        made: Iterable[Share],
+        states: Mapping[str, ModelState | None],
+    ) -> dict[str, VersionEntry]:
+        """The versions that are there already, by model: all steps of theirs are cached."""
+        found = {}
+        for one in made:
+            state = states[one.model.name]
+            entry = same_version(self.index, execution.plan, state, one) if state else None
+            if state is not None and entry is not None:
+                found[one.model.name] = entry
+                if execution.past.is_abandoned(entry.record.code):
+                    _name_abandoned(execution, state, entry)
+        return found
 
     def _other_failures(self, execution: Execution) -> tuple[Failure, ...] | None:
         """Why steps failed besides the one that the run ended with."""
@@ -379,78 +401,28 @@ class Runner:
         parents = {one.commit: one.parents for one in done}
         return recorder.run(run, metrics, environment, covering_steps(steps, parents), now)
 
-    def _resolved(self, plan: Plan, model: ModelState, done: list[Done]) -> VersionEntry | None:
-        """The version that an all-cached run resolves to: the same keys and outputs.
-
-        A version that came from a snapshot does not count once the code is clean.
-        """
-        if not all(one.cached for one in done):
-            return None
-        keys = {one.name: one.record.key or "" for one in done}
-        digests = _digests(version_artifacts(done))
-        visible = set(model.visible)
-        for entry in reversed(self.index.versions(model.name)):
-            same = entry.record.keys == keys and _digests(entry.record.artifacts) == digests
-            stale = entry.record.code.snapshot and not plan.code.snapshot
-            if same and not stale and entry.id in visible:
-                return entry
-        return None
-
-    def _version(
-        self,
-        recorder: Recorder,
-        plan: Plan,
-        model: Model,
-        run: Run,
-        commit: ObjectId,
-        done: list[Done],
-        metrics: Mapping[str, float],
-        now: float,
-    ) -> ObjectId:
-        parameters = {
-            f"{one.name}.{key}": value
-            for one in done
-            for key, value in one.record.parameters.items()
-            if plan.parameters.get(key) != value
-        }
-        settled = self.cards.get(model.name, {})
-        record = Version(
-            model=model.name,
-            pipeline=plan.pipeline,
-            run=commit,
-            code=plan.code,
-            created=timestamp(now),
-            parameters={**parameters, **plan.parameters},
-            artifacts=version_artifacts(done),
-            keys={one.name: one.record.key or "" for one in done},
-            metadata=united({one.name: one.record.metadata for one in done}),
-            description=model.description or settled.get("description"),
-            card={**{k: v for k, v in settled.items() if k in CARD}, **model.card} or None,
-            signatures=Signatures(self.index, {one.commit: one.record for one in done}).of_version(
-                version_artifacts(done)
-            ),
-        )
-        return recorder.version(record, metrics, model_card(record, metrics), now)
-
-    def _publish_version(
-        self, recorder: Recorder, model: str, version: ObjectId, changes: list[Change]
+    def _publish_versions(
+        self, recorder: Recorder, versions: Mapping[str, ObjectId], changes: list[Change]
     ) -> None:
-        """Publish with the next free number; with a git remote the version stays a draft."""
+        """Publish with the next free number of each; with a git remote versions stay drafts."""
+        reason = f"version of {', '.join(versions)}"
         if self.git.has_remote():
-            recorder.publish(changes, f"version of {model}")
+            recorder.publish(changes, reason)
             return
 
         def attempt() -> None:
             self.index.refresh()
-            state = self._model_state(model)
-            number = state.next_number if state else 1
-            tag = recorder.number(model, number, version, committer)
+            numbered = list(changes)
+            for model, version in versions.items():
+                state = self._model_state(model)
+                number = state.next_number if state else 1
+                tag = recorder.number(model, number, version, committers[model])
+                numbered.append(Change(version_tag(model, number), tag, None))
             recorder.builder.write_loose()
-            numbered = [*changes, Change(version_tag(model, number), tag, None)]
-            refs.update(self.git, numbered, f"{model} v{number}")
+            refs.update(self.git, numbered, reason)
 
         with recorder.builder.write_pack():
-            committer = self.odb.commit(version).committer
+            committers = {name: self.odb.commit(one).committer for name, one in versions.items()}
             refs.retried(attempt, _TRIES)
 
     def _model_state(self, name: str) -> ModelState | None:
@@ -617,19 +589,6 @@ class _DataFiles:
         return self._values[id(value)][1]
 
 
-def united(by_step: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What the steps logged under one roof; a name that two steps use becomes ``<step>.<name>``."""
-    owners: dict[str, list[str]] = {}
-    for step, values in by_step.items():
-        for name in values:
-            owners.setdefault(name, []).append(step)
-    return {
-        name if len(owners[name]) == 1 else f"{step}.{name}": value
-        for step, values in by_step.items()
-        for name, value in values.items()
-    }
-
-
 def _settle(execution: Execution) -> None:
     """Drop the journal of a run whose record stands."""
     if execution.journal is not None:
@@ -643,25 +602,6 @@ def _name_abandoned(execution: Execution, model: ModelState, version: VersionEnt
         f"{version.record.code.commit.short}, which is not in the history of this code"
     )
     execution.tell(StepEvent("", "note", notes=(note,)))
-
-
-def version_artifacts(done: Iterable[Done]) -> tuple[VersionArtifact, ...]:
-    """The artifacts of a version: every output of its run; a clash becomes ``<step>.<name>``."""
-    made = [(one, output) for one in done for output in one.record.outputs]
-    names = [output.artifact for _, output in made]
-    return tuple(
-        VersionArtifact(
-            output.artifact if names.count(output.artifact) == 1 else f"{one.name}.{output.name}",
-            one.name,
-            one.commit,
-            output,
-        )
-        for one, output in made
-    )
-
-
-def _digests(artifacts: Iterable[VersionArtifact]) -> dict[str, Digest]:
-    return {one.name: one.output.digest for one in artifacts}
 
 
 def _logged_metrics(execution: Execution, done: Iterable[Done]) -> dict[str, Mapping[str, float]]:

@@ -156,9 +156,10 @@ class Pipelines(Stages):
         """A run that has ended; stages that its steps have asked for move now."""
         self.index.refresh()
         made = self.run_of(finished.commit)
-        if finished.stages and finished.new_version and made.model_version is not None:
-            for stage, reason in finished.stages.items():
-                self.promote(made.model_version.label, stage, reason)
+        asked = {one: why for one, why in finished.stages.items() if one[0] in finished.new}
+        if asked:
+            for (model, stage), reason in asked.items():
+                self.promote(made.model_versions[model].label, stage, reason)
             self.index.refresh()
             return self.run_of(finished.commit)
         return made

@@ -284,7 +284,16 @@ def _object(kind: str, data: bytes) -> str:
 
 DOCUMENTED = [
     *(records.Source, records.Code, records.CodeFile, Input, Output, records.Log, Step),
-    *(RunStep, records.Failure, records.Pin, Run, VersionArtifact, Version, records.Fold),
+    *(
+        RunStep,
+        records.Failure,
+        records.Pin,
+        records.RunModel,
+        Run,
+        VersionArtifact,
+        Version,
+        records.Fold,
+    ),
     *(Promotion, Tombstone, records.Revocation, records.Alias, Saved, Note),
 ]
 

@@ -103,9 +103,7 @@ def test_records_are_read_as_they_were_made(filled: Ledger) -> None:
     one, two = index.versions("clf")
     assert (one.metrics, two.record.model) == ({"accuracy": 0.5}, "clf")
     assert index.versions("other") == []
-    made = index.version_of_run(one.record.run)
-    assert made is not None
-    assert made.id == one.id
+    assert [made.id for made in index.versions_of_run(one.record.run)] == [one.id]
     prepare = index.steps_named("prepare", "training")[0]
     assert prepare.metrics == {"rows": 3}
     assert index.steps_named("prepare", "features") == []

@@ -513,13 +513,13 @@ def test_two_real_processes_get_version_one_and_two(chain: Workshop) -> None:
         import gitml.pipelines.run as engine
         from chain import chain
 
-        real = engine.Runner._publish_version
+        real = engine.Runner._publish_versions
         def wait(*arguments, **options):
             Path(f"ready-{sys.argv[1]}").touch()
             while not Path("go").exists():
                 time.sleep(0.001)
             return real(*arguments, **options)
-        engine.Runner._publish_version = wait
+        engine.Runner._publish_versions = wait
         print(chain(int(sys.argv[1])).model_version.label)
         """,
     )
