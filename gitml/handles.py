@@ -517,6 +517,8 @@ class VersionHandle(RecordHandle):
         title = ", ".join([self.label, *self.stages])
         rows: list[tuple[Any, ...]] = [("metric", *one) for one in sorted(self.metrics.items())]
         rows += [("parameter", *one) for one in sorted(self.parameters.items())]
+        rows += [("metadata", *one) for one in sorted(self.metadata().items())]
+        rows += [("tag", one, "") for one in self.tags]
         rows += [("artifact", name, one.digest.short) for name, one in self.artifacts.items()]
         return table(("", "name", "value"), rows, title)
 

@@ -246,6 +246,7 @@ def test_tags_are_on_runs_versions_and_artifacts(ran: Workshop) -> None:
     again = ran.repo()
     assert again.run_of(run.id).tags == ("nightly",)
     assert again.tags("clf@v2") == ("baseline", "nightly")
+    assert "<td>tag</td><td>baseline</td>" in again.version("clf@v2")._repr_html_()
     assert again.artifact("clf@v2:model").tags == ("baseline",)
     assert again.version("clf@v1").tags == again.tags("table") == ()
     assert [one.id for one in again.runs(tag="nightly")] == [run.id]

@@ -16,7 +16,7 @@ from typing import Any
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId
 from gitml.entities.records import Note
-from gitml.frozen import Frozen
+from gitml.frozen import Frozen, field
 from gitml.git import refs
 from gitml.git.odb import FILE, FOLDER, Builder, Odb, TreeEntry, is_ancestor
 from gitml.git.process import Git
@@ -25,6 +25,8 @@ from gitml.history.record import Person, timestamp
 
 REF = "refs/notes/gitml"
 _TRIES = 40
+_OFTEN = 16
+"""Commits that are looked up one by one before a listing of all that have notes is cheaper."""
 _FAN_OUT = 256
 """Entries of one folder of the notes tree beyond which new commits get folders, as with git."""
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -35,14 +37,28 @@ class Notes(Frozen):
 
     git: Git
     odb: Odb
+    _asked: dict[ObjectId, int] = field(default_factory=dict, repr=False, compare=False)
+    _noted: dict[ObjectId, set[ObjectId]] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self, commit: ObjectId) -> list[Note]:
         """The notes on a record that count, oldest first; what was removed is left out."""
         tip = self.odb.resolve(REF)
-        found = self._blob(tip, commit) if tip is not None else None
+        found = self._blob(tip, commit) if tip is not None and self._may_have(tip, commit) else None
         lines = found.decode("utf-8", "replace").split("\n") if found else []
         # Lines that are no object are remarks that somebody made with `git notes`.
         return _live([_decode(line, commit) for line in lines if line.startswith("{")])
+
+    def _may_have(self, tip: ObjectId, commit: ObjectId) -> bool:
+        """Whether a commit may have notes; who asks often is answered by one listing of all."""
+        asked = self._asked.get(tip, 0)
+        if tip not in self._noted:
+            if asked < _OFTEN:
+                self._asked.clear()
+                self._asked[tip] = asked + 1
+                return True
+            self._noted.clear()
+            self._noted[tip] = set(self._all(tip))
+        return commit in self._noted[tip]
 
     def everything(self) -> Iterator[tuple[ObjectId, list[Note]]]:
         """Every commit that has notes, with those of them that count."""

@@ -160,6 +160,21 @@ def test_one_object_at_two_depths_is_one_note(
     assert notes.values(commit) == {"a": 1, "b": 2, "c": 3}
 
 
+def test_many_commits_are_asked_of_one_listing(
+    ledger: Ledger, commit: ObjectId, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes.add(commit, {"a": 1}, ADA)
+    looked = []
+    whole = Notes._blob
+    monkeypatch.setattr(Notes, "_blob", lambda *given: looked.append(1) or whole(*given))
+    others = [ledger.code.commit, *(ledger.save(f"s{n}", f"{n}") for n in range(2))]
+    for _ in range(30):
+        assert [notes.values(one) for one in (commit, *others)] == [{"a": 1}, {}, {}, {}]
+    assert len(looked) < 60, "those without notes are known"
+    notes.add(others[1], {"b": 2}, ADA)
+    assert [notes.values(one) for one in (commit, *others)] == [{"a": 1}, {}, {"b": 2}, {}]
+
+
 def test_many_notes_make_folders(
     ledger: Ledger, commit: ObjectId, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,8 @@ def test_metadata_of_both_sides_is_united(team: Team) -> None:
     alice.repo().fetch()
     alice.repo().set_metadata("clf@v1", {"hers": 1})
     team.bob.repo().set_metadata("clf@v1", {"his": 2})
+    alice.repo().add_tags("clf@v1:model", ["hers"])
+    team.bob.repo().add_tags("clf@v1:model", ["his"])
     alice.repo().push()
     team.bob.repo().fetch()
     assert team.bob.repo().push().notes
@@ -94,6 +96,7 @@ def test_metadata_of_both_sides_is_united(team: Team) -> None:
     for one in (alice, team.bob):
         noted = one.repo().metadata("clf@v1")
         assert (noted["hers"], noted["his"]) == (1, 2)
+        assert one.repo().tags("clf@v1:model") == ("hers", "his")
     tips = {one.git("rev-parse", "refs/notes/gitml") for one in (alice, team.bob)}
     assert len(tips) == 1
     assert not alice.repo().push().notes
