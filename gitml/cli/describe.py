@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from gitml.history.record import seconds_of
 if TYPE_CHECKING:
     from gitml.entities.records import Code, Output, Revocation
     from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
+    from gitml.history.live import Going
     from gitml.history.revs import Event, ModelState
     from gitml.previews import Preview
     from gitml.repo import Repo
@@ -92,6 +94,15 @@ def step_counts(run: RunHandle) -> str:
         counted.append((states.count("skipped"), "skipped"))
     idle = [f"{number} {state}" for number, state in counted if number]
     return ", ".join([render.count(len(states), "step"), *idle])
+
+
+def describe_going(run: Going) -> str:
+    """A run that goes on, in a line: ``training  fit, 1 of 3 steps done  for 12 s``."""
+    at, took = run.current, time.time() - seconds_of(run.started)
+    done = f"{len(run.ended)} of {render.count(len(run.steps), 'step')} done"
+    step = f"{at.step}, {done}" if at is not None else done
+    name = paint("run", run.name or f"process {run.process}")
+    return f"{name} {run.pipeline}  {step}  for {render.duration(took)}"
 
 
 def describe_run(repo: Repo, run: RunHandle) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml.cli import describe, documents, render
+from gitml.cli.follow import follow_log
 from gitml.cli.invocation import json_option, with_repo
 from gitml.cli.render import paint
 from gitml.errors import NameNotFound, UsageError
@@ -31,20 +32,32 @@ _EVERY = "\0"
     metavar="[STEP]",
     help="Print what the steps of a run printed, or one of them.",
 )
+@click.option(
+    "-f", "--follow", is_flag=True, help="With --log: follow the run that goes on, until it ends."
+)
 @click.option("--preview", is_flag=True, help="Show the first of what an artifact holds.")
 @json_option
 @with_repo
-def show(repo: Repo, name: str, log: str | None, preview: bool, as_json: bool) -> None:
+def show(
+    repo: Repo, name: str, log: str | None, follow: bool, preview: bool, as_json: bool
+) -> None:
     """Describe whatever a name means.
 
     A model, a version, an artifact, a pipeline (its newest run), a run, a step, data from outside,
     or any git revision. Where one name is two things, write `artifact/NAME` or `pipeline/NAME`.
-    A preview reads little of the bytes and runs nothing: it loads no value.
+    A preview reads little of the bytes and runs nothing: it loads no value. With `--log -f` a
+    pipeline or the name of a run means the run of it that goes on now, in another process; where
+    none does, what is recorded is printed.
 
     \b
     gitml show features@latest --preview
-    gitml show 7f3a9c1 --log train
+    gitml show training --log train -f
     """
+    if follow:
+        if log is None or as_json:
+            raise UsageError("-f follows what steps print, as text", hint="`gitml show … --log -f`")
+        if follow_log(repo, name, None if log == _EVERY else log):
+            return
     if preview:
         _show_preview(repo, name, as_json)
         return

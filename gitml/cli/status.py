@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml.cli import render
-from gitml.cli.describe import holders, run_glyph, step_counts, version_mark
+from gitml.cli.describe import describe_going, holders, run_glyph, step_counts, version_mark
 from gitml.cli.invocation import json_option, with_repo
 from gitml.cli.render import paint
 
@@ -48,6 +48,8 @@ def _lines(repo: Repo, now: Status) -> Iterator[str]:
     where = f"On {branch}" if branch else "On no branch"
     where += f" at {paint('code', repo.short(head))}" if head else ", no commit yet"
     yield f"{where}  stack {now.stack}"
+    for going in now.going:
+        yield f"Running   {describe_going(going)}"
     if not now.runs:
         yield "No runs yet"
     for run in now.runs[:1]:
@@ -166,6 +168,18 @@ def _document(now: Status) -> dict[str, Any]:
         "changed": list(tree.changed),
         "untracked": list(tree.untracked),
         "unmerged": list(tree.unmerged),
+        "going": [
+            {
+                "pipeline": one.pipeline,
+                "name": one.name,
+                "process": one.process,
+                "started": one.started,
+                "steps": list(one.steps),
+                "step": one.current.step if one.current else None,
+                "ended": dict(one.ended),
+            }
+            for one in now.going
+        ],
         "runs": [documents.run_summary(run) for run in now.runs],
         "models": [documents.model_document(one) for one in now.models],
         "data": [data_document(one) for one in now.data],

@@ -31,11 +31,12 @@ class Capture:
     """Captures the output of steps for the length of a run; the thread starts with the first step.
 
     ``target`` shows it live: a descriptor (2, so that stdout stays the answer), or what is to be
-    called with the bytes as they come, by a thread.
+    called with the bytes as they come, by a thread. ``open`` gives the file that they are in.
     """
 
     def __init__(self, target: Live = 2) -> None:
         self._target = target
+        self.open: Callable[[], io.FileIO] = _temporary
         self._file: io.FileIO | None = None
         self._shown = 0
         self._lock = threading.Lock()
@@ -65,6 +66,11 @@ class Capture:
             os.close(self._live)
         self._file.close()
 
+    @property
+    def size(self) -> int:
+        """How many bytes were captured so far."""
+        return os.fstat(self._file.fileno()).st_size if self._file is not None else 0
+
     @contextlib.contextmanager
     def step(self, kept: list[bytes]) -> Any:
         """Capture a block; what it printed is appended to ``kept`` when it ends."""
@@ -76,8 +82,7 @@ class Capture:
 
     def _begin(self) -> int:
         if self._file is None:
-            handle = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as the run
-            self._file = handle
+            self._file = self.open()
             if isinstance(self._target, int):
                 self._live = os.dup(self._target)
                 stream = {1: sys.stdout, 2: sys.stderr}.get(self._target)
@@ -136,6 +141,10 @@ class Capture:
                     else:  # a notebook shows what its own stream is given, under the cell
                         self._screen.write(self._decoder.decode(data))
                         self._screen.flush()
+
+
+def _temporary() -> io.FileIO:
+    return tempfile.TemporaryFile(buffering=0)
 
 
 class _Tee(io.TextIOBase):

@@ -34,6 +34,7 @@ from gitml.git.upkeep import keep_up
 from gitml.history import journal
 from gitml.history.index import Index, VersionEntry
 from gitml.history.journal import Journal, Orphan
+from gitml.history.live import FOLDER, Window
 from gitml.history.record import (
     Person,
     Recorder,
@@ -124,9 +125,10 @@ class Runner:
         ``finished`` set to the recorded run.
         """
         orchestrator = stack.runner()
-        with self.store.writer() as writer, Capture(self.live) as capture:
+        with self.store.writer() as writer, self._capture() as (capture, window):
             execution, walk = self.prepare(pipeline, parameters, stack.name, writer, capture)
-            execution.tell, execution.cache = tell, cache and execution.cache
+            execution.tell = partial(_told, execution, window, tell)
+            execution.cache = cache and execution.cache
             execution.part = choose(pipeline, execution.plan.steps, selection, self.index)
             names = [one.name for one in execution.plan.steps]
             going = tuple(one for one in names if one not in execution.part.left_out)
@@ -156,8 +158,9 @@ class Runner:
         to the recorded run.
         """
         stack.runner()
-        with self.store.writer() as writer, Capture(self.live) as capture:
+        with self.store.writer() as writer, self._capture() as (capture, window):
             execution, _ = self.prepare(session.pipeline, {}, stack.name, writer, capture)
+            execution.tell = partial(_told, execution, window, lambda event: None)
             (planned,) = execution.plan.steps
             try:
                 with execution.block(planned) as (running, save):
@@ -167,6 +170,13 @@ class Runner:
                 self._record_failure(execution, error)
                 raise
             ended(self._complete(execution))
+
+    @contextlib.contextmanager
+    def _capture(self) -> Iterator[tuple[Capture, Window]]:
+        """What catches the output of steps, where other processes can follow it."""
+        with Window(self.git.common / "gitml" / FOLDER) as window, Capture(self.live) as capture:
+            capture.open = window.open_log
+            yield capture, window
 
     def _complete(self, execution: Execution) -> Finished:
         """Record a run that has completed."""
@@ -587,6 +597,21 @@ class _DataFiles:
             commit = self.recorder.source(made.digest, made.kind, made.size)
             self._values[id(value)] = value, Pinned("", made, commit, is_argument=True)
         return self._values[id(value)][1]
+
+
+def _told(
+    execution: Execution, window: Window, tell: Callable[[StepEvent], None], event: StepEvent
+) -> None:
+    """Tell an event, to other processes too."""
+    if event.state == "started":
+        plan = execution.plan
+        about = {"pipeline": plan.pipeline, "name": plan.run_name}
+        steps = [one.name for one in plan.steps]
+        window.about = {**about, "started": timestamp(execution.started), "steps": steps}
+        window.begun(event.step, time.time(), execution.capture.size)
+    elif event.step:
+        window.ended(event.step, event.state)
+    tell(event)
 
 
 def _settle(execution: Execution) -> None:

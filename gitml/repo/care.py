@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gitml.doctor import Finding
     from gitml.history.check import Problem
     from gitml.history.heal import Healed
+    from gitml.history.live import Going
     from gitml.hooks.follow import Followed
     from gitml.hooks.install import Change as HookChange
     from gitml.hooks.install import Hooks
@@ -37,7 +38,7 @@ class Status(Frozen):
 
     ``warnings`` are things to mend, each with a command; ``tree`` has the branch, and what a
     snapshot of a run started now would take and what it would not; ``data`` the state of each
-    pointer's data.
+    pointer's data; ``going`` the runs that go on in other processes.
     """
 
     stack: str
@@ -46,6 +47,7 @@ class Status(Frozen):
     models: Sequence[ModelState]
     data: Sequence[DataState]
     warnings: Sequence[str]
+    going: Sequence[Going] = ()
 
 
 class Report(Frozen):
@@ -87,6 +89,7 @@ class Care(Data):
             models=models,
             data=data,
             warnings=tuple(warnings),
+            going=self.going(),
         )
 
     def follow(self, moved: Mapping[str, str] | None) -> Followed | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gitml.diff.lineages import StepPair
     from gitml.diff.versions import Comparison
     from gitml.history.lineage import Ancestor
+    from gitml.history.live import Going
     from gitml.history.tags import Place
 
 
@@ -107,6 +108,24 @@ class Records(Opened):
             if step not in known:
                 raise NameNotFound.among(f"step in the lineage of {text}", step, known)
         return [one for one in pairs if one.name == step]
+
+    def going(self, name: str | None = None) -> list[Going]:
+        """The runs that go on now in processes of this machine, the newest first.
+
+        With a name those of a pipeline, or that were given it.
+        """
+        folder = self.git.common / "gitml" / "live"
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return []
+        from gitml.history.live import going
+
+        return [one for one in going(folder) if name in (None, one.pipeline, one.name)]
+
+    def ended(self, run: Going) -> RunHandle | None:
+        """The record of a run that went on; None where it left none."""
+        self.index.refresh()
+        runs = self.runs(pipeline=run.pipeline, limit=20)
+        return next((one for one in runs if one.entry.record.started == run.started), None)
 
     def runs(
         self,
