@@ -90,7 +90,7 @@ class StepList:
         """Take an event of the run."""
         with self._lock:
             if event.state == "plan":
-                self._waiting = list(event.notes)
+                self._waiting = list(event.steps)
             elif event.state == "started":
                 self._running = (event.step, time.monotonic())
                 self._waiting = [one for one in self._waiting if one != event.step]

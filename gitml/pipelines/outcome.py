@@ -55,13 +55,14 @@ class FailedStep(Frozen):
 class StepEvent:
     """Something to tell while a run goes on: ``state`` is "started", "cached", "completed", ….
 
-    Of "plan" the ``notes`` are the names of the steps that are planned, of "note" what to say.
+    Of "plan" the ``steps`` are the names of those to come, of "note" the ``notes`` what to say.
     """
 
     step: str
     state: str
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
 
 def as_it_is(name: str, entry: StepEntry, *, taken: bool = False) -> Done:

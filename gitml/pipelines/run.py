@@ -132,7 +132,7 @@ class Runner:
             execution.part = choose(pipeline, execution.plan.steps, selection, self.index)
             names = [one.name for one in execution.plan.steps]
             going = tuple(one for one in names if one not in execution.part.left_out)
-            execution.tell(StepEvent("", "plan", notes=going))
+            execution.tell(StepEvent("", "plan", steps=going))
             self._name_left_out(execution)
             call_back = partial(_call_back, execution, pipeline.callbacks)
             try:

@@ -89,7 +89,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
 
 def listed(screen: Screen, *names: str) -> StepList:
     shown = StepList("example", screen.stream, tick=0.005)
-    shown.tell(StepEvent("", "plan", notes=names))
+    shown.tell(StepEvent("", "plan", steps=names))
     return shown
 
 
@@ -161,7 +161,7 @@ def test_without_colours_it_moves_and_on_a_dumb_terminal_it_does_not(
         shown.tell(StepEvent("load", "completed", 0.1))
     monkeypatch.setenv("TERM", "dumb")
     with progress("example") as plain:
-        plain.tell(StepEvent("", "plan", notes=("load",)))
+        plain.tell(StepEvent("", "plan", steps=("load",)))
         plain.tell(StepEvent("load", "started"))
     assert screen.rest() == [
         "  ran      example.load                 100 ms",
