@@ -157,7 +157,7 @@ class StoredOutput(Tagged):
     def _carried(self) -> Tags:
         from gitml.history.tags import Tags
 
-        return Tags(self.parts.notes, self._makers(), artifact=self.name)
+        return Tags(self.parts.notes, self._makers(), self.record.tags or (), self.name)
 
     def _parts(self) -> Parts:
         return self.parts

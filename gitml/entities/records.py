@@ -64,7 +64,8 @@ class Output(Record):
     """A named output: bytes, how they were made of a value, and what is known of them.
 
     ``artifact`` is its repository-wide name, ``materializer`` is ``<name>/<format version>``,
-    ``type`` the dotted name of the value's class. ``logged`` is what the step said of it besides.
+    ``type`` the dotted name of the value's class. ``logged`` is what the step said of it besides,
+    ``tags`` those that it was declared with.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Output(Record):
     type: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     logged: Mapping[str, Any] | None = None
+    tags: tuple[str, ...] | None = None
 
 
 class Log(Record):

@@ -240,6 +240,13 @@ class Index:
         )
         return [one for one in map(_run_entry, rows) if one.record.tags]
 
+    def tagged_steps(self) -> list[StepEntry]:
+        """The steps of which an output was declared with tags."""
+        rows = self._rows(
+            "SELECT id, document, metrics, parents, at FROM steps WHERE instr(document, '\"tags\"')"
+        )
+        return [one for one in map(_step_entry, rows) if any(o.tags for o in one.record.outputs)]
+
     def run(self, oid: ObjectId) -> RunEntry | None:
         """The run of this commit."""
         rows = self._rows(

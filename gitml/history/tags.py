@@ -109,6 +109,9 @@ def tagged(index: Index, notes: Notes) -> Iterator[tuple[str, Place]]:
         own[Place(run.id, None)] = run.record.tags or ()
     for version in index.versions():
         own[Place(version.id, None)] = card_tags(version.record.card)
+    for step in index.tagged_steps():
+        for output in step.record.outputs:
+            own[Place(step.id, output.artifact)] = output.tags or ()
     said: dict[Place, list[Note]] = {}
     for commit, lines in notes.everything():
         for line in lines:

@@ -12,8 +12,8 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gitml import api
@@ -81,9 +81,13 @@ class Schedule(_Unused):
 class ArtifactConfig(dsl.Artifact):
     """The name of an output, in ``Annotated[T, ArtifactConfig(name="features")]``."""
 
-    tags: Sequence[str] = ()
-    run_metadata: Mapping[str, Any] = field(default_factory=dict)
+    run_metadata: Mapping[str, Any] | None = None
     artifact_type: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.run_metadata:
+            object.__setattr__(self, "metadata", self.run_metadata)
 
 
 class ExternalArtifact:

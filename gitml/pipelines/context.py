@@ -92,7 +92,9 @@ class StepContext:
     def with_said(self, outputs: Sequence[Output]) -> tuple[Output, ...]:
         """The outputs with what the step logged of them."""
         return tuple(
-            replace(one, logged=self.said[one.name]) if one.name in self.said else one
+            replace(one, logged={**(one.logged or {}), **self.said[one.name]})
+            if one.name in self.said
+            else one
             for one in outputs
         )
 

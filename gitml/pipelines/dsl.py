@@ -21,6 +21,7 @@ from typing import Any, cast
 
 from gitml.config import CARD
 from gitml.entities.ids import check_model_name, check_name
+from gitml.entities.metadata import recorded
 from gitml.entities.records import SERIES
 from gitml.errors import GitmlError, UsageError
 from gitml.history.tags import check_tags
@@ -105,12 +106,15 @@ class Artifact:
     """A reference to a named artifact: its newest bytes, those of a digest, or a version's.
 
     Handed to a step it is resolved once, when the run is planned. In a return annotation
-    (``Annotated[T, Artifact("features")]``) it names the output.
+    (``Annotated[T, Artifact("features", tags=["raw"])]``) it names the output, and says what is
+    recorded with it.
     """
 
     name: str
     version: str = "latest"
     model: Model | None = None
+    tags: Sequence[str] = ()
+    metadata: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "artifact")
@@ -184,11 +188,16 @@ class Handles(tuple[Handle, ...]):
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """A declared output: its key within the step, its artifact name if it has one, its type."""
+    """A declared output: its key within the step, its artifact name if it has one, its type.
+
+    ``tags`` and ``metadata`` are recorded with each value.
+    """
 
     name: str
     artifact: str | None
     annotation: Any
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -744,7 +753,11 @@ def _output(annotation: Any, fallback: str) -> OutputSpec:
                 hint="give it another name",
             )
         if isinstance(name, str):
-            return OutputSpec(check_name(name, "output"), name, inner)
+            check_name(name, "output")
+            if not isinstance(extra, Artifact):
+                return OutputSpec(name, name, inner)
+            said = recorded(extra.metadata) if extra.metadata else None
+            return OutputSpec(name, name, inner, check_tags(extra.tags), said)
     return OutputSpec(fallback, None, inner)
 
 

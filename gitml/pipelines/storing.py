@@ -53,7 +53,7 @@ class Storing:
                 rules=rules,
             )
             self._name_wavering(materializer_of(made), value, rules)
-            return made
+            return replace(made, tags=spec.tags or None, logged=spec.metadata)
         except UnsupportedValue as error:
             raise UnsupportedValue(
                 f"the output `{spec.name}` of the step {planned.name} cannot be stored",

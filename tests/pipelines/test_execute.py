@@ -673,7 +673,8 @@ def test_a_context_tells_where_a_step_is(steps: Write) -> None:
 OUTPUTS = """
 @step
 def split(rows: int = 4, first: str = "train") -> tuple[
-    Annotated[list, "train"], Annotated[list, "test"]
+    Annotated[list, "train"],
+    Annotated[list, Artifact("test", tags=["held out"], metadata={"unit": {"of": "m"}})],
 ]:
     gitml.log_metadata({"rows": rows, "page": gitml.Uri("https://example.org")}, artifact=first)
     gitml.log_metadata({"disk": gitml.StorageSize(4096), "rows": rows}, infer_model=True)
@@ -697,7 +698,10 @@ def test_a_step_logs_of_its_outputs_and_of_the_version_that_comes(steps: Write) 
     assert train.metadata["rows"] == 4
     assert isinstance(train.metadata["page"], gitml.Uri)
     assert "rows" not in test.metadata
-    assert test.record.logged is None
+    assert test.record.logged == {"unit.of": "m"}
+    assert (train.tags, test.tags) == ((), ("held out",))
+    things = bench.repo().everything_tagged("held out")
+    assert [(one.kind, one.commit) for one in things] == [("artifact", test.commit)]
     assert run.steps["split"].metrics == {"rows": 4}, "of the output's numbers none is a metric"
     version = run.model_version
     assert version is not None
@@ -711,6 +715,9 @@ def test_a_step_logs_of_its_outputs_and_of_the_version_that_comes(steps: Write) 
     again = bench.run("example").steps["split"]
     assert again.status == "cached"
     assert again.outputs["train"].metadata == train.metadata
+    assert again.outputs["test"].tags == ("held out",)
+    test.remove_tags("held out")
+    assert bench.repo().tags("test") == ()
 
     gitml.log_metadata({"seen": "by Ada"}, artifact="train")
     gitml.log_metadata({"seen": "by Bob"}, model="net")
@@ -719,6 +726,8 @@ def test_a_step_logs_of_its_outputs_and_of_the_version_that_comes(steps: Write) 
     assert bench.repo().version("net").metadata()["seen"] == "by Bob"
     assert bench.repo().run_of(run.id).metadata() == {"seen": "by Eve"}
     assert bench.problems() == []
+    bench.code("pipelines/example.py", HEAD + OUTPUTS.replace("held out", "kept apart"))
+    assert bench.run("example").steps["split"].outputs["test"].tags == ("kept apart",)
 
 
 def test_metadata_is_of_one_thing() -> None:
