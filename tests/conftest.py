@@ -14,7 +14,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 if TYPE_CHECKING:  # pytest imports the plugin itself, to rewrite its assertions
     from gitml.testing.sealed import SealedEnvironment
 
-pytest_plugins = ["gitml.testing.sealed", "tests.servers", "tests.workshop"]
+pytest_plugins = ["gitml.testing.sealed", "tests.servers", "tests.workshop", "tests.reviewed"]
 
 # Tests do not run in the folder from which pytest was started, where Hypothesis would look.
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".hypothesis")

@@ -17,10 +17,8 @@ from gitml.errors import (
 )
 from gitml.repo import Repo
 from tests.forges.server import TOKEN, Forge, Refusal, serving
-from tests.promotion.conftest import PATH, Reviewed, reviewed, reviewed_once
+from tests.reviewed import PATH, Reviewed
 from tests.workshop import Workshop
-
-__all__ = ["reviewed", "reviewed_once"]
 
 VARIABLE = {"github": "GH_TOKEN", "gitlab": "GITLAB_TOKEN", "gitea": "GITEA_TOKEN"}
 

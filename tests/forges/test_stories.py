@@ -12,9 +12,7 @@ from gitml.git.process import Git
 from gitml.hooks.install import SERVER_EVENTS, install
 from gitml.repo import Repo
 from tests.forges.test_requests import Shop, shop
-from tests.promotion.conftest import Reviewed, reviewed, reviewed_once
-
-__all__ = ["reviewed", "reviewed_once"]
+from tests.reviewed import Reviewed
 
 
 @pytest.fixture

@@ -15,10 +15,8 @@ import pytest
 from gitml.errors import UsageError
 from tests.forges.server import TOKEN, Forge
 from tests.forges.test_requests import Shop, shop
-from tests.promotion.conftest import PATH, Reviewed, reviewed, reviewed_once
+from tests.reviewed import PATH, Reviewed
 from tests.workshop import Workshop
-
-__all__ = ["reviewed", "reviewed_once"]
 
 yaml = pytest.importorskip("yaml")
 

@@ -10,10 +10,8 @@ import pytest
 from gitml.hooks import checks
 from gitml.hooks.checks import PROMOTION, Occasion, before_commit
 from gitml.hooks.staged import Finding
-from tests.promotion.conftest import PATH, Reviewed, reviewed, reviewed_once
+from tests.reviewed import PATH, Reviewed
 from tests.workshop import Workshop
-
-__all__ = ["reviewed", "reviewed_once"]
 
 
 def found(one: Workshop, *names: str) -> list[Finding]:

@@ -23,21 +23,28 @@ from gitml.git.process import Git
 from gitml.history.record import Person, Recorder, seconds_of, timestamp
 from gitml.history.revs import read_promotion
 from gitml.hooks.install import SERVER_EVENTS, install, script, server_script
-from tests.promotion.conftest import PATH, Reviewed, reviewed, reviewed_once
-from tests.workshop import Workshop
-
-__all__ = ["reviewed", "reviewed_once"]
+from tests.reviewed import PATH, Reviewed, team_of
+from tests.workshop import Copy, Workshop, model_for_copies
 
 ROOT = Path(__file__).parents[2]
 ADA = Person("Ada Example", "ada@example.org")
 
 
+@pytest.fixture(scope="module")
+def guarded_once(reviewed_once: Reviewed, tmp_path_factory: pytest.TempPathFactory) -> Reviewed:
+    folder = tmp_path_factory.mktemp("guarded")
+    shutil.copytree(reviewed_once.bob.path, folder / "bob", symlinks=True)
+    with model_for_copies(folder) as bob, team_of(bob, reviewed_once, folder) as made:
+        install(Git.discover(made.server.path), sys.executable, SERVER_EVENTS)
+        bob.repo().promote("clf@v1", "production", "first")
+    return made
+
+
 @pytest.fixture
-def guarded(reviewed: Reviewed) -> Iterator[Reviewed]:
+def guarded(guarded_once: Reviewed, copied: Copy, tmp_path: Path) -> Iterator[Reviewed]:
     """The team, with the hook on its server and v1 in production."""
-    install(Git.discover(reviewed.server.path), sys.executable, SERVER_EVENTS)
-    reviewed.bob.repo().promote("clf@v1", "production", "first")
-    yield reviewed
+    with team_of(copied(guarded_once.bob), guarded_once, tmp_path) as made:
+        yield made
 
 
 def push(one: Workshop, *specs: str) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 from gitml import Model
 from gitml.errors import CorruptData, GitmlError, InvalidName, NameNotFound, UsageError
 from gitml.repo import Repo
-from tests.promotion.conftest import Reviewed
+from tests.reviewed import Reviewed
 from tests.workshop import Workshop
 
 

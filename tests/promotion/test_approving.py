@@ -16,8 +16,8 @@ from gitml.promotion.approving import trailer
 from gitml.promotion.planning import PlannedMove
 from gitml.promotion.rule import Approval, Evidence
 from gitml.promotion.verdict import Check
-from tests.promotion.conftest import PATH, Reviewed
 from tests.promotion.signing import allowed, needs_ssh, ssh_key
+from tests.reviewed import PATH, Reviewed
 
 pytestmark = needs_ssh
 

@@ -15,7 +15,7 @@ from gitml.promotion.online import Online
 from gitml.promotion.planning import PlannedMove
 from gitml.promotion.promote import Move
 from gitml.repo import Repo
-from tests.promotion.conftest import PATH, Reviewed
+from tests.reviewed import PATH, Reviewed
 from tests.workshop import Workshop
 
 

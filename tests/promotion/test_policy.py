@@ -14,7 +14,7 @@ from gitml.promotion.policy import policies_at, read_policies
 from gitml.promotion.rule import Case, Policies, Rule
 from gitml.promotion.verdict import Check
 from gitml.testing.sealed import GitRepository
-from tests.promotion.conftest import Reviewed
+from tests.reviewed import Reviewed
 
 HEAD = '[project]\nid = "P"\n[metrics.accuracy]\ndirection = "max"\n'
 

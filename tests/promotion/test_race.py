@@ -17,7 +17,7 @@ from gitml.git.process import Git
 from gitml.hooks.install import SERVER_EVENTS, install
 from gitml.promotion.chain import check_chain
 from gitml.repo import Repo
-from tests.promotion.conftest import Reviewed
+from tests.reviewed import Reviewed
 
 _PATIENCE = 120.0
 _FORK: Any = multiprocessing.get_context("fork")

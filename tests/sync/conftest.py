@@ -42,11 +42,11 @@ class Team:
         return self.server.path.as_uri()
 
 
-@pytest.fixture(scope="module")
-def bob_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+@pytest.fixture(scope="session")
+def bob_once(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     with model_for_copies(tmp_path_factory.mktemp("sync")) as made:
         made.training()
-        yield made
+    return made
 
 
 @pytest.fixture

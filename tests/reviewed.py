@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +61,8 @@ class Reviewed:
         return dict(json.loads(line))
 
 
-@pytest.fixture(scope="module")
-def reviewed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
+@pytest.fixture(scope="session")
+def reviewed_once(tmp_path_factory: pytest.TempPathFactory) -> Reviewed:
     folder = tmp_path_factory.mktemp("reviewed")
     with model_for_copies(folder) as bob:
         server = Workshop(folder / "server.git")
@@ -80,18 +81,29 @@ def reviewed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed
             bob.run("training", {"rate": rate})
         bob.repo().push()
         made = Reviewed(bob, Workshop(folder / "alice"), server)
-        made.clone("alice").repo().fetch()
-        yield made
+        alice = made.clone("alice")
+        alice.repo().fetch()
+        alice.close()
+    return made
+
+
+@contextmanager
+def team_of(bob: Workshop, model: Reviewed, folder: Path) -> Iterator[Reviewed]:
+    """Bob, whose repository is a copy of the model's, with copies of the other two beside it."""
+    for one in (model.alice, model.server):
+        shutil.copytree(one.path, folder / one.path.name, symlinks=True)
+    made = Reviewed(bob, Workshop(folder / "alice"), Workshop(folder / "server.git"))
+    for one in (bob, made.alice):
+        config = one.path / ".git/config"
+        url = made.server.path.as_uri()
+        config.write_text(config.read_text().replace(model.server.path.as_uri(), url))
+    yield made
+    for one in (made.alice, made.server):
+        one.close()
 
 
 @pytest.fixture
 def reviewed(reviewed_once: Reviewed, copied: Copy, tmp_path: Path) -> Iterator[Reviewed]:
-    bob = copied(reviewed_once.bob)
-    for one in (reviewed_once.alice, reviewed_once.server):
-        shutil.copytree(one.path, tmp_path / one.path.name, symlinks=True)
-    made = Reviewed(bob, Workshop(tmp_path / "alice"), Workshop(tmp_path / "server.git"))
-    for one in (bob, made.alice):
-        one.git("remote", "set-url", "origin", made.server.path.as_uri())
-    yield made
-    for one in (made.alice, made.server):
-        one.close()
+    """The team as it was made; a test does what it likes with its own."""
+    with team_of(copied(reviewed_once.bob), reviewed_once, tmp_path) as made:
+        yield made
