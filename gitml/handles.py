@@ -490,6 +490,11 @@ class VersionHandle(RecordHandle):
         return {**said, **(record.card or {})}
 
     @property
+    def card_text(self) -> str:
+        """Its model card as Markdown, as it was when it was made; raises MissingBytes."""
+        return (self.parts.odb.file(self.id, ".gitml/README.md") or b"").decode("utf-8", "replace")
+
+    @property
     def run(self) -> RunHandle | None:
         """The run that made it."""
         entry = self.parts.index.run(self.entry.record.run)
@@ -514,7 +519,7 @@ class VersionHandle(RecordHandle):
         """The version as a notebook shows it: stages, metrics, parameters, artifacts."""
         from gitml.htmltable import table
 
-        title = ", ".join([self.label, *self.stages])
+        title = ", ".join([self.label, *self.stages, *(f"@{one}" for one in self.aliases)])
         rows: list[tuple[Any, ...]] = [("metric", *one) for one in sorted(self.metrics.items())]
         rows += [("parameter", *one) for one in sorted(self.parameters.items())]
         rows += [("metadata", *one) for one in sorted(self.metadata().items())]

@@ -61,6 +61,7 @@ def _row(record: RecordHandle) -> dict[str, Any]:
         "model": record.model,
         "number": record.number,
         "stages": record.stages,
+        "aliases": record.aliases,
         "pipeline": version.pipeline,
         "run": str(version.run),
         "created": dt.datetime.fromisoformat(version.created),
@@ -73,7 +74,7 @@ def _type(pa: Any, name: str) -> Any:
     types = {
         **dict.fromkeys(("started", "created"), pa.timestamp("us", "UTC")),
         "duration": pa.float64(),
-        "stages": pa.list_(pa.string()),
+        **dict.fromkeys(("stages", "aliases"), pa.list_(pa.string())),
         **dict.fromkeys(("number", "steps", "cached"), pa.int64()),
     }
     return types.get(name, pa.string())

@@ -57,6 +57,18 @@ def test_versions_are_a_table_with_their_stages(
         Model("clf", repo="https://example.org/x").versions()
 
 
+def test_pandas_has_dates_numbers_and_gaps(trained: Workshop) -> None:
+    trained.git("remote", "add", "origin", "../nowhere.git")  # from now on versions are drafts
+    trained.run("training", {"name": "c", "depth": None})
+    trained.repo().put_alias("clf@v1", "champion")
+    frame = trained.repo().versions("clf").to_pandas()
+    assert list(frame["version"])[:2] == ["clf@v1", "clf@v2"] and frame["number"].isna()[2]
+    assert [list(one) for one in frame["aliases"]] == [["champion"], [], []]
+    assert str(frame["created"].dtype).startswith("datetime64[") and frame["created"].is_unique
+    assert frame["metrics.accuracy"].mean() == pytest.approx(2 / 3)
+    assert frame["parameters.depth"].isna().tolist() == [False, False, True]
+
+
 def test_a_parameter_of_several_types_is_text(trained: Workshop) -> None:
     trained.run("training", {"depth": "deep"})
     table = trained.repo().runs().to_arrow()
@@ -67,3 +79,8 @@ def test_polars_takes_it(trained: Workshop) -> None:
     polars = pytest.importorskip("polars")
     frame = polars.from_arrow(trained.repo().runs().to_arrow())
     assert frame["metrics.accuracy"].to_list() == [0.75, 0.5]
+    versions = polars.from_arrow(trained.repo().versions("clf").to_arrow())
+    best = versions.sort("metrics.accuracy", descending=True).row(0, named=True)
+    assert (best["version"], best["stages"], best["parameters.name"]) == ("clf@v2", [], "b")
+    assert versions.schema["created"] == polars.Datetime("us", "UTC")
+    assert polars.from_arrow(trained.repo().runs(pipeline="none").to_arrow()).is_empty()

@@ -286,6 +286,27 @@ def test_what_cannot_be_deleted_says_so(ran: Workshop) -> None:
         repo.delete("clf@v9", "all")
 
 
+def test_a_run_without_a_version_can_be_forgotten(ran: Workshop) -> None:
+    repo = ran.repo()
+    first = repo.runs()[-1]
+    with pytest.raises(GitmlError, match="clf@v1 was made by the run") as caught:
+        repo.delete(first.id.short, "tidy")
+    assert "gitml delete clf@v1" in (caught.value.hint or "")
+    again = ran.run("training")  # all cached: it makes none
+    assert again.made_versions == []
+    repo = ran.repo()
+    assert repo.delete(again.id.short, "the same again", dry_run=True).kind == "run"
+    assert again.id in [one.id for one in repo.runs()]
+    assert repo.delete(again.id.short, "the same again").label == again.id.short
+    repo = ran.repo()
+    assert (
+        again.id not in [one.id for one in repo.runs()] and repo.version("clf@v1").run is not None
+    )
+    with pytest.raises(NameNotFound):
+        repo.delete(again.id.short, "again")
+    assert ran.problems() == []
+
+
 def test_names_outside_the_grammar_are_refused(workshop: Workshop) -> None:
     for name in ("a b", "../x", "", "x.lock", "con", "a..b", "-x", "é", "a" * 101):
         with pytest.raises(InvalidName):

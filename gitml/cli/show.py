@@ -35,11 +35,16 @@ _EVERY = "\0"
 @click.option(
     "-f", "--follow", is_flag=True, help="With --log: follow the run that goes on, until it ends."
 )
-@click.option("--preview", is_flag=True, help="Show the first of what an artifact holds.")
+@click.option(
+    "--card", "part", flag_value="card", help="Print the model card of a version, as Markdown."
+)
+@click.option(
+    "--preview", "part", flag_value="preview", help="Show the first of what an artifact holds."
+)
 @json_option
 @with_repo
 def show(
-    repo: Repo, name: str, log: str | None, follow: bool, preview: bool, as_json: bool
+    repo: Repo, name: str, log: str | None, follow: bool, part: str | None, as_json: bool
 ) -> None:
     """Describe whatever a name means.
 
@@ -53,15 +58,20 @@ def show(
     gitml show features@latest --preview
     gitml show training --log train -f
     """
+    if part is not None and log is not None:
+        raise UsageError(f"--log and --{part} show different things", hint="ask for one of them")
     if follow:
         if log is None or as_json:
             raise UsageError("-f follows what steps print, as text", hint="`gitml show … --log -f`")
         if follow_log(repo, name, None if log == _EVERY else log):
             return
-    if preview:
+    if part == "preview":
         _show_preview(repo, name, as_json)
         return
     found = repo.resolve(name)
+    if part == "card":
+        _show_card(repo, name, found, as_json)
+        return
     if log is not None:
         _show_log(repo, name, found, log, as_json)
         return
@@ -70,6 +80,22 @@ def show(
         render.answer_json("show", {"kind": kind, **document})
         return
     render.answer(*_lines(repo, name, found))
+
+
+def _show_card(repo: Repo, name: str, found: Found, as_json: bool) -> None:
+    """Print what a version's makers say of it: of a model the newest version's."""
+    commit = found.commit
+    if commit is None or found.kind not in ("model", "version") or found.output is not None:
+        raise UsageError(
+            f"`{name}` is no version of a model, and has no card",
+            hint="`gitml model list` lists the models",
+        )
+    version = repo.version_of(commit)
+    if as_json:
+        document = documents.version_reference(version)
+        render.answer_json("show.card", {**document, "card": version.card_text})
+        return
+    render.answer(*render.paragraph(version.card_text))
 
 
 def _show_preview(repo: Repo, name: str, as_json: bool) -> None:

@@ -128,8 +128,9 @@ def check_name(text: str, what: str) -> str:
         or text.endswith((".", ".lock"))
         or re.match(_DEVICE, text)
     ):
+        article = "an" if what[0] in "aeiou" else "a"
         raise InvalidName(
-            f"not a name for a {what}: {text[:120]!r}",
+            f"not a name for {article} {what}: {text[:120]!r}",
             hint="names have letters, digits, `_`, `-` and single dots, at most 100 characters, "
             "and start with a letter or digit",
         )

@@ -45,6 +45,7 @@ def test_what_code_and_settings_say_is_in_the_record_and_in_markdown(workshop: W
     card = workshop.git("show", "clf@v1:.gitml/README.md")
     assert "## License\n\nCC0\n" in card and "Tags: birds, small\n" in card
     assert "## Limitations\n\nonly \\|three\\| species\n" in card
+    assert version.card_text.strip() == card.strip()
     assert workshop.problems() == []
 
 
