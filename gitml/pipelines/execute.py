@@ -9,24 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gitml.entities.ids import ObjectId
-from gitml.entities.records import CodeFile, Log, Output, RunStep, Step
-from gitml.errors import (
-    GitmlError,
-    MissingBytes,
-    StepFailed,
-    StorageError,
-    UsageError,
-)
-from gitml.frozen import Frozen, replace
+from gitml.entities.records import CodeFile, Output, RunStep, Step
+from gitml.errors import GitmlError, MissingBytes, StorageError, UsageError
+from gitml.frozen import replace
 from gitml.history.index import Index, StepEntry
 from gitml.history.journal import FinishedStep, Journal
 from gitml.history.lineage import Lineage
@@ -34,53 +27,31 @@ from gitml.history.record import Recorder, timestamp
 from gitml.history.revs import Names
 from gitml.materializers import Rules
 from gitml.pipelines import context
-from gitml.pipelines.attempts import attempted, guarded, own_process
 from gitml.pipelines.cache import StepKey, step_key
-from gitml.pipelines.dsl import Handle, OutputSpec, without_none
+from gitml.pipelines.calling import Called, Calling, Save
+from gitml.pipelines.dsl import Handle
 from gitml.pipelines.fanout import FanOut
 from gitml.pipelines.given import Given, as_input, besides
-from gitml.pipelines.observe import Observer, digest_files, digest_observed
-from gitml.pipelines.options import Moment
-from gitml.pipelines.outcome import Done, FailedStep, StepEvent, as_it_is
+from gitml.pipelines.observe import digest_files, digest_observed
+from gitml.pipelines.outcome import Done, FailedStep, Said, StepEvent, Telling, as_it_is
 from gitml.pipelines.output import Capture
 from gitml.pipelines.past import Past
 from gitml.pipelines.plan import FromStep, Pinned, Plan, PlannedStep, Value
 from gitml.pipelines.reuse import Earlier
 from gitml.pipelines.selection import Part
 from gitml.pipelines.signature import warnings as misfits
-from gitml.pipelines.storing import (
-    Storing,
-    declared,
-    store_series,
-)
+from gitml.pipelines.storing import declared
 from gitml.store.store import Store, Writer
-
-Save = Callable[[str, Any], None]
-
-
-class _Called(Frozen):
-    """A call that went well: its value, its context, what was seen, and the attempts it took.
-
-    Of a step that is called for many items ``fan`` has the values.
-    """
-
-    returned: Any
-    running: context.StepContext
-    seen: Observer
-    attempts: int = 1
-    fan: FanOut | None = None
 
 
 @dataclass
 class Execution:
     """One run in progress.
 
-    ``tell`` is called with each event; ``done`` grows in plan order; ``current`` is the step at
-    work, ``log`` what it printed, ``metrics`` and ``metadata`` what it logged, ``series`` its
-    series, stored, ``items`` the results that a mapped step had when one failed. A run that is not
-    to be recorded has no journal; ``packages`` is the text of the environment where that counts for
-    the cache; ``past`` is the history of the run's code, and ``earlier`` are the executions that
-    may stand for its steps.
+    ``done`` grows in plan order; ``current`` is the step at work. A run that is not to be recorded
+    has no journal; ``packages`` is the text of the environment where that counts for the cache;
+    ``past`` is the history of the run's code, and ``earlier`` are the executions that may stand for
+    its steps.
     """
 
     root: Path
@@ -99,16 +70,9 @@ class Execution:
     cache: bool
     packages: str | None = None
     part: Part = field(default_factory=Part)
-    tell: Callable[[StepEvent], None] = lambda event: None
     done: dict[str, Done] = field(default_factory=dict)
     failed: dict[str, FailedStep] = field(default_factory=dict)
-    log: Log | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    series: Output | None = None
-    items: Output | None = None
     current: str = ""
-    _warned: set[str] = field(default_factory=set)
     _skipped: set[str] = field(default_factory=set)
     _interrupt: KeyboardInterrupt | None = None
     stages: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -125,9 +89,33 @@ class Execution:
             self._given.look_up,
             self.started,
         )
-        self._storing = Storing(self.writer, self.plan.pipeline)
+        self._telling = Telling()
+        self._calling = Calling(
+            self.root,
+            self.plan,
+            self.writer,
+            self.rules,
+            self.capture,
+            self._given,
+            self.journal.log if self.journal is not None else lambda logged: None,
+            self._telling,
+        )
         self._lineage = Lineage(self.index, self.recorder.odb)
         self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+    @property
+    def tell(self) -> Callable[[StepEvent], None]:
+        """What is told each event."""
+        return self._telling.tell
+
+    @tell.setter
+    def tell(self, tell: Callable[[StepEvent], None]) -> None:
+        self._telling.tell = tell
+
+    @property
+    def said(self) -> Said:
+        """What the step at work has said so far."""
+        return self._calling.said
 
     def step(self, planned: PlannedStep) -> None:
         """Do one step: adopt a cached execution or call the function, and note it as done.
@@ -151,16 +139,13 @@ class Execution:
         except StorageError:
             raise
         except GitmlError as error:
-            said = (dict(self.metrics), dict(self.metadata), self.series, self.items)
-            self.failed[planned.name] = FailedStep(error, self.log, *said)
+            self.failed[planned.name] = FailedStep(error, self.said)
             self.tell(StepEvent(planned.name, "failed"))
 
     def end(self) -> None:
         """Raise the first failure of a run that went on after it."""
         for name, failed in self.failed.items():
-            self.current, self.log = name, failed.log
-            self.series, self.items = failed.series, failed.items
-            self.metrics, self.metadata = failed.metrics, failed.metadata
+            self.current, self._calling.said = name, failed.said
             raise failed.error
 
     def _do(self, planned: PlannedStep) -> None:
@@ -175,15 +160,14 @@ class Execution:
         self._warn(planned)
         self.tell(StepEvent(planned.name, "started"))
         inputs = self._inputs(planned)
-        self._name_once(misfits(planned.name, inputs, self.index, self._records))
-        self._finish(self._call(planned, self._key(planned, inputs), inputs), began)
+        self._telling.note_once(misfits(planned.name, inputs, self.index, self._records))
+        self._finish(self._called(planned, inputs), began)
 
     def _records(self) -> dict[ObjectId, Step]:
         return {one.commit: one.record for one in self.done.values()}
 
     def _begin(self, step: str) -> None:
-        self.current, self.log, self.series, self.items = step, None, None, None
-        self.metrics, self.metadata = {}, {}
+        self.current, self._calling.said = step, Said()
 
     def _adopted(self, planned: PlannedStep, began: float) -> bool:
         """Whether a cached execution could be adopted; then the step is done."""
@@ -244,14 +228,14 @@ class Execution:
             if self.earlier.is_whole(self._input_of(binding).output):
                 continue
             note = f"{binding.step} runs again: its output `{binding.output}` is damaged"
-            self._name_once([f"{note} in the store"])
+            self._telling.note_once([f"{note} in the store"])
             producer = next(one for one in self.plan.steps if one.name == binding.step)
             self._make_inputs_again(producer)
             self._begin(producer.name)
             began = time.perf_counter()
             self.tell(StepEvent(producer.name, "started"))
             inputs = self._inputs(producer)
-            self._finish(self._call(producer, self._key(producer, inputs), inputs), began)
+            self._finish(self._called(producer, inputs), began)
             again = True
         return again
 
@@ -276,12 +260,7 @@ class Execution:
         """
         with contextlib.suppress(StorageError):
             self.writer.salvage()
-        if self.log is not None and not self.store.has(self.log.digest):
-            self.log = None
-        if self.series is not None and not self.store.has(self.series.digest):
-            self.series = None
-        if self.items is not None and not self.store.has(self.items.digest):
-            self.items = None
+        self.said.forget_lost(self.store.has)
         lost: set[ObjectId] = set()
         for done in list(self.done.values()):
             if not lost.isdisjoint(done.parents) or not self._is_kept(done.record):
@@ -297,7 +276,7 @@ class Execution:
         planned = next(one for one in self.plan.steps if one.name == handle.node)
         binding = FromStep(handle.node, handle.output)
         self._make_inputs_again(dataclasses.replace(planned, bindings={"value": binding}))
-        return self._given.value(self._input_of(binding), wanted, self._rules(planned))
+        return self._given.value(self._input_of(binding), wanted, self._calling.rules(planned))
 
     def _is_kept(self, record: Step) -> bool:
         """Whether all bytes that a step's record names are here."""
@@ -418,52 +397,45 @@ class Execution:
         """The parents of the step commits that this run has made or adopted."""
         return {done.commit: done.parents for done in self.done.values()}
 
-    def _call(
-        self, planned: PlannedStep, key: StepKey | None, inputs: Mapping[str, Pinned]
-    ) -> Done:
-        started = time.time()
-        clock = time.perf_counter()
-        printed: list[bytes] = []
-        running = self._context(planned)
-        try:
-            called = self._run_function(planned, inputs, running, printed)
-            outputs = self._store(planned, called)
-        except GitmlError as error:
-            self._call_back(planned, "on_failure", running, printed, error.__cause__ or error)
-            raise
-        finally:
-            self.log = self._keep(printed)
-        interrupt = None
-        try:
-            self._call_back(planned, "on_success", called.running, printed)
-        except KeyboardInterrupt as error:  # the step is done, and its record must stand
-            interrupt = error
-        self.log = self._keep(printed)
-        if called.seen.unstable or self._redefined(planned):
+    def _called(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> Done:
+        """A step whose function is called now."""
+        key = self._key(planned, inputs)
+        called = self._calling.call(planned, inputs, self._fan_out(planned, inputs))
+        self._interrupt = called.interrupt
+        if not called.is_reusable:
             key = None
-        self._interrupt = interrupt
-        took = time.perf_counter() - clock
-        return self._written(planned, key, inputs, called, outputs, (started, took))
+        return self._written(planned, key, inputs, called)
+
+    @contextlib.contextmanager
+    def block(self, planned: PlannedStep) -> Iterator[tuple[context.StepContext, Save]]:
+        """The work of a step as a block of somebody's code, which is never cached.
+
+        It is given the step's context and what saves a value as an output; whoever the block raises
+        to has to record the failure.
+        """
+        clock, ended = time.perf_counter(), list[Called]()
+        self._begin(planned.name)
+        self.tell(StepEvent(planned.name, "started"))
+        with self._calling.block(planned, ended.append) as (running, save):
+            try:
+                yield running, save
+            finally:
+                self.plan = dataclasses.replace(self.plan, parameters=dict(running.parameters))
+        given = {name: Value(one) for name, one in running.parameters.items()}
+        planned = dataclasses.replace(planned, bindings=given)
+        self._finish(self._written(planned, None, {}, *ended), clock)
 
     def _written(
         self,
         planned: PlannedStep,
         key: StepKey | None,
         inputs: Mapping[str, Pinned],
-        called: _Called,
-        outputs: tuple[Output, ...],
-        when: tuple[float, float],
+        called: Called,
     ) -> Done:
-        """The record of a call that went well; ``when`` it began and how long it took."""
+        """The record of a call that went well."""
         running, seen = called.running, called.seen
-        self._keep_series(running)
-        self._name_once(self._storing.notes)
         made = running.model.name if running.model is not None else ""
         self.stages |= {(made, stage): reason for stage, reason in running.stages.items()}
-        outputs = running.with_said(outputs)
-        if self.series is not None:
-            outputs = (*outputs, self.series)
-        started, duration = when[0], round(when[1], 6)
         record = Step(
             name=planned.name,
             pipeline=self.plan.pipeline,
@@ -473,9 +445,9 @@ class Execution:
             files=tuple(CodeFile(file.path, file.blob) for file in planned.closure.files),
             parameters=_recorded_parameters(planned),
             inputs=tuple(as_input(name, one) for name, one in inputs.items()),
-            outputs=outputs,
-            started=timestamp(started),
-            duration=duration,
+            outputs=called.outputs,
+            started=timestamp(called.started),
+            duration=called.duration,
             key=key.digest if key else None,
             parts=key.parts if key else {},
             loads=tuple(running.loads.values()),
@@ -485,116 +457,16 @@ class Execution:
                 besides(running.loads, seen.listed),
             ),
             metadata=running.metadata,
-            log=self.log,
+            log=self.said.log,
             attempts=called.attempts if called.attempts > 1 else None,
             map=called.fan.record(reusable=not seen.unstable) if called.fan else None,
-            reached=self._reached(called.fan, inputs),
+            reached=called.fan.reached() if called.fan else (),
             cell=planned.closure.cell,
             links=running.links or None,
         )
         metrics = dict(running.metrics)
-        return self._recorded(planned, record, metrics, started + duration, cached=False)
-
-    @contextlib.contextmanager
-    def block(self, planned: PlannedStep) -> Iterator[tuple[context.StepContext, Save]]:
-        """The work of a step as a block of somebody's code, which is never cached.
-
-        It is given the step's context and what saves a value as an output; whoever the block raises
-        to has to record the failure.
-        """
-        clock, started, printed = time.perf_counter(), time.time(), list[bytes]()
-        self._begin(planned.name)
-        self.tell(StepEvent(planned.name, "started"))
-        running = self._context(planned)
-        running.is_block = True
-        self.metrics, self.metadata = running.metrics, running.metadata
-        observer = Observer(self.root, planned.closure)
-        saved: dict[str, Output] = {}
-
-        def save(name: str, value: Any) -> None:
-            spec, rules = OutputSpec(name, name, None), self._rules(planned)
-            saved[name] = self._storing.output(planned, spec, value, rules)
-            running.outputs = tuple(saved)
-
-        try:
-            with self.capture.step(printed), observer, own_process(), context.running(running):
-                yield running, save
-        finally:
-            self.log = self._keep(printed)
-            self._keep_series(running)
-            self.plan = dataclasses.replace(self.plan, parameters=dict(running.parameters))
-        given = {name: Value(one) for name, one in running.parameters.items()}
-        planned = dataclasses.replace(planned, bindings=given)
-        called = _Called(None, running, observer)
-        took = (started, time.perf_counter() - clock)
-        outputs = tuple(saved.values())
-        self._finish(self._written(planned, None, {}, called, outputs, took), clock)
-
-    def _context(self, planned: PlannedStep) -> context.StepContext:
-        return context.StepContext(
-            self.plan.pipeline,
-            planned.name,
-            planned.parameters,
-            planned.uses or planned.makes,
-            functools.partial(self._load_by_name, planned),
-            self._given.data,
-            self.journal.log if self.journal is not None else lambda logged: None,
-            self.root,
-            tuple(one.name for one in planned.step.outputs),
-            take=self._given.take,
-        )
-
-    def _keep_series(self, running: context.StepContext) -> None:
-        self.series = store_series(self.writer, running.points, self.plan.pipeline, running.step)
-
-    def _run_function(
-        self,
-        planned: PlannedStep,
-        inputs: Mapping[str, Pinned],
-        running: context.StepContext,
-        printed: list[bytes],
-    ) -> _Called:
-        """What the function returned, and what it read besides its code and its inputs.
-
-        Every attempt has a context and arguments of its own: what one has logged or changed before
-        it failed is not the next one's. ``printed`` is what all of them printed.
-        """
-        self._call_back(planned, "on_start", running, printed)
-        data = [one.spelling for one in planned.bindings.values() if isinstance(one, Pinned)]
-        observer = Observer(self.root, planned.closure, [*planned.files, *data])
-
-        def once() -> Any:
-            nonlocal running
-            running = self._context(planned)
-            self.metrics, self.metadata = running.metrics, running.metadata
-            with context.running(running):
-                given = self._arguments(planned, inputs)
-                large = [name for name, one in inputs.items() if one.is_argument]
-                running.parameters.update({name: given[name] for name in large})
-                return planned.step.function(**given) if fan is None else fan.call(given)
-
-        fan = self._fan_out(planned, inputs)
-        options = planned.step.options
-        returned: Any
-        attempts = 1
-        try:
-            with self.capture.step(printed), observer:
-                if fan is not None:  # each item has its own attempts
-                    returned = guarded(once)
-                else:
-                    returned, attempts = attempted(options, planned.name, lambda: guarded(once))
-        except BaseException as error:  # also what asyncio and others cancel with
-            self._keep_items(fan, running, observer, inputs)
-            if isinstance(error, (GitmlError, KeyboardInterrupt, SystemExit)):
-                raise
-            often = f" in all {options.retries + 1} attempts" if options.retries else ""
-            message = f"the step {planned.name} of {self.plan.pipeline} failed{often}"
-            raise StepFailed(message) from error
-        finally:
-            self._keep_series(running)
-        if not planned.step.is_command:
-            self._name_once(f"{planned.name} started {one}" for one in observer.subprocesses)
-        return _Called(returned, running, observer, attempts, fan)
+        at = called.started + called.duration
+        return self._recorded(planned, record, metrics, at, cached=False)
 
     def _fan_out(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> FanOut | None:
         """The execution of a step that is called for many items, with those that are known."""
@@ -603,106 +475,22 @@ class Execution:
         given = {n: one for n, one in planned.bindings.items() if n not in planned.fan.over}
         rest = {name: one for name, one in inputs.items() if name in given}
         key = self._key(dataclasses.replace(planned, bindings=given), rest)
-        fan = FanOut(planned, key.digest if key else "", self._rules(planned), self.writer)
+        sources = self._lineage.sources([one.commit for one in inputs.values()], built=self._built)
+        rules = self._calling.rules(planned)
+        fan = FanOut(planned, key.digest if key else "", sources, rules, self.writer)
         if key is not None and self._asks_cache(planned):
             for entry in self.earlier.with_items(planned, self.plan.pipeline, key.digest):
                 fan.learn(entry, self._lineage.sources(entry.parents[1:]))
-            sources = self._sources(inputs)
             for kept in self.earlier.kept_items(planned, self.plan.pipeline, key.digest, sources):
                 fan.learn_kept(kept)
         return fan
-
-    def _keep_items(
-        self,
-        fan: FanOut | None,
-        running: context.StepContext,
-        seen: Observer,
-        inputs: Mapping[str, Pinned],
-    ) -> None:
-        """Keep the results of a mapped step that has failed, so that the next run has them."""
-        if fan is None or not fan.base or running.loads or seen.unstable:
-            return
-        observed = digest_observed(self.root, seen.observed, seen.listed)
-        with contextlib.suppress(StorageError):  # the step has failed already
-            self.items = fan.kept(self.plan.pipeline, observed, self._sources(inputs))
-
-    def _sources(self, inputs: Mapping[str, Pinned]) -> set[ObjectId]:
-        """What all inputs were made of in the end."""
-        return self._lineage.sources([one.commit for one in inputs.values()], built=self._built)
-
-    def _reached(self, fan: FanOut | None, inputs: Mapping[str, Pinned]) -> tuple[ObjectId, ...]:
-        """The sources of results that were taken over, where the inputs do not lead to them."""
-        if fan is None:
-            return ()
-        return tuple(sorted(fan.sources - self._sources(inputs)))
-
-    def _store(self, planned: PlannedStep, called: _Called) -> tuple[Output, ...]:
-        if called.fan is not None:
-            return called.fan.stored(self._storing, self.plan.pipeline)
-        return self._storing.outputs(planned, called.returned, self._rules(planned))
-
-    def _arguments(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> dict[str, Any]:
-        hints, rules = planned.step.hints, self._rules(planned)
-        found = {}
-        for name, binding in planned.bindings.items():
-            if isinstance(binding, Value):
-                found[name] = binding.value
-                continue
-            one = inputs[name]
-            wanted = None if one.is_argument else without_none(hints.get(name))
-            found[name] = self._given.value(one, wanted, rules)
-        return found
-
-    def _call_back(
-        self,
-        planned: PlannedStep,
-        moment: Moment,
-        running: context.StepContext,
-        printed: list[bytes],
-        error: BaseException | None = None,
-    ) -> None:
-        """Tell the step's callback; when that raises, say so and go on."""
-        callbacks = planned.step.options.callbacks
-        if getattr(callbacks, moment) is None:
-            return
-        with self.capture.step(printed), context.running(running):
-            problem = callbacks.call(moment, error)
-        if problem is not None:
-            self.tell(StepEvent("", "note", notes=(f"{planned.name}: {problem}",)))
-
-    def _redefined(self, planned: PlannedStep) -> bool:
-        """Whether a cell gave a name that the step reaches another meaning since the plan."""
-        name = planned.closure.redefined
-        if name is not None:
-            note = f"`{name}` was redefined while {planned.name} ran: its result is not reused"
-            self._name_once([note])
-        return name is not None
-
-    def _rules(self, planned: PlannedStep) -> Rules:
-        """What may be loaded and stored: what the repository allows, and the step's own types."""
-        return dataclasses.replace(self.rules, trusted_modules=planned.closure.modules)
-
-    def _load_by_name(self, planned: PlannedStep, name: str, wanted: type | None) -> Any:
-        """What a step loads itself; it becomes an input of the step, by commit."""
-        given = self._given.take(name)
-        return self._given.value(given, wanted, self._rules(planned))
-
-    def _keep(self, printed: Sequence[bytes]) -> Log | None:
-        data = b"".join(printed)
-        return Log(self.writer.put_bytes(data), len(data)) if data else None
 
     def _warn(self, planned: PlannedStep) -> None:
         """Say once what about a step's code deserves to be known."""
         notes = [f"{planned.name}: {one}" for one in planned.closure.warnings]
         if planned.closure.uncached is not None:
             notes.append(f"{planned.name} is not cached: {planned.closure.uncached}")
-        self._name_once(notes)
-
-    def _name_once(self, notes: Iterable[str]) -> None:
-        fresh = [one for one in notes if one not in self._warned]
-        self._warned.update(fresh)
-        if fresh:
-            self.tell(StepEvent("", "note", notes=tuple(fresh)))
+        self._telling.note_once(notes)
 
 
 def _recorded_parameters(planned: PlannedStep) -> dict[str, Any]:

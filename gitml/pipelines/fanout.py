@@ -60,10 +60,17 @@ class FanOut:
     """One execution of a step that is called for many items.
 
     ``base`` is the key of the step without what it is mapped over, empty where items cannot be
-    cached. ``sources`` are those of the results that were taken over from earlier executions.
+    cached. ``sources`` is what its inputs were made of in the end.
     """
 
-    def __init__(self, planned: PlannedStep, base: str, rules: Rules, writer: Writer) -> None:
+    def __init__(
+        self,
+        planned: PlannedStep,
+        base: str,
+        sources: set[ObjectId],
+        rules: Rules,
+        writer: Writer,
+    ) -> None:
         assert planned.fan is not None  # noqa: S101 - whoever makes one has asked
         self._fan: Fan = planned.fan
         self._planned = planned
@@ -72,7 +79,8 @@ class FanOut:
         self._known: dict[str, Cells] = {}
         self._rows: list[Row] = []
         self.base = base
-        self.sources: set[ObjectId] = set()
+        self._sources = sources
+        self._taken_from: set[ObjectId] = set()
 
     def learn(self, entry: StepEntry, sources: Iterable[ObjectId]) -> None:
         """Take over the items of an earlier execution, but for those that are known already."""
@@ -82,7 +90,11 @@ class FanOut:
             outputs = (named[one.name].digest for one in self._planned.step.outputs)
             stored = [cells(self._writer.read(one)) for one in outputs]
             self._learn(table, stored)
-            self.sources.update(sources)
+            self._taken_from.update(sources)
+
+    def reached(self) -> tuple[ObjectId, ...]:
+        """The sources of results that were taken over, where the inputs do not lead to them."""
+        return tuple(sorted(self._taken_from - self._sources))
 
     def call(self, given: Mapping[str, Any]) -> None:
         """Have a result for each item: those that are known, and the others computed."""
@@ -110,12 +122,10 @@ class FanOut:
             store_value(self._writer, table, name=ITEMS, artifact=artifact, rules=Rules()),
         )
 
-    def kept(
-        self, pipeline: str, observed: Mapping[str, str], sources: Iterable[ObjectId]
-    ) -> Output | None:
+    def kept(self, pipeline: str, observed: Mapping[str, str]) -> Output | None:
         """The results so far, for the record of a run in which an item failed; None without any.
 
-        ``observed`` are files that the items read, ``sources`` what they were made of.
+        ``observed`` are files that the items read.
         """
         rows = [one for one in self._rows if one.key]
         if not rows:
@@ -128,7 +138,7 @@ class FanOut:
         artifact = f"{pipeline}.{self._planned.name}.{ITEMS}"
         made = store_value(self._writer, table, name=ITEMS, artifact=artifact, rules=Rules())
         known = {"key": self.base, "observed": dict(observed)}
-        named = sorted(one.hex for one in {*sources, *self.sources})
+        named = sorted(one.hex for one in {*self._sources, *self._taken_from})
         return replace(made, metadata={"rows": len(rows), **known, "sources": named})
 
     def learn_kept(self, items: Output) -> None:

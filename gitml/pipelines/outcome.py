@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from gitml.entities.ids import ObjectId
-from gitml.entities.records import Log, Output, Step
+from gitml.entities.ids import Digest, ObjectId
+from gitml.entities.records import Log, Output, RunStep, Step
 from gitml.errors import GitmlError
 from gitml.frozen import Frozen
 from gitml.history.index import StepEntry
@@ -40,15 +40,40 @@ class Done:
         return "cached" if self.cached else "completed"
 
 
+@dataclass
+class Said:
+    """What a step has said: all that the record of its run keeps of it where it does not finish.
+
+    ``log`` is what it printed, ``metrics`` and ``metadata`` what it logged, ``series`` its series,
+    stored, ``items`` the results that a mapped step had when one failed.
+    """
+
+    log: Log | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    series: Output | None = None
+    items: Output | None = None
+
+    def forget_lost(self, has: Callable[[Digest], bool]) -> None:
+        """Forget what has no bytes: no record may name what the store does not have."""
+        if self.log is not None and not has(self.log.digest):
+            self.log = None
+        if self.series is not None and not has(self.series.digest):
+            self.series = None
+        if self.items is not None and not has(self.items.digest):
+            self.items = None
+
+    def as_step(self, name: str, state: str, after: tuple[str, ...] | None) -> RunStep:
+        """The step as its run records it."""
+        metadata = dict(self.metadata) or None
+        return RunStep(name, state, None, self.log, self.series, metadata, after, self.items)
+
+
 class FailedStep(Frozen):
     """A step that failed in a run that goes on: its error, and what it had said before."""
 
     error: GitmlError
-    log: Log | None
-    metrics: Mapping[str, float]
-    metadata: Mapping[str, Any]
-    series: Output | None
-    items: Output | None
+    said: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +88,21 @@ class StepEvent:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
+
+
+class Telling:
+    """Tells whoever watches a run what happens in it: ``tell`` is called with each event."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[StepEvent], None] = lambda event: None
+        self._told: set[str] = set()
+
+    def note_once(self, notes: Iterable[str]) -> None:
+        """Tell those of some notes that have not been told in this run."""
+        fresh = tuple(one for one in dict.fromkeys(notes) if one not in self._told)
+        self._told.update(fresh)
+        if fresh:
+            self.tell(StepEvent("", "note", notes=fresh))
 
 
 def as_it_is(name: str, entry: StepEntry, *, taken: bool = False) -> Done:

@@ -632,8 +632,8 @@ def _name_abandoned(execution: Execution, model: ModelState, version: VersionEnt
 def _logged_metrics(execution: Execution, done: Iterable[Done]) -> dict[str, Mapping[str, float]]:
     """The metrics of each step, also of those that did not finish."""
     logged: dict[str, Mapping[str, float]] = {one.name: one.metrics for one in done}
-    failed = {name: one.metrics for name, one in execution.failed.items()}
-    return {execution.current: execution.metrics, **failed, **logged}
+    failed = {name: one.said.metrics for name, one in execution.failed.items()}
+    return {execution.current: execution.said.metrics, **failed, **logged}
 
 
 def _run_steps(execution: Execution, state: str) -> Iterable[RunStep]:
@@ -644,11 +644,9 @@ def _run_steps(execution: Execution, state: str) -> Iterable[RunStep]:
         if done is not None:
             yield RunStep(done.name, done.state, done.commit, after=after)
         elif failed is not None:
-            said = (failed.log, failed.series, dict(failed.metadata) or None)
-            yield RunStep(planned.name, "failed", None, *said, after, failed.items)
+            yield failed.said.as_step(planned.name, "failed", after)
         elif planned.name == execution.current:
-            said = (execution.log, execution.series, dict(execution.metadata) or None)
-            yield RunStep(planned.name, state, None, *said, after, execution.items)
+            yield execution.said.as_step(planned.name, state, after)
         else:
             yield RunStep(planned.name, "skipped", after=after)
 

@@ -1,0 +1,267 @@
+"""One call of a step: its function with what it is given, watched, captured and stored.
+
+Whatever it says while it runs is in ``said`` at once, so that a step which does not finish leaves
+that much. What it read besides its inputs is in what comes back, for the record and the cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gitml.entities.records import Log, Output
+from gitml.errors import GitmlError, StepFailed, StorageError
+from gitml.frozen import Frozen
+from gitml.history.journal import Logged
+from gitml.materializers import Rules
+from gitml.pipelines import context
+from gitml.pipelines.attempts import attempted, guarded, own_process
+from gitml.pipelines.dsl import OutputSpec, without_none
+from gitml.pipelines.fanout import FanOut
+from gitml.pipelines.given import Given
+from gitml.pipelines.observe import Observer, digest_observed
+from gitml.pipelines.options import Moment
+from gitml.pipelines.outcome import Said, StepEvent, Telling
+from gitml.pipelines.output import Capture
+from gitml.pipelines.plan import Pinned, Plan, PlannedStep, Value
+from gitml.pipelines.storing import Storing, store_series
+from gitml.store.store import Writer
+
+Save = Callable[[str, Any], None]
+
+
+class Called(Frozen):
+    """A call that went well: its outputs, its context, what was seen, and the attempts it took.
+
+    ``started`` is in seconds since the epoch, ``duration`` in seconds. ``is_reusable`` tells that
+    nothing has changed meanwhile of what it depends on, ``interrupt`` is a Ctrl-C that came when it
+    was done. Of a step that is called for many items ``fan`` has the values.
+    """
+
+    outputs: tuple[Output, ...]
+    running: context.StepContext
+    seen: Observer
+    started: float
+    duration: float
+    attempts: int = 1
+    fan: FanOut | None = None
+    is_reusable: bool = True
+    interrupt: KeyboardInterrupt | None = None
+
+
+@dataclass
+class Calling:
+    """Calls the steps of one run; ``said`` is of the step at work, ``note`` keeps what it logs."""
+
+    root: Path
+    plan: Plan
+    writer: Writer
+    general_rules: Rules
+    capture: Capture
+    given: Given
+    note: Callable[[Logged], None]
+    telling: Telling
+    said: Said = field(default_factory=Said)
+
+    def __post_init__(self) -> None:
+        self._storing = Storing(self.writer, self.plan.pipeline)
+
+    def rules(self, planned: PlannedStep) -> Rules:
+        """What may be loaded and stored: what the repository allows, and the step's own types."""
+        return replace(self.general_rules, trusted_modules=planned.closure.modules)
+
+    def call(
+        self, planned: PlannedStep, inputs: Mapping[str, Pinned], fan: FanOut | None
+    ) -> Called:
+        """Call a step's function, as often as its options say.
+
+        Raises what the last attempt raised, as StepFailed where it is no error of gitml's.
+        """
+        started, clock = time.time(), time.perf_counter()
+        printed: list[bytes] = []
+        running = self._context(planned)
+        try:
+            self._call_back(planned, "on_start", running, printed)
+            returned, running, seen, attempts = self._run(planned, inputs, fan, printed)
+            outputs = self._store(planned, returned, fan)
+        except GitmlError as error:
+            self._call_back(planned, "on_failure", running, printed, error.__cause__ or error)
+            raise
+        finally:
+            self.said.log = self._keep(printed)
+        interrupt = None
+        try:
+            self._call_back(planned, "on_success", running, printed)
+        except KeyboardInterrupt as error:  # the step is done, and its record must stand
+            interrupt = error
+        self.said.log = self._keep(printed)
+        reusable = not self._is_redefined(planned) and not seen.unstable
+        outputs = self._with_said(running, outputs)
+        took = round(time.perf_counter() - clock, 6)
+        return Called(outputs, running, seen, started, took, attempts, fan, reusable, interrupt)
+
+    @contextlib.contextmanager
+    def block(
+        self, planned: PlannedStep, ended: Callable[[Called], None]
+    ) -> Iterator[tuple[context.StepContext, Save]]:
+        """A block of somebody's code in the place of a call; ``ended`` is told how it went.
+
+        It is given the step's context and what saves a value as an output.
+        """
+        started, clock, printed = time.time(), time.perf_counter(), list[bytes]()
+        running = self._context(planned)
+        running.is_block = True
+        self.said = Said(metrics=running.metrics, metadata=running.metadata)
+        seen = Observer(self.root, planned.closure)
+        saved: dict[str, Output] = {}
+
+        def save(name: str, value: Any) -> None:
+            spec = OutputSpec(name, name, None)
+            saved[name] = self._storing.output(planned, spec, value, self.rules(planned))
+            running.outputs = tuple(saved)
+
+        try:
+            with self.capture.step(printed), seen, own_process(), context.running(running):
+                yield running, save
+        finally:
+            self.said.log = self._keep(printed)
+            self._keep_series(running)
+        outputs = self._with_said(running, tuple(saved.values()))
+        ended(Called(outputs, running, seen, started, round(time.perf_counter() - clock, 6)))
+
+    def _run(
+        self,
+        planned: PlannedStep,
+        inputs: Mapping[str, Pinned],
+        fan: FanOut | None,
+        printed: list[bytes],
+    ) -> tuple[Any, context.StepContext, Observer, int]:
+        """What the function returned, its context, what it read, and the attempts that it took.
+
+        Every attempt has a context and arguments of its own: what one has logged or changed before
+        it failed is not the next one's. ``printed`` is what all of them printed.
+        """
+        data = [one.spelling for one in planned.bindings.values() if isinstance(one, Pinned)]
+        seen = Observer(self.root, planned.closure, [*planned.files, *data])
+        running = self._context(planned)
+
+        def once() -> Any:
+            nonlocal running
+            running = self._context(planned)
+            self.said.metrics, self.said.metadata = running.metrics, running.metadata
+            with context.running(running):
+                given = self._arguments(planned, inputs)
+                large = [name for name, one in inputs.items() if one.is_argument]
+                running.parameters.update({name: given[name] for name in large})
+                return planned.step.function(**given) if fan is None else fan.call(given)
+
+        options, attempts = planned.step.options, 1
+        returned: Any
+        try:
+            with self.capture.step(printed), seen:
+                if fan is not None:  # each item has its own attempts
+                    returned = guarded(once)
+                else:
+                    returned, attempts = attempted(options, planned.name, lambda: guarded(once))
+        except BaseException as error:  # also what asyncio and others cancel with
+            self._keep_items(fan, running, seen)
+            if isinstance(error, (GitmlError, KeyboardInterrupt, SystemExit)):
+                raise
+            often = f" in all {options.retries + 1} attempts" if options.retries else ""
+            message = f"the step {planned.name} of {self.plan.pipeline} failed{often}"
+            raise StepFailed(message) from error
+        finally:
+            self._keep_series(running)
+        if not planned.step.is_command:
+            self.telling.note_once(f"{planned.name} started {one}" for one in seen.subprocesses)
+        return returned, running, seen, attempts
+
+    def _context(self, planned: PlannedStep) -> context.StepContext:
+        return context.StepContext(
+            self.plan.pipeline,
+            planned.name,
+            planned.parameters,
+            planned.uses or planned.makes,
+            functools.partial(self._load_by_name, planned),
+            self.given.data,
+            self.note,
+            self.root,
+            tuple(one.name for one in planned.step.outputs),
+            take=self.given.take,
+        )
+
+    def _load_by_name(self, planned: PlannedStep, name: str, wanted: type | None) -> Any:
+        """What a step loads itself; it becomes an input of the step, by commit."""
+        return self.given.value(self.given.take(name), wanted, self.rules(planned))
+
+    def _arguments(self, planned: PlannedStep, inputs: Mapping[str, Pinned]) -> dict[str, Any]:
+        hints, rules = planned.step.hints, self.rules(planned)
+        found = {}
+        for name, binding in planned.bindings.items():
+            if isinstance(binding, Value):
+                found[name] = binding.value
+                continue
+            one = inputs[name]
+            wanted = None if one.is_argument else without_none(hints.get(name))
+            found[name] = self.given.value(one, wanted, rules)
+        return found
+
+    def _store(self, planned: PlannedStep, returned: Any, fan: FanOut | None) -> tuple[Output, ...]:
+        if fan is not None:
+            return fan.stored(self._storing, self.plan.pipeline)
+        return self._storing.outputs(planned, returned, self.rules(planned))
+
+    def _with_said(
+        self, running: context.StepContext, outputs: tuple[Output, ...]
+    ) -> tuple[Output, ...]:
+        """The outputs with what was said of them, and the series."""
+        self._keep_series(running)
+        self.telling.note_once(self._storing.notes)
+        outputs = running.with_said(outputs)
+        return (*outputs, self.said.series) if self.said.series is not None else outputs
+
+    def _keep_series(self, running: context.StepContext) -> None:
+        pipeline, step = self.plan.pipeline, running.step
+        self.said.series = store_series(self.writer, running.points, pipeline, step)
+
+    def _keep_items(self, fan: FanOut | None, running: context.StepContext, seen: Observer) -> None:
+        """Keep the results of a mapped step that has failed, so that the next run has them."""
+        if fan is None or not fan.base or running.loads or seen.unstable:
+            return
+        observed = digest_observed(self.root, seen.observed, seen.listed)
+        with contextlib.suppress(StorageError):  # the step has failed already
+            self.said.items = fan.kept(self.plan.pipeline, observed)
+
+    def _keep(self, printed: Sequence[bytes]) -> Log | None:
+        data = b"".join(printed)
+        return Log(self.writer.put_bytes(data), len(data)) if data else None
+
+    def _call_back(
+        self,
+        planned: PlannedStep,
+        moment: Moment,
+        running: context.StepContext,
+        printed: list[bytes],
+        error: BaseException | None = None,
+    ) -> None:
+        """Tell the step's callback; when that raises, say so and go on."""
+        callbacks = planned.step.options.callbacks
+        if getattr(callbacks, moment) is None:
+            return
+        with self.capture.step(printed), context.running(running):
+            problem = callbacks.call(moment, error)
+        if problem is not None:
+            self.telling.tell(StepEvent("", "note", notes=(f"{planned.name}: {problem}",)))
+
+    def _is_redefined(self, planned: PlannedStep) -> bool:
+        """Whether a cell gave a name that the step reaches another meaning since the plan."""
+        name = planned.closure.redefined
+        if name is not None:
+            note = f"`{name}` was redefined while {planned.name} ran: its result is not reused"
+            self.telling.note_once([note])
+        return name is not None
