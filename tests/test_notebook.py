@@ -53,6 +53,15 @@ print(first, racing().steps["slow"].status)
 """
 RECORD = "print(run.steps['join'].found.record.source, run.steps['split'].found.record.cell)"
 
+CHART = """
+with gitml.start_run("tried", tags=["by hand"]) as tried:
+    tried.log_metrics({"loss": 0.5}, step=0)
+    tried.log_metrics({"loss": 0.25}, step=1)
+
+assert tried.recorded.tags == ("by hand",)
+Repo.discover().chart([tried.recorded.id.hex], ["loss"])
+"""
+
 
 def html(outputs: list[Any]) -> str:
     """What the last expression of a cell shows as HTML."""
@@ -92,6 +101,9 @@ def test_steps_of_cells_are_recorded_cached_and_run_again_when_a_cell_changes(pr
             "run",
             "run.model_version",
             "Repo.discover().compare(['adder'])",
+            "import gitml\ngitml.Curve.roc([0, 1], [0.2, 0.8])",
+            "gitml.ConfusionMatrix(['a', 'b'], [[3, 1], [0, 2]])",
+            CHART,
         ],
         project.path,
     )
@@ -107,8 +119,13 @@ def test_steps_of_cells_are_recorded_cached_and_run_again_when_a_cell_changes(pr
     assert "class Parts(NamedTuple):" in cell
     assert "def scale(x):\n    return 2 * x" in cell
     assert cell.rstrip().endswith("return Parts(scale(n), n + 1)")
-    assert len(project.gitml("log", "--json").json["runs"]) == 6
+    assert len(project.gitml("log", "--json").json["runs"]) == 7
     assert "<td>split</td><td>cached</td>" in html(outputs[12])
     assert "<caption>adder@v1</caption>" in html(outputs[13])
     assert "<td>parameter</td><td>n</td><td>3</td>" in html(outputs[13])
     assert "<th>adder@v1</th><th>adder@v2</th>" in html(outputs[14])
+    assert "<polyline" in html(outputs[15])
+    assert "<td>a</td><td>3</td><td>1</td>" in html(outputs[16])
+    shown = outputs[17][-1]["data"]
+    assert shown["application/vnd.vegalite.v5+json"]["data"]["values"][0]["y"] == 0.5
+    assert shown["text/plain"].startswith("loss")

@@ -7,7 +7,7 @@ is; it is never taken from the cache, since nobody could leave the block out.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, TypeVar
@@ -59,11 +59,12 @@ class Session:
         parameters: Mapping[str, Any] | None,
         place: Place,
         open_run: Callable[[Session], contextlib.AbstractContextManager[None]],
+        tags: Iterable[str] = (),
     ) -> None:
         self.name = check_name(name, "run")
         made = Model(model) if isinstance(model, str) else model
         given = _plain_parameters(parameters or {})
-        self.pipeline: PipelineFunction = _OneStep(name, made, given, place)
+        self.pipeline: PipelineFunction = _OneStep(name, made, given, place, tags)
         self._recorded: Any = None
         self._open_run = open_run
         self._stack = contextlib.ExitStack()
@@ -210,11 +211,16 @@ class _OneStep(PipelineFunction):
     """The graph of a run that is a block."""
 
     def __init__(
-        self, name: str, model: Model | None, parameters: Mapping[str, Any], place: Place
+        self,
+        name: str,
+        model: Model | None,
+        parameters: Mapping[str, Any],
+        place: Place,
+        tags: Iterable[str],
     ) -> None:
         def body() -> None: ...
 
-        super().__init__(body, name=name, model=model, cache=False)
+        super().__init__(body, name=name, model=model, cache=False, tags=tags)
         self._parameters = parameters
         self._place = place
 
