@@ -333,17 +333,18 @@ def start_run(
     *,
     model: dsl.Model | str | None = None,
     parameters: Mapping[str, Any] | None = None,
+    run_name: str | None = None,
     tags: Iterable[str] = (),
 ) -> Session:
     """A run without a pipeline, for ``with``: the block is its one step, and is never cached.
 
-    With ``model`` it makes a version. What the block raises is recorded as its failure and goes on.
-    ``tags`` are put on the run. Raises UsageError inside of a step, a pipeline, or another such
-    run.
+    With ``model`` it makes a version; ``run_name`` and ``tags`` are as those of a pipeline. What
+    the block raises is recorded as its failure and goes on. Raises UsageError inside of a step, a
+    pipeline, or another such run.
     """
     frame = sys._getframe(1)
     place = Place(frame.f_code, frame.f_lineno, frame.f_globals)
-    return Session(name, model, parameters, place, _open_run, tags)
+    return Session(name, model, parameters, place, _open_run, run_name=run_name, tags=tags)
 
 
 def _open_run(session: Session) -> contextlib.AbstractContextManager[None]:

@@ -256,6 +256,12 @@ class StepHandle(Frozen):
         return {o.name: StoredOutput(o, commit, self.parts) for o in self.found.record.outputs}
 
     @property
+    def kept(self) -> int:
+        """How many results a mapped step had when one failed, which the next run can take over."""
+        items = self.entry.items
+        return int(items.metadata.get("rows", 0)) if items is not None else 0
+
+    @property
     def series(self) -> dict[str, Series]:
         """What it logged with a `step`, by metric; also of a step that did not finish."""
         from gitml.materializers import arrow

@@ -149,6 +149,8 @@ def _step_row(repo: Repo, step: StepHandle) -> list[str]:
     took = render.duration(step.found.record.duration) if ran and step.found else ""
     commit = paint("dim", repo.short(step.found.id)) if step.found else ""
     made = [f"{one.name} {render.size(one.size)}" for one in step.outputs.values()]
+    if step.kept:
+        made.append(f"{render.count(step.kept, 'result')} kept for the next run")
     return [step.name, state, took, commit, ", ".join(made)]
 
 

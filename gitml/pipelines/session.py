@@ -59,12 +59,16 @@ class Session:
         parameters: Mapping[str, Any] | None,
         place: Place,
         open_run: Callable[[Session], contextlib.AbstractContextManager[None]],
+        *,
+        run_name: str | None = None,
         tags: Iterable[str] = (),
     ) -> None:
         self.name = check_name(name, "run")
         made = Model(model) if isinstance(model, str) else model
         given = _plain_parameters(parameters or {})
-        self.pipeline: PipelineFunction = _OneStep(name, made, given, place, tags)
+        self.pipeline: PipelineFunction = _OneStep(
+            name, made, given, place, run_name=run_name, tags=tags
+        )
         self._recorded: Any = None
         self._open_run = open_run
         self._stack = contextlib.ExitStack()
@@ -216,11 +220,11 @@ class _OneStep(PipelineFunction):
         model: Model | None,
         parameters: Mapping[str, Any],
         place: Place,
-        tags: Iterable[str],
+        **options: Any,
     ) -> None:
         def body() -> None: ...
 
-        super().__init__(body, name=name, model=model, cache=False, tags=tags)
+        super().__init__(body, name=name, model=model, cache=False, **options)
         self._parameters = parameters
         self._place = place
 

@@ -277,14 +277,17 @@ def test_a_block_in_a_cell_keeps_its_source(workshop: Workshop) -> None:
     assert cell == text.replace("\nwith", "\n\nwith")
 
 
-def test_a_stage_waits_for_the_version(workshop: Workshop) -> None:
+def test_a_name_tags_and_a_stage_are_as_those_of_a_pipeline(workshop: Workshop) -> None:
     done = execute(
         workshop,
         """
-        with gitml.start_run("exp", model="clf") as run:
+        options = {"run_name": "first-{rate}", "tags": ["tried"]}
+        with gitml.start_run("exp", model="clf", parameters={"rate": 3}, **options) as run:
             run.save("model", [1])
             gitml.Model("clf").set_stage("staging", "the first")
         """,
     )
-    assert done["run"].recorded.model_version.stages == ["staging"]
+    recorded = done["run"].recorded
+    assert (recorded.name, recorded.tags) == ("first-3", ("tried",))
+    assert recorded.model_version.stages == ["staging"]
     assert Model("clf", version="staging").load("model") == [1]
