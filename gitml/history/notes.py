@@ -62,9 +62,11 @@ class Notes(Frozen):
 
     def everything(self) -> Iterator[tuple[ObjectId, list[Note]]]:
         """Every commit that has notes, with those of them that count."""
-        tip = self.odb.resolve(REF)
-        for commit, blob in self._all(tip).items():
-            lines = self._blob_of(blob).decode("utf-8", "replace").split("\n")
+        from gitml.git.walk import contents
+
+        noted = self._all(self.odb.resolve(REF))
+        for commit, (_, _, data) in zip(noted, contents(self.git, noted.values()), strict=True):
+            lines = data.decode("utf-8", "replace").split("\n")
             yield commit, _live([_decode(line, commit) for line in lines if line.startswith("{")])
 
     def values(self, commit: ObjectId, artifact: str | None = None) -> dict[str, Any]:

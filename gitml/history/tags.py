@@ -84,8 +84,8 @@ class Tags(Frozen):
 
     def remove(self, tags: Iterable[str], person: Person) -> None:
         """Take tags off it; raises NameNotFound where one is not there, and then does nothing."""
-        checked, here = check_tags(tags), self.now()
-        for one in checked:
+        checked, here = tuple(dict.fromkeys(tags)), self.now()
+        for one in checked:  # whatever they look like: another tool may have put them on
             if one not in here:
                 raise NameNotFound.among("tag on it", one, here)
         for place in self.places:

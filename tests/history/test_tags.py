@@ -132,6 +132,14 @@ def test_an_output_has_tags_of_its_own_on_every_record_that_made_it(
     assert theirs.now() == ("a",)
 
 
+def test_what_another_tool_put_on_can_be_taken_off(commit: ObjectId, notes: Notes) -> None:
+    notes.write(commit, [notes.line(ADA, tag="a,\x1b[2J")], ADA)
+    tags = Tags(notes, (commit,), own=("x,y",))
+    assert tags.now() == ("a,\x1b[2J", "x,y")
+    tags.remove(["x,y", "a,\x1b[2J"], BOB)
+    assert tags.now() == ()
+
+
 @pytest.mark.parametrize(
     "tags",
     ["one", [""], [" a"], ["a  b"], ["a,b"], ["-a"], ["a\nb"], ["a\x1b[2J"], [3], ["x" * 101]],
