@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import inspect
 import os
 import sys
@@ -452,7 +451,8 @@ def link_artifact_to_model(
 
     In a step of a run that makes a version, it becomes part of that one, and an input of the step.
     Elsewhere a run is recorded that makes a new version of the ``model``, and that is given back:
-    it has what the newest version has, or the one that ``model`` names, and the artifact.
+    it has what the newest version has, or the one that ``model`` names, and the artifact. One that
+    has it already is given back itself.
     """
     spelling = artifact if isinstance(artifact, str) else _spelled(artifact)
     wanted = dsl.Model(model) if isinstance(model, str) else model
@@ -465,26 +465,7 @@ def link_artifact_to_model(
             f"which model {spelling} shall be linked to is not said",
             hint=f'`link_artifact_to_model({spelling!r}, Model("clf"))`',
         )
-    frame = sys._getframe(1)
-    place = Place(frame.f_code, frame.f_lineno, frame.f_globals)
-    made = Session("link", dataclasses.replace(wanted, version=None), None, place, _open_run)
-    with made:
-        _link_again(wanted, name or repository().artifact(spelling).name)
-        context.get_context().link(spelling, wanted.name, name)
-    version = made.recorded.model_version
-    assert isinstance(version, VersionHandle)  # noqa: S101 - its model makes one
-    return version
-
-
-def _link_again(model: dsl.Model, besides: str) -> None:
-    """Link what a version has, the newest where none is named, to the one that is being made."""
-    repo, running = repository(), context.get_context()
-    if model.version is None and all(one.name != model.name for one in repo.models()):
-        return
-    base = repo.version(f"{model.name}@{model.which}")
-    for held in base.artifacts:
-        if held != besides:
-            running.link(f"model/{base.label}:{held}", model.name, held)
+    return repository().link(wanted, spelling, name)
 
 
 def _spelled(artifact: dsl.Artifact | StoredOutput) -> str:

@@ -37,6 +37,7 @@ OFFERED: Mapping[str, Mapping[str, str]] = {
     "metadata set": {"name": "anything"},
     "metadata show": {"name": "anything"},
     "model alias": {"version": "models_and_versions", "alias": "aliases"},
+    "model link": {"version": "models_and_versions", "artifact": "anything"},
     "model compare": {"names": "models_and_versions", "sort": "metrics"},
     "model show": {"name": "models_and_versions"},
     "pipeline show": {"name": "pipelines"},

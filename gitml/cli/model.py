@@ -1,4 +1,4 @@
-"""``gitml model``: list, show, alias, compare."""
+"""``gitml model``: list, show, alias, link, compare."""
 
 from __future__ import annotations
 
@@ -140,6 +140,35 @@ def _list_aliases(repo: Repo, name: str, as_json: bool) -> None:
         return
     rows = [[paint("stage", one), paint("version", state.label(c))] for one, c in found]
     render.answer_rows(rows, ["alias", "version"], nothing=f"{name} has no aliases")
+
+
+@model.command("link")
+@click.argument("version", metavar="MODEL|VERSION")
+@click.argument("artifact")
+@click.option("--name", metavar="NAME", help="Call it so in the version.")
+@json_option
+@with_repo
+def link_model(repo: Repo, version: str, artifact: str, name: str | None, as_json: bool) -> None:
+    """Make a new version of a model with one more artifact, which was made elsewhere.
+
+    It has all that the version has, of a model the newest one, and descends from both. A step of a
+    pipeline does the same with `link_artifact_to_model`.
+
+    \b
+    gitml model link clf labels
+    gitml model link clf@v3 teacher@production:model --name teacher
+    """
+    from gitml.pipelines.dsl import Model
+
+    base, _, which = version.removeprefix("model/").partition("@")
+    before = {one.id for one in repo.versions(base)} if base in repo.names.models else set()
+    made = repo.link(Model(base, which or None), artifact, name)
+    if as_json:
+        render.answer_json("model.link", documents.version_reference(made))
+    elif made.id in before:
+        render.answer(f"{paint('version', made.label)} has it already")
+    else:
+        render.answer(f"Made {paint('version', made.label)} with {len(made.artifacts)} artifacts")
 
 
 @model.command("compare")

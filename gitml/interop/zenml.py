@@ -42,6 +42,7 @@ __all__ = [
     "get_logger",
     "get_pipeline_context",
     "get_step_context",
+    "link_artifact_to_model",
     "load_artifact",
     "log_metadata",
     "pipeline",
@@ -585,6 +586,16 @@ def save_artifact(data: Any, name: str, version: Any = None, **options: Any) -> 
     given = {k: v for k, v in {"version": version, **options}.items() if v is not None}
     _say_unused("save_artifact", given)
     return _Output(api.save_artifact(data, name))
+
+
+def link_artifact_to_model(
+    artifact_version: _Output | dsl.Artifact, model: dsl.Model | None = None
+) -> None:
+    """Make an artifact a part of the version that the run makes, or of a new one of ``model``."""
+    if isinstance(artifact_version, _Output):
+        api.link_artifact_to_model(artifact_version._output, model)
+    else:
+        api.link_artifact_to_model(artifact_version, model)
 
 
 def load_artifact(name_or_id: str, version: str | None = None) -> Any:

@@ -14,7 +14,7 @@ from gitml.entities.ids import ObjectId
 from gitml.errors import ConfigError, NameNotFound, UsageError
 from gitml.frozen import Frozen
 from gitml.git import locks
-from gitml.handles import RunHandle
+from gitml.handles import RunHandle, VersionHandle
 from gitml.history import journal
 from gitml.history.index import StepEntry
 from gitml.history.record import Person, made_at
@@ -22,7 +22,7 @@ from gitml.repo.stages import Stages
 
 if TYPE_CHECKING:
     from gitml.pipelines.discovery import Definition
-    from gitml.pipelines.dsl import PipelineFunction
+    from gitml.pipelines.dsl import Model, PipelineFunction
     from gitml.pipelines.explain import Explanation
     from gitml.pipelines.outcome import StepEvent
     from gitml.pipelines.output import Live
@@ -139,6 +139,31 @@ class Pipelines(Stages):
         with self._recorded_failures(), runner.block(session, self.active_stack, ended.append):
             yield
         session.recorded = self._run_that(*ended)
+
+    def link(self, model: Model | str, artifact: str, name: str | None = None) -> VersionHandle:
+        """A new version of a model: what a version has, and an artifact by name, as ``name``.
+
+        The version is the one that ``model`` names, else the newest, else there is none yet. One
+        that has the artifact under this name already is given back itself.
+        """
+        import dataclasses
+
+        from gitml.pipelines.dsl import Model as Wanted
+        from gitml.pipelines.linking import linking
+
+        wanted = Wanted(model) if isinstance(model, str) else model
+        found = self.artifact(artifact)
+        called = name or found.name
+        links: dict[str, str] = {}
+        if wanted.version is not None or wanted.name in self.names.models:
+            base = self.version(f"{wanted.name}@{wanted.which}")
+            held = base.artifacts.get(called)
+            if held is not None and held.digest == found.digest:
+                return base
+            links = {one: f"model/{base.label}:{one}" for one in base.artifacts}
+        links[called] = artifact
+        made = linking(dataclasses.replace(wanted, version=None), links)
+        return self.run(made, {}).model_versions[wanted.name]
 
     @contextlib.contextmanager
     def _recorded_failures(self) -> Iterator[None]:

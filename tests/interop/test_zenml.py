@@ -164,6 +164,31 @@ def test_a_stage_that_is_held_is_refused_in_the_step(workshop: Workshop) -> None
     assert workshop.repo().version("clf@production").number == 2
 
 
+LINKED = """
+from gitml.interop.zenml import Client, Model, link_artifact_to_model, pipeline, save_artifact, step
+
+@step(model=Model("scaler"))
+def scale() -> int:
+    link_artifact_to_model(Client().get_artifact_version("labels"))
+    return 1
+
+@pipeline(model=Model("clf"))
+def training():
+    scale()
+"""
+
+
+def test_artifacts_are_linked_and_steps_have_models_of_their_own(workshop: Workshop) -> None:
+    workshop.code("pipelines/training.py", LINKED)
+    labels = zenml.save_artifact(["cat"], "labels")
+    run = workshop.run()
+    version = run.model_versions["scaler"]
+    assert version.load("labels") == ["cat"] and "training.scale" in version.artifacts
+    zenml.link_artifact_to_model(labels, zenml.Model("clf", tags=["linked"]))
+    made = workshop.repo().version("clf@latest")
+    assert list(made.artifacts) == ["labels"] and made.card["tags"] == ["linked"]
+
+
 OWN = """
 import json
 from pathlib import Path

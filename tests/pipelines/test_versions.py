@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import runpy
 
 import pytest
 
-from gitml import Artifact, Model
+from gitml import Artifact, Model, link_artifact_to_model
 from gitml.errors import InvalidName, NameNotFound, UsageError
-from gitml.handles import VersionHandle
 from gitml.pipelines.configuration import configured, read_configuration
 from tests.workshop import Workshop
 
@@ -211,34 +209,37 @@ def test_outside_of_a_run_linking_makes_a_new_version(
     linking: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(linking.path)
-    script = linking.code(
-        "link.py",
-        """
-        from gitml import Model, link_artifact_to_model as link
-        made = link(artifact, model, name=name)
-        """,
-    )
-
-    def link(artifact: object, model: object = None, name: str | None = None) -> VersionHandle:
-        given = {"artifact": artifact, "model": model, "name": name}
-        made = runpy.run_path(str(script), given)["made"]
-        assert isinstance(made, VersionHandle)
-        return made
-
-    first = link("labels", "other")
-    assert first.label == "other@v1" and list(first.artifacts) == ["labels"]
+    first = link_artifact_to_model("labels", "other")
+    assert first is not None and first.label == "other@v1" and list(first.artifacts) == ["labels"]
     linking.run("training")
     stored = linking.repo().save({"t": 0.5}, "thresholds")
-    second = link(stored, Model("clf", description="with thresholds"))
-    assert second.label == "clf@v2" and second.card["description"] == "with thresholds"
+    second = link_artifact_to_model(stored, Model("clf", description="with thresholds"))
+    assert second is not None and second.label == "clf@v2"
+    assert second.card["description"] == "with thresholds"
     assert set(second.artifacts) == {"model", "labels", "thresholds"}
     assert second.load("thresholds") == {"t": 0.5} and second.load("model") == {"w": 1}
-    third = link(Artifact("thresholds"), Model("clf", version=1), "labels")
-    assert third.load("labels") == {"t": 0.5} and len(third.artifacts) == 2
+    assert second.run is not None and second.run.pipeline == "link"
+    before = str(linking.repo().version("clf@v1").id)
+    assert before in linking.git("rev-list", str(second.id)).split()
+    again = link_artifact_to_model(Artifact("thresholds"), Model("clf"))
+    assert again is not None and again.label == "clf@v2"  # it has them
+    third = link_artifact_to_model("thresholds", Model("clf", version=1), name="labels")
+    assert third is not None and third.load("labels") == {"t": 0.5} and len(third.artifacts) == 2
     assert linking.problems() == []
+
+
+def test_what_cannot_be_linked_outside_of_a_run_makes_no_version(
+    linking: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(linking.path)
     with pytest.raises(UsageError, match="which model"):
-        link("labels")
+        link_artifact_to_model("labels")
     for artifact, model in (("labels", Model("clf", version=9)), ("nobody", "clf")):
         with pytest.raises(NameNotFound):
-            link(artifact, model)
-    assert len(linking.repo().versions("clf")) == 3
+            link_artifact_to_model(artifact, model)
+    for name in ("v3", "a b"):
+        with pytest.raises(InvalidName):
+            link_artifact_to_model("labels", name)
+    with pytest.raises(InvalidName):
+        link_artifact_to_model("labels", "clf", name="a/b")
+    assert linking.repo().models() == []
