@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -64,29 +61,25 @@ if __name__ == "__main__":
     ],
 )
 def test_code_is_found_where_it_stands(
-    project: Any, file: str, helper: str, command: list[str], path: str
+    workshop: Workshop,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    helper: str,
+    command: list[str],
+    path: str,
 ) -> None:
-    def run() -> str:
-        environment = {**os.environ, "PYTHONPATH": "src"}
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=project.path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()[-1]
-
-    project.write(file, CODE.format(helper=helper))
-    project.write(path, "def scale(x):\n    return 2 * x\n")
+    """A script or module that Python runs, and the same by its path: they share hits."""
+    monkeypatch.setenv("PYTHONPATH", "src")
+    workshop.write(path, "def scale(x):\n    return 2 * x\n")
     if file.startswith("src"):
-        project.write("src/shop/__init__.py", "")
-    project.commit("code")
-    assert run() == "completed completed 10 low high none"
-    assert run() == "cached cached 10 low high none"
-    project.write(path, "def scale(x):\n    return 3 * x\n")
-    assert run() == "completed completed 13 low high none"
+        workshop.write("src/shop/__init__.py", "")
+    workshop.code(file, CODE.format(helper=helper))
+    assert workshop.python(*command).out == "completed completed 10 low high none\n"
+    assert workshop.states(file) == {"split": "cached", "join": "cached"}
+    workshop.write(path, "def scale(x):\n    return 3 * x\n")
+    run = workshop.run(file)
+    assert states(run) == {"split": "completed", "join": "completed"}
+    assert load(run, "join", "sum") == 13
 
 
 def test_a_step_of_an_installed_package_runs_and_is_not_cached(

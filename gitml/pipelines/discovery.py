@@ -60,15 +60,18 @@ def definitions(file: Path) -> list[Definition]:
 
 
 def load(definition: Definition, root: Path) -> PipelineFunction:
-    """The pipeline function of a definition, its file imported as ``python FILE`` would see it."""
+    """The pipeline function of a definition, its file imported as ``python FILE`` would see it.
+
+    Modules are found at the root and in its ``src``, too.
+    """
     from gitml.pipelines.dsl import PipelineFunction  # listing pipelines has no use for these
     from gitml.pipelines.observe import watch_imports
 
     watch_imports()
     module_name = ".".join(_inside(definition.path, root).with_suffix("").parts)
-    for folder in (str(root), str(definition.path.parent)):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+    for folder in (root, root / "src", definition.path.parent):
+        if str(folder) not in sys.path and folder.is_dir():
+            sys.path.insert(0, str(folder))
     module = sys.modules.get(module_name)
     if module is None or getattr(module, "__file__", None) != str(definition.path):
         spec = importlib.util.spec_from_file_location(module_name, definition.path)

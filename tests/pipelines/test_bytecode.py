@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from gitml.pipelines.bytecode import drop_outdated, drop_outdated_of
+from gitml.pipelines.loaded import differs_from_disk
+from gitml.pipelines.sourcefile import SourceFile
 from tests.workshop import Workshop, load, states
 
 SECOND = 1_700_000_000 * 10**9
@@ -58,19 +60,19 @@ def test_an_edit_within_a_second_runs(
     assert workshop.states() == {"value": "cached"}
 
 
-def test_what_was_imported_before_gitml_is_not_filed_under_the_new_code(
-    workshop: Workshop,
-) -> None:
-    early = "import sys; sys.path.insert(0, '.')\nimport pipelines.helping\n"
-    workshop.code("start.py", early + STEPS.format(1), None)
-    helping = workshop.code("pipelines/helping.py", "def base():\n    return 1\n")
-    age(helping, 100)
-    compiled = Path(py_compile.compile(str(helping), doraise=True) or "")
+def test_what_was_imported_before_gitml_is_told_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "helping.py"
+    file.write_text("def base():\n    return 1\n")
+    age(file, 100)
+    compiled = Path(py_compile.compile(str(file), doraise=True) or "")
     age(compiled, 200)
-    age(workshop.code("pipelines/helping.py", "def base():\n    return 8\n", None), 300)
-    assert workshop.python("start.py").out == "completed 2\n"
-    assert workshop.python("start.py").out == "completed 9\n"
-    assert workshop.python("start.py").out == "cached 9\n"
+    early: dict[str, object] = {"__name__": "helping", "__file__": str(file)}
+    exec(compile(file.read_text(), str(file), "exec"), early)
+    file.write_text("def base():\n    return 8\n")
+    age(file, 300)
+    source = SourceFile("helping.py", file.read_bytes(), lambda file, decorator: False)
+    assert differs_from_disk(file, source.raw, source.tree, early)
+    assert not compiled.exists()
 
 
 @pytest.mark.parametrize(
