@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -406,6 +407,12 @@ def _state_and_start(pid: int) -> tuple[str, str]:
 
 def _boot() -> str:
     """The running boot and the pid namespace in it, or ``-`` where the system names neither."""
+    return _boot_of(os.getpid())
+
+
+@functools.cache
+def _boot_of(process: int) -> str:
+    """The same, read once by a process: a child may have been put into another namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         namespace = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")

@@ -263,9 +263,8 @@ def _command(arguments: Sequence[str]) -> list[str]:
 
 def _environment(extra: Mapping[str, str], git: Git | None) -> dict[str, str]:
     """The user's environment, pinned to our repository and to messages in plain English."""
-    env = dict(os.environ)
+    env = dict(os.environ) if git is None else _without_inherited(os.environ)
     if git is not None:
-        env = _without_inherited(env)
         env.update(git.quarantine)
         env["GIT_DIR"] = str(git.directory)
         if git.root is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -20,6 +21,9 @@ T = TypeVar("T")
 
 _NONE = "0" * 40
 _TRIES = 8
+
+_named: dict[Path, tuple[int, int]] = {}
+"""Folders of refs whose names this process has flushed, by device and inode."""
 
 
 class Ref(Frozen):
@@ -222,15 +226,26 @@ def pack(git: Git) -> None:
 
 
 def _sync(git: Git, moves: Iterable[Change]) -> None:
-    """Flush the folders that hold the refs: git flushes a ref's file but not its name."""
+    """Flush the folders that hold the refs: git flushes a ref's file but not its name.
+
+    A folder above holds the name of the one below; it is flushed once for each that is made.
+    """
     folders: set[Path] = set()
+    named: dict[Path, tuple[int, int]] = {}
     for move in moves:
         if move.new is None:  # the file of packed refs may have been written anew
             folders.add(git.common)
+            _named.clear()  # git removes folders that become empty
         folder = (git.common / move.name).parent
-        while folder not in folders and folder != git.common and folder != folder.parent:
-            folders.add(folder)
+        folders.add(folder)
+        while folder not in named and git.common not in (folder, folder.parent):
+            with contextlib.suppress(FileNotFoundError):
+                status = folder.stat()
+                named[folder] = (status.st_dev, status.st_ino)
+                if _named.get(folder) != named[folder]:
+                    folders.add(folder.parent)
             folder = folder.parent
     for folder in folders:
         if folder.is_dir():
             sync_directory(folder)
+    _named.update(named)

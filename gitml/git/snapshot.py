@@ -18,7 +18,7 @@ from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, MissingBytes, UsageError
 from gitml.frozen import Frozen
 from gitml.fs import storage_errors, sync_directory
-from gitml.git.odb import Odb, TreeEntry
+from gitml.git.odb import Odb, TreeEntry, parse_tree
 from gitml.git.process import Git, GitFailed
 
 RECORD_FOLDER = b".gitml"
@@ -131,7 +131,8 @@ def code_state(
                 hint="`git fetch --unshallow` brings it; `gitml run --no-record` does without",
             )
     wanted = closure & set(state.untracked)
-    left_out = tuple(sorted({*state.untracked, *_ignored(git, closure)} - wanted))
+    unknown = closure - {*state.untracked, *_committed(odb, state, closure)}
+    left_out = tuple(sorted({*state.untracked, *_ignored(git, unknown)} - wanted))
     if code is not None and not state.changed and not wanted:
         tree = odb.commit(code).tree
         check_root(odb, tree)
@@ -172,6 +173,26 @@ def _folds_to_record_folder(name: bytes) -> bool:
     text = name.decode("utf-8", "replace").translate(_HFS_IGNORED).casefold()
     text = text.partition("\\")[0].partition(":")[0].rstrip(". ")
     return text == ".gitml" or re.match(r"gitml~[1-9]\Z", text) is not None
+
+
+def _committed(odb: Odb, state: WorkTree, paths: Iterable[str]) -> set[str]:
+    """Those of the paths that HEAD has and that are not changed: git tracks them.
+
+    It spares the question whether git ignores them, and nearly all files of a closure are such.
+    """
+    if state.head is None:
+        return set()
+    folders: dict[str, set[bytes]] = {}
+    found = set()
+    for path in set(paths) - set(state.changed):
+        folder, _, name = path.rpartition("/")
+        if folder not in folders:
+            read = odb.read(f"{state.head}:{folder}")
+            entries = parse_tree(read[2]) if read is not None and read[1] == "tree" else []
+            folders[folder] = {one.name for one in entries}
+        if os.fsencode(name) in folders[folder]:
+            found.add(path)
+    return found
 
 
 def _ignored(git: Git, closure: Set[str]) -> set[str]:

@@ -169,6 +169,31 @@ class Index:
         is_new = self._open is None  # then opening takes in everything
         self._use(lambda connection: None if is_new else self._refresh(connection))
 
+    def take(self, made: Ref) -> None:
+        """Take in a ref that this process has just made, as `refresh` does.
+
+        The other refs are not looked at: what others have moved meanwhile, the next `refresh` sees.
+        """
+        self._use(lambda connection: self._take(connection, made))
+
+    def _take(self, connection: sqlite3.Connection, made: Ref) -> None:
+        name = made.name.encode()
+        peeled = made.commit if made.commit != made.target else ""
+        lines = self.mark.splitlines(keepends=True)
+        place = bisect_left(lines, name, key=lambda one: one.partition(b" ")[0])
+        known = place < len(lines) and lines[place].startswith(name + b" ")
+        line = f"{made.name} {made.target} {peeled}\n".encode()
+        mark = b"".join([*lines[:place], line, *lines[place:]])
+        whole = len(self.mark) != _DIGEST_BYTES and not (self._git.common / "shallow").exists()
+        if whole and not known and len(mark) <= _LONGEST_MARK:
+            with _transaction(connection):
+                if connection.execute(_STORED).fetchone() == (self.mark,):
+                    _Intake(connection, self._odb).take(made)
+                    connection.execute("UPDATE meta SET value = ? WHERE key = 'listing'", (mark,))
+                    self.mark, self._ids = mark, None
+                    return
+        self._refresh(connection)
+
     def refs(self) -> list[Ref]:
         """All refs of gitml: runs, versions, saved values, stages, tags."""
         rows = self._rows("SELECT name, target, id FROM refs ORDER BY name")
@@ -598,8 +623,7 @@ class Index:
         return RefStamp.now(self._git, self._patterns, self._path.with_suffix(".stamp"), mark)
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
-        query = "SELECT value FROM meta WHERE key = 'listing'"
-        stored = connection.execute(query).fetchone()
+        stored = connection.execute(_STORED).fetchone()
         stamp = self._stamp(stored[0]) if stored else None
         if stored and stamp is not None and stamp.is_noted():
             self.mark = stored[0]
@@ -612,7 +636,7 @@ class Index:
         self._steps.clear()
         self._ids = None
         with _transaction(connection):
-            if connection.execute(query).fetchone() != stored:
+            if connection.execute(_STORED).fetchone() != stored:
                 # Another process was here while we waited. Our listing may be older than what it
                 # has taken in, and would put that back.
                 listing, self.mark = self._listing()
@@ -827,6 +851,7 @@ _LINES = "SELECT name || ' ' || target || ' ' || iif(id = target, '', id) FROM r
 
 _BROKEN_LINES = f"{_LINES} WHERE id IN (SELECT id FROM problems)"  # noqa: S608 - fixed fragments
 
+_STORED = "SELECT value FROM meta WHERE key = 'listing'"
 _STEP = "SELECT id, document, metrics, parents, at FROM steps"
 _IDS = ("SELECT id FROM runs", "SELECT id FROM steps", "SELECT id FROM versions")
 

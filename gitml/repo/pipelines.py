@@ -14,10 +14,11 @@ from gitml.entities.ids import ObjectId
 from gitml.errors import ConfigError, NameNotFound, UsageError
 from gitml.frozen import Frozen
 from gitml.git import locks
+from gitml.git.refs import Ref
 from gitml.handles import RunHandle, VersionHandle
 from gitml.history import journal
 from gitml.history.index import StepEntry
-from gitml.history.record import Person, made_at
+from gitml.history.record import Person, made_at, run_ref
 from gitml.repo.stages import Stages
 
 if TYPE_CHECKING:
@@ -179,7 +180,11 @@ class Pipelines(Stages):
 
     def _run_that(self, finished: Finished) -> RunHandle:
         """A run that has ended; stages that its steps have asked for move now."""
-        self.index.refresh()
+        if finished.new:
+            self.index.refresh()
+        else:
+            ref = run_ref(finished.record.pipeline, finished.record.started, finished.commit)
+            self.index.take(Ref(ref, finished.commit, finished.commit))
         made = self.run_of(finished.commit)
         asked = {one: why for one, why in finished.stages.items() if one[0] in finished.new}
         if asked:

@@ -90,6 +90,11 @@ class Lease:
         is_there = self._write(lambda: self._layout.freshen(path))
         return path.exists() if is_there is None else is_there
 
+    @property
+    def size(self) -> int:
+        """How much is kept: it grows with whatever comes to it."""
+        return len(self._kept) + len(self._folders) + sum(map(len, self._folders.values()))
+
     def confirm(self) -> set[Path]:
         """The folders of everything that is kept, which is in its place.
 

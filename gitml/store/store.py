@@ -153,6 +153,7 @@ class Writer(Reader):
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lease = Lease(store.layout)
+        self._confirmed = 0
         self._packs = OwnPacks(store.layout, self._lease)
         self._loose: dict[Digest, Path] = {}
         self._linked: dict[Digest, SourceFile] = {}
@@ -265,7 +266,8 @@ class Writer(Reader):
         """
         layout = self._store.layout
         try:
-            relied_on = self._lease.confirm()
+            size = self._lease.size
+            relied_on = self._lease.confirm() if size != self._confirmed else set()
             self._packs.finish()
             self._seal()
             for digest in self._loose:
@@ -275,6 +277,7 @@ class Writer(Reader):
                 self._store.forget_listing()
             for folder in relied_on:
                 sync_directory(folder)
+            self._confirmed = size
             for root, members in self._members if self._linked else ():
                 members.replace_stats(partial(self._stat_of_link, root))
         finally:

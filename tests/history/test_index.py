@@ -580,3 +580,27 @@ def test_a_tag_without_our_line_has_no_record(filled: Ledger) -> None:
         tag = filled.odb.tag(ObjectId(filled.repository.git("rev-parse", "clf@x/9")))
         with pytest.raises(CorruptData, match="carries no record"):
             line_of(tag)
+
+
+def test_a_run_that_was_just_made_is_taken_in_without_a_look_at_other_refs(
+    filled: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = filled.index
+    index.refresh()
+    before = len(index.runs())
+    run = filled.run([], pipeline="another")
+    ref = next(one for one in refs.list_refs(filled.git, ["refs/gitml/runs"]) if one.target == run)
+    with monkeypatch.context() as patch:
+        patch.setattr(refs, "read_listing", None)
+        index.take(ref)
+        assert index.run(run) in index.runs()
+    other = fresh(filled)
+    other.refresh()
+    assert index.mark == other.mark, "the next look finds nothing to do"
+    assert facts(index) == facts(other)
+    assert len(index.runs()) == before + 1
+    index.take(ref)  # again, and for one that another process has seen meanwhile
+    second = filled.run([], pipeline="another")
+    other.refresh()
+    index.take(refs.Ref(run_ref("another", index.run(run).record.started, second), second, second))  # type: ignore[union-attr]
+    assert facts(index) == facts(fresh(filled))

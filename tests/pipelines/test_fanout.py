@@ -173,6 +173,14 @@ def test_what_was_done_before_a_failure_is_not_done_again(
     assert bench.problems() == []
 
 
+def test_what_was_kept_can_be_cleared(steps: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = steps(LABELS.format(error="OSError(x)"))
+    bench.fails("example")
+    bench.repo().clear_cache()
+    monkeypatch.setenv("fixed", "1")
+    assert calls(bench.run("example"), "label") == 5
+
+
 def test_what_was_kept_of_other_code_or_lost_is_done_again(
     steps: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
