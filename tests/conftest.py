@@ -22,6 +22,10 @@ set_hypothesis_home_dir(Path(__file__).parents[1] / ".hypothesis")
 hypothesis.settings.register_profile("gitml", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("gitml")
 
+# Each process of pytest has a core: threads of a library would only spin for another's.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
 _MEMORY = Path("/dev/shm")
 _NEEDED = 4 << 30
 

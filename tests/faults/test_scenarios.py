@@ -39,7 +39,7 @@ def test_a_sample_of_faults(bench: Bench, scenario: Scenario) -> None:
     known = bench.undisturbed(scenario)
     assert len(known.kills) > 20
     assert len({fault.point.process for fault in known.kills}) > 1
-    faults = [*sample(scenario, known.kills, 2), *sample(scenario, known.errors, 1)]
+    faults = [*sample(scenario, known.kills, 1), *sample(scenario, known.errors, 1)]
     bench.sweep(scenario, faults).check()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -34,9 +35,19 @@ def checkout(forge: Forge, folder: Path, revision: str, depth: int) -> Workshop:
     return made
 
 
+@functools.cache
+def installed(command: str) -> bool:
+    """Whether a job can install gitml so, which is there: tried once, for pip takes a second."""
+    env = os.environ | {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return subprocess.run(["bash", "-c", command], env=env, capture_output=True).returncode == 0
+
+
 def carry_out(work: Workshop, commands: list[str], variables: dict[str, str]) -> tuple[int, str]:
     """Run the commands of a job in its checkout, with what the test has installed."""
-    env = {**os.environ, **variables, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    installing = [one for one in commands if one.startswith("python3 -m pip install")]
+    assert all(map(installed, installing))
+    commands = [one for one in commands if one not in installing]
+    env = {**os.environ, **variables}
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
     done = subprocess.run(
         ["bash", "-eo", "pipefail", "-c", "\n".join(commands)],

@@ -117,6 +117,7 @@ def pre_commit(repository: GitRepository, *arguments: str, status: int = 0) -> s
     return said
 
 
+@pytest.mark.sweep  # it builds an environment of its own, as `environments` has for the others
 def test_try_repo_runs_the_hooks_of_a_clone(
     project: Project,
     package: GitRepository,
