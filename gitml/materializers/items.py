@@ -56,7 +56,10 @@ class ItemsMaterializer(Materializer):
 def cells(data: bytes) -> list[Cell]:
     """The results in the bytes of such a table; raises CorruptData."""
     table: Any = arrow.read(data)
-    if getattr(table, "column_names", None) != ["materializer", "value"]:
+    pa = library("pyarrow", "arrow")
+    fields = [("materializer", pa.string()), ("value", pa.large_binary())]
+    found = [(one.name, one.type) for one in getattr(table, "schema", ())]
+    if found != fields or any(column.null_count for column in table.columns):
         raise CorruptData("the table of items has other columns")
     columns = (table.column(name).to_pylist() for name in ("materializer", "value"))
     return list(zip(*columns, strict=True))

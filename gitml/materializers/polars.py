@@ -66,7 +66,18 @@ def _read(pl: Any, raw: bytes) -> Any:
     if kind not in (b"frame", b"series") or (kind == b"series" and table.num_columns != 1):
         raise CorruptData("an Arrow table that is not of polars")
     try:
+        table.validate(full=True)  # polars believes all that is said of the buffers
+        _check_names(table.schema)
         frame = pl.from_arrow(table.replace_schema_metadata(None))
     except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
         raise CorruptData("an Arrow table that polars does not take") from error
+    except pl.exceptions.PanicException as error:  # which is no Exception
+        raise CorruptData("an Arrow table that polars cannot stand") from error
     return frame.to_series() if kind == b"series" else frame
+
+
+def _check_names(fields: Any) -> None:
+    """Raise UnicodeDecodeError for the name of a column, or of a field of one, that is no text."""
+    for one in fields:
+        str(one.name)
+        _check_names(one.type.field(at) for at in range(one.type.num_fields))

@@ -88,11 +88,16 @@ class SafetensorsMaterializer(Materializer):
             return named["value"]
         if kind == "dict":
             return named
-        if kind != "OrderedDict" or sorted(about.get("order", ())) != sorted(named):
+        order: Any = about.get("order")
+        versions = about.get("versions", {})
+        ordered = isinstance(order, list) and all(type(one) is str for one in order)
+        if kind != "OrderedDict" or not ordered or sorted(order) != sorted(named):
             raise CorruptData("a safetensors file that is not of this format")
-        made = OrderedDict((name, named[name]) for name in about["order"])
+        made = OrderedDict((name, named[name]) for name in order)
+        if not isinstance(versions, dict):
+            raise CorruptData("a safetensors file that is not of this format")
         if "versions" in about:
-            made._metadata = OrderedDict(about["versions"])  # type: ignore[attr-defined]
+            made._metadata = OrderedDict(versions)  # type: ignore[attr-defined]
         return made
 
     def metadata(self, value: Any) -> dict[str, JSON]:
@@ -300,6 +305,7 @@ def read(raw: bytes) -> tuple[dict[str, _Entry], str]:
             raise ValueError("a header that is longer than the file")
         header = stdlib_json.loads(raw[8 : 8 + length])
         text = header.pop("__metadata__")["gitml"]
+        text.encode()  # raises for a lone surrogate
         data = memoryview(raw)[8 + length :]
         entries = {name: _entry(one, data) for name, one in header.items()}
         if not isinstance(text, str) or sum(len(one.raw) for one in entries.values()) != len(data):
@@ -314,7 +320,7 @@ def read(raw: bytes) -> tuple[dict[str, _Entry], str]:
 def _entry(said: Mapping[str, Any], data: memoryview) -> _Entry:
     start, end = said["data_offsets"]
     code, shape = said["dtype"], said["shape"]
-    if not all(type(one) is int and one >= 0 for one in (start, *shape)):
+    if not all(type(one) is int and 0 <= one < 1 << 63 for one in (start, *shape)):
         raise ValueError("a shape that makes no sense")
     if end - start != math.prod(shape) * _DTYPES[code][1] or end > len(data):
         raise ValueError("a tensor of another size than its shape")

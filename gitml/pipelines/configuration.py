@@ -25,6 +25,7 @@ from gitml.pipelines.policy import CachePolicy
 
 P = TypeVar("P", bound=PipelineFunction)
 
+_MOST_VALUES = 100_000
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}")
 _IGNORED = frozenset(
     {
@@ -418,9 +419,22 @@ def read_document(path: Path) -> Any:
             f"{path} is no file of parameters", hint="it ends in .toml, .yaml or .json"
         )
     try:
-        return read(data)
-    except ValueError as error:
+        document = read(data)
+        _count_values(document)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read") from error
+    return document
+
+
+def _count_values(document: Any) -> None:
+    """Raise ValueError for more values than a person writes: aliases of YAML multiply, or loop."""
+    count, waiting = 0, [document]
+    while waiting:
+        one = waiting.pop()
+        count += 1
+        if count > _MOST_VALUES:
+            raise ValueError("it has too many values, or one that holds itself")
+        waiting += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
 
 
 def _toml(data: bytes) -> Any:

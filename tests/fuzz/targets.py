@@ -20,16 +20,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gitml import config, materializers
+from gitml import config, materializers, previews
 from gitml.entities import codec, records
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.pointer import Pointer
-from gitml.errors import ConnectionLost, GitmlError
+from gitml.errors import ConnectionLost, CorruptData, GitmlError
 from gitml.fs import ProcessIdentity, judge_relative_paths
 from gitml.git.odb import parse_commit, parse_tag, parse_tree
 from gitml.history import journal, notes, revs
 from gitml.history.index import line_of
 from gitml.materializers import Rules
+from gitml.pipelines.configuration import read_configuration
 from gitml.remotes.base import Access
 from gitml.remotes.folder import FolderRemote
 from gitml.remotes.opening import flavor_of
@@ -49,9 +50,10 @@ from gitml.workspace.globs import Globs
 from gitml.workspace.statcache import Block, Held, StatCache, View
 
 _OID = ObjectId("a" * 40)
+_RULES = Rules(trusted_modules=frozenset({"tests.fuzz.shapes"}))
 _KINDS = (
     *(records.Source, records.Step, records.Run, records.Version, records.Fold),
-    *(records.Promotion, records.Tombstone, records.Saved, records.Note),
+    *(records.Promotion, records.Tombstone, records.Saved, records.Note, records.Alias),
 )
 
 
@@ -276,6 +278,8 @@ def _tag(data: bytes) -> None:
     line_of(tag)
     with contextlib.suppress(GitmlError):
         revs.read_promotion(tag, "clf", "production", 1)
+    with contextlib.suppress(GitmlError):
+        revs.read_alias(tag, "clf", "champion", 1)
     revs.read_tombstone(tag, "clf@deleted/1")
 
 
@@ -387,16 +391,17 @@ def _identity(data: bytes) -> None:
 # Values
 
 
-def _value(name: str) -> Callable[[bytes], None]:
+def _value(name: str, rules: Rules = _RULES) -> Callable[[bytes], None]:
     def read(data: bytes) -> None:
-        materializers.load_value(_Content(data), name, None, Rules())
+        # Not `load_value`, which makes one of gitml's errors of whatever a materializer raises.
+        materializers.named(name).load(_Content(data), None, rules)
 
     return read
 
 
 def _saved(name: str, *make: Callable[[], object]) -> Callable[[], list[bytes]]:
     def seeds() -> list[bytes]:
-        return [bytes(materializers.named(name).save(one(), Rules())) for one in make]  # type: ignore[arg-type]
+        return [bytes(materializers.named(name).save(one(), _RULES)) for one in make]  # type: ignore[arg-type]
 
     return seeds
 
@@ -417,6 +422,154 @@ def _array() -> object:
     import numpy as np
 
     return np.arange(6, dtype="<f4").reshape(2, 3)
+
+
+def _structured() -> list[Callable[[], object]]:
+    from tests.fuzz.shapes import Colour, Pair, Point, Settings
+
+    def point() -> object:
+        return Point(0.5, Colour.BLUE, [Pair(1, "a"), Pair(2)], _array())
+
+    return [
+        point,
+        lambda: Pair(-1, "é"),
+        lambda: Colour.RED,
+        lambda: Settings(rate=1.5, names={"a", "b"}, point=Point(1.0), more=[1, None]),
+    ]
+
+
+def _structured_seeds() -> list[bytes]:
+    return _saved("structured", *_structured())()
+
+
+def _documents(data: bytes) -> None:
+    """A text that is read is written the same."""
+    for name in ("html", "markdown", "csv"):
+        found = materializers.named(name)
+        assert found.save(found.load(_Content(data), None, _RULES), _RULES) == data
+
+
+def _booster() -> object:
+    import lightgbm
+    import numpy as np
+
+    rows = np.arange(40.0).reshape(20, 2)
+    settings = {"verbose": -1, "min_data_in_leaf": 1, "num_leaves": 3, "num_threads": 1}
+    return lightgbm.train(settings, lightgbm.Dataset(rows, rows[:, 0] % 3), 2)
+
+
+def _boosted(data: bytes) -> None:
+    """What reaches lightgbm is what was written: its own parser crashes on anything else."""
+    seed = _boosted_seed()
+    try:
+        materializers.named("lightgbm").load(_Content(data), None, _RULES)
+    except CorruptData:
+        return
+    text, written = data.decode().split(), seed.decode().split()
+    assert [one for one in text if "=" not in one] == [one for one in written if "=" not in one]
+
+
+@cache
+def _boosted_seed() -> bytes:
+    return _saved("lightgbm", _booster)()[0]
+
+
+def _named_arrays() -> object:
+    import numpy as np
+
+    return {"weight": _array(), "steps": np.arange(3), "empty": np.zeros((0, 2), "u1")}
+
+
+def _ordered_arrays() -> object:
+    from collections import OrderedDict
+
+    return OrderedDict(b=_array(), a=_array())
+
+
+def _items() -> object:
+    from gitml.materializers.items import Items, cell
+
+    return Items(tuple(cell(one, _RULES) for one in (1, "b", {"a": None}, _array())))
+
+
+def _polars() -> object:
+    import polars as pl
+
+    return pl.DataFrame({"a": [1, None], "b": ["x", "y"], "c": [[1.5], []]})
+
+
+def _picture() -> object:
+    from PIL import Image
+
+    return Image.new("RGB", (5, 3), (1, 2, 3))
+
+
+def _chart() -> object:
+    import plotly.graph_objects
+
+    return plotly.graph_objects.Figure(plotly.graph_objects.Bar(x=["a", "b"], y=[1, 2]))
+
+
+def _graph() -> object:
+    from onnx import TensorProto, helper
+
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    return helper.make_model(
+        helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [given], [made])
+    )
+
+
+def _matrix() -> object:
+    from gitml.evaluation import ConfusionMatrix
+
+    return ConfusionMatrix(("a", "b"), ((3, 1), (0, 2)))
+
+
+_SHOWN = (
+    *("arrow", "npy", "safetensors", "image", "confusion_matrix", "curve", "bytes", "csv"),
+    *("figure", "json", "markdown"),
+)
+
+
+def _preview(data: bytes) -> None:
+    """Somebody looks at a stranger's bytes, whatever the record says that they are."""
+    digest = hash_bytes(data)
+    for name in _SHOWN:
+        suffix = ".csv" if data[:1] == b"i" else ".safetensors"
+        facts = {"name": f"x{suffix}"}
+        output = records.Output("o", "o", digest, "blob", len(data), f"{name}/1", "x", facts)
+        previews.look(io.BytesIO(data), output, picture=True)
+
+
+def _preview_seeds() -> list[bytes]:
+    made = [_saved(name, one)()[0] for name, one in _SEEDS_SHOWN]
+    return [*made, b"i,j\n1,2\n3,4\n", b'{"a": [1, {"b": null}]}', b"<svg></svg>"]
+
+
+_SEEDS_SHOWN: tuple[tuple[str, Callable[[], object]], ...] = (
+    *(("arrow", _table), ("npy", _array), ("safetensors", _named_arrays)),
+    *(("image", _picture), ("confusion_matrix", _matrix)),
+)
+
+
+def _run_configuration(data: bytes) -> None:
+    """The first byte says in which format the rest is."""
+    suffix = (".toml", ".yaml", ".json")[data[0] % 3 if data else 0]
+    with _scratch() as folder:
+        path = folder / f"night{suffix}"
+        path.write_bytes(data[1:])
+        read_configuration(path, {"RATE": "0.5"})
+
+
+_CONFIGURATION_SEEDS = (
+    b'\0enable_cache = true\nrun_name = "night-{date}"\n[parameters]\nrate = "${RATE}"\n'
+    b"[steps.train]\nenable_cache = false\nretry = { max_retries = 2, delay = 0.5 }\n"
+    b'[model]\nname = "clf"\nversion = 3\n',
+    b"\1parameters:\n  rate: ${RATE}\n  depth: [1, 2]\nsteps:\n  train:\n    parameters: {a: 1}\n"
+    b"cache_policy: {expires_after: 60}\nexecution_mode: fail_fast\n",
+    b'\2{"parameters": {"rate": "${RATE:-1}"}, "tags": ["a"], "settings": {"docker": null}}',
+)
 
 
 # Data
@@ -556,6 +709,22 @@ TARGETS = (
     Target("npy value", _value("npy"), _saved("npy", _array)),
     Target("arrow value", _value("arrow"), _saved("arrow", _table)),
     Target("pandas value", _value("pandas"), _saved("pandas", _frame)),
+    Target("structured value", _value("structured"), _structured_seeds),
+    Target("documents", _documents, lambda: [b"<p>\xc3\xa9</p>", b"# A\n\n- b", b"a,b\r\n1,2\n"]),
+    Target("boosted value", _boosted, lambda: [_boosted_seed()]),
+    Target(
+        "safetensors value",
+        _value("safetensors"),
+        _saved("safetensors", _named_arrays, _ordered_arrays),
+    ),
+    Target("items value", _value("items"), _saved("items", _items)),
+    Target("polars value", _value("polars"), _saved("polars", _polars)),
+    Target("image value", _value("image"), _saved("image", _picture)),
+    Target("plotly value", _value("plotly"), _saved("plotly", _chart)),
+    Target("onnx value", _value("onnx"), _saved("onnx", _graph)),
+    Target("matrix value", _value("confusion_matrix"), _saved("confusion_matrix", _matrix)),
+    Target("preview", _preview, _preview_seeds),
+    Target("run configuration", _run_configuration, lambda: list(_CONFIGURATION_SEEDS)),
     Target("tensors", _tensors, _tensor_seeds),
     Target("stat cache", _stat_cache, lambda: [_stat_cache_seed()]),
     Target("globs", _globs, lambda: [b"*.png\na/b.png", b"a/**/[!x]?.txt\na/b/yz.txt"]),

@@ -16,6 +16,11 @@ from gitml.pipelines.dsl import Model
 from gitml.testing.sealed import SealedEnvironment
 from tests.workshop import Workshop, load
 
+MULTIPLYING = "a0: &a0 [1]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
+)
+"""Nine lists of nine aliases: half a kilobyte that means a billion values."""
+
 
 def read(path: Path, document: Any, **environment: str) -> RunConfiguration:
     file = path / "run.json"
@@ -166,7 +171,11 @@ def test_an_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("run.txt", ""), ("run.toml", "= 1"), ("run.yaml", "a: [1"), ("no.toml", None)],
+    [
+        *[("run.txt", ""), ("run.toml", "= 1"), ("run.yaml", "a: [1"), ("no.toml", None)],
+        *[("deep.yaml", "[" * 2000), ("deep.json", "[" * 200_000)],
+        *[("loop.yaml", "parameters: &a {b: *a}"), ("many.yaml", MULTIPLYING)],
+    ],
 )
 def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, text: str | None) -> None:
     if text is not None:
