@@ -218,6 +218,7 @@ class StepHandle(Frozen):
     entry: RunStep
     found: StepEntry | None
     parts: Parts = field(repr=False, compare=False)
+    run: ObjectId | None = None
 
     @property
     def name(self) -> str:
@@ -249,11 +250,15 @@ class StepHandle(Frozen):
 
     @property
     def outputs(self) -> dict[str, StoredOutput]:
-        """Its outputs by their names within the step."""
-        if self.found is None:
+        """Its outputs by their names within the step.
+
+        Of a run without a pipeline that failed they are what it had saved by then.
+        """
+        commit = self.found.id if self.found is not None else self.run
+        made = self.found.record.outputs if self.found is not None else self.entry.outputs
+        if commit is None:
             return {}
-        commit = self.found.id
-        return {o.name: StoredOutput(o, commit, self.parts) for o in self.found.record.outputs}
+        return {one.name: StoredOutput(one, commit, self.parts) for one in made or ()}
 
     @property
     def kept(self) -> int:
@@ -348,7 +353,9 @@ class RunHandle(RecordHandle):
         steps = self.entry.record.steps
         found = self.parts.index.steps(one.commit for one in steps if one.commit is not None)
         return {
-            one.name: StepHandle(one, found.get(one.commit) if one.commit else None, self.parts)
+            one.name: StepHandle(
+                one, found.get(one.commit) if one.commit else None, self.parts, self.id
+            )
             for one in steps
         }
 

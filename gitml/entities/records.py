@@ -150,7 +150,8 @@ class RunStep(Record):
 
     Of a step that did not finish there is what it had said: ``log`` is what it printed, ``series``
     and ``metadata`` what it had logged. Its metrics are among those of the run. ``items`` are the
-    results that a mapped step had by then.
+    results that a mapped step had by then, ``outputs`` what the block of a run without a pipeline
+    had saved.
     """
 
     name: str
@@ -161,6 +162,7 @@ class RunStep(Record):
     metadata: Mapping[str, Any] | None = None
     after: tuple[str, ...] | None = None
     items: Output | None = None
+    outputs: tuple[Output, ...] | None = None
 
 
 class Failure(Record):

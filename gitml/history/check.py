@@ -296,6 +296,8 @@ class Checker:
         for said in (part for one in record.steps for part in (one.log, one.series, one.items)):
             if said is not None:
                 self._holds(commit.id, said.digest, "blob")
+        for saved in (part for one in record.steps for part in one.outputs or ()):
+            self._holds(commit.id, saved.digest, saved.kind)
         return [(one, "step") for _, one in steps]
 
     def _version(self, commit: Commit) -> Iterable[tuple[ObjectId, str]]:

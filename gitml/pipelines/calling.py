@@ -124,6 +124,7 @@ class Calling:
             spec = OutputSpec(name, name, None)
             saved[name] = self._storing.output(planned, spec, value, self.rules(planned))
             running.outputs = tuple(saved)
+            self.said.outputs = tuple(saved.values())
 
         try:
             with self.capture.step(printed), seen, own_process(), context.running(running):

@@ -45,7 +45,8 @@ class Said:
     """What a step has said: all that the record of its run keeps of it where it does not finish.
 
     ``log`` is what it printed, ``metrics`` and ``metadata`` what it logged, ``series`` its series,
-    stored, ``items`` the results that a mapped step had when one failed.
+    stored, ``items`` the results that a mapped step had when one failed, ``outputs`` what a block
+    has saved.
     """
 
     log: Log | None = None
@@ -53,6 +54,7 @@ class Said:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     series: Output | None = None
     items: Output | None = None
+    outputs: tuple[Output, ...] = ()
 
     def forget_lost(self, has: Callable[[Digest], bool]) -> None:
         """Forget what has no bytes: no record may name what the store does not have."""
@@ -62,11 +64,12 @@ class Said:
             self.series = None
         if self.items is not None and not has(self.items.digest):
             self.items = None
+        self.outputs = tuple(one for one in self.outputs if has(one.digest))
 
     def as_step(self, name: str, state: str, after: tuple[str, ...] | None) -> RunStep:
         """The step as its run records it."""
-        metadata = dict(self.metadata) or None
-        return RunStep(name, state, None, self.log, self.series, metadata, after, self.items)
+        said = (self.log, self.series, dict(self.metadata) or None)
+        return RunStep(name, state, None, *said, after, self.items, self.outputs or None)
 
 
 class FailedStep(Frozen):

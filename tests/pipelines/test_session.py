@@ -127,6 +127,9 @@ def test_what_it_raises_is_recorded_and_goes_on(workshop: Workshop, ends: str, s
     assert run.metrics == {"loss": 1.5}
     assert run.steps["main"].series["loss"].values == (1.5,)
     assert run.steps["main"].log() == "begun\n"
+    assert run.steps["main"].outputs["model"].load() == [1]
+    with pytest.raises(NameNotFound):
+        workshop.repo().artifact("model")
     assert "scripts/exp.py" in run.failure.traceback
     assert "gitml/" not in run.failure.traceback
     assert workshop.refs("refs/tags/clf*") == {}
