@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 
 from gitml.entities.ids import ObjectId
@@ -57,13 +58,44 @@ class WorkTree(Frozen):
     dirty_submodules: tuple[str, ...]
 
 
+_STATUS = (
+    *("status", "--porcelain=v2", "-z", "--branch", "--no-ahead-behind"),
+    *("--untracked-files=all", "--ignore-submodules=none", "--no-renames"),
+)
+
+
 def look(git: Git) -> WorkTree:
     """The state of the working tree, as git's own status sees it.
 
     ``.gitml/`` never counts, nor does untracked bytecode, which Python leaves behind everywhere.
     """
-    flags = ["--untracked-files=all", "--ignore-submodules=none", "--no-renames"]
-    listing = git.run("status", "--porcelain=v2", "-z", "--branch", "--no-ahead-behind", *flags)
+    return _seen(git, git.run(*_STATUS))
+
+
+@contextlib.contextmanager
+def looking(git: Git) -> Iterator[Callable[[], WorkTree]]:
+    """Have git look at the working tree while other things are done.
+
+    What it gives waits for the state as it was when the block began, once; as `look`.
+    """
+    process = git.start(*_STATUS, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def wait() -> WorkTree:
+        listing, complaint = process.communicate()
+        if process.returncode:
+            raise GitFailed(_STATUS, process.returncode, complaint.decode(errors="replace"))
+        return _seen(git, listing)
+
+    try:
+        yield wait
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.communicate()
+
+
+def _seen(git: Git, listing: bytes) -> WorkTree:
+    """The state of the working tree that a listing of git's says."""
     header: dict[str, str] = {}
     changed, untracked, unmerged, submodules = [], [], [], []
     for line in os.fsdecode(listing).split("\0"):
@@ -110,17 +142,19 @@ def code_state(
     *,
     closure: Set[str] = frozenset(),
     pointers: Mapping[str, bytes] | None = None,
+    seen: Callable[[], WorkTree] | None = None,
 ) -> CodeState:
     """The code commit of a run that starts now; a snapshot where the working tree is dirty.
 
     ``closure`` are the repository paths that the run imports: untracked ones among them enter the
     snapshot, ignored ones are left out and named. ``pointers`` are those of the data that the run
     reads, by the path of the data: each stands in the snapshot beside data that git does not
-    track, unless it is tracked already. Raises UsageError for merge conflicts, dirty submodules
+    track, unless it is tracked already. ``seen`` gives the state where it was looked at before.
+    Raises UsageError for merge conflicts, dirty submodules
     and a root entry that reads as ``.gitml``.
     """
     git.work_tree()
-    state = look(git)
+    state = seen() if seen is not None else look(git)
     _refuse(state)
     code = None
     if state.head is not None:

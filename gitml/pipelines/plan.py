@@ -222,7 +222,8 @@ class Planner:
         nodes = with_step_options(override(list(nodes), parameters), pipeline, whole=whole)
         check_policies(nodes, pipeline, whole=whole)
         self._refuse_twins(pipeline, nodes)
-        return tuple(self._step(node, pipeline) for node in nodes)
+        closures: dict[Any, Closure] = {}
+        return tuple(self._step(node, pipeline, closures) for node in nodes)
 
     def _refuse_twins(self, pipeline: PipelineFunction, nodes: Sequence[Node]) -> None:
         """Raise InvalidName for a name that differs only in case from one that is known."""
@@ -247,10 +248,20 @@ class Planner:
         found = {name: one.commit for name, one in self._taken.items()} | self._used
         return tuple(Pin(name, commit) for name, commit in sorted(found.items()))
 
-    def _step(self, node: Node, pipeline: PipelineFunction) -> PlannedStep:
+    def _step(
+        self, node: Node, pipeline: PipelineFunction, closures: dict[Any, Closure]
+    ) -> PlannedStep:
+        """A call as a step of the plan; ``closures`` are those of the steps that were met before.
+
+        Nothing runs between the calls of one plan, so that a step has one closure in it.
+        """
         policy = policy_of(node.step, pipeline)
         makes, uses = self._model(node.step.model or pipeline.model)
-        closure = node.step.trace(self._tracer)
+        step = node.step
+        known = (step.function, step.name, step.environment)
+        if known not in closures:
+            closures[known] = step.trace(self._tracer)
+        closure = closures[known]
         bindings = {key: self._bind(value) for key, value in node.bindings.items()}
         said = policy.said(node.name)
         return PlannedStep(

@@ -29,7 +29,7 @@ from gitml.git import locks, refs
 from gitml.git.odb import EMPTY_TREE, Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
-from gitml.git.snapshot import code_state
+from gitml.git.snapshot import WorkTree, code_state, looking
 from gitml.git.upkeep import keep_up
 from gitml.history import journal
 from gitml.history.index import Index, VersionEntry
@@ -246,13 +246,15 @@ class Runner:
         snapshot, and uses no cache.
         """
         root = self.git.work_tree()
-        self.index.refresh()
-        names = Names.now(self.index, self.odb)
-        recorder = Recorder(self.git, self.odb, self.person)
-        data = _DataFiles(WorkingTree(self.git, lambda: self.store), writer, recorder)
-        code = partial(self._code, data) if record else self._code_as_it_is
-        planner = Planner(root, names, stack, data.take, data.take_value, code)
-        plan = planner.plan(pipeline, parameters)
+        with contextlib.ExitStack() as opened:
+            seen = opened.enter_context(looking(self.git)) if record else None
+            self.index.refresh()
+            names = Names.now(self.index, self.odb)
+            recorder = Recorder(self.git, self.odb, self.person)
+            data = _DataFiles(WorkingTree(self.git, lambda: self.store), writer, recorder)
+            code = partial(self._code, data, seen) if seen else self._code_as_it_is
+            planner = Planner(root, names, stack, data.take, data.take_value, code)
+            plan = planner.plan(pipeline, parameters)
         started = time.time()
         execution = Execution(
             root=root,
@@ -275,8 +277,9 @@ class Runner:
             return execution, partial(unfold, planner, pipeline, parameters, execution)
         return execution, lambda do: do(execution.plan.steps)
 
-    def _code(self, data: _DataFiles, closure: set[str]) -> Code:
-        state = code_state(self.git, self.odb, closure=closure, pointers=data.pointers())
+    def _code(self, data: _DataFiles, seen: Callable[[], WorkTree], closure: set[str]) -> Code:
+        pointers = data.pointers()
+        state = code_state(self.git, self.odb, closure=closure, pointers=pointers, seen=seen)
         self._left_out = state.left_out
         return Code(state.commit, state.tree, state.snapshot)
 

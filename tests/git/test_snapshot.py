@@ -11,8 +11,8 @@ import pytest
 from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, MissingBytes, NoRepository, UsageError
 from gitml.git.odb import Odb
-from gitml.git.process import Git
-from gitml.git.snapshot import CodeState, code_state, look, record_code
+from gitml.git.process import Git, GitFailed
+from gitml.git.snapshot import CodeState, code_state, look, looking, record_code
 from gitml.testing.sealed import GitRepository, SealedEnvironment
 
 SNAPSHOT = "Snapshot of a working tree\n\nGitml-Kind: snapshot\n"
@@ -39,6 +39,19 @@ def take(
         return code_state(git, odb, closure=closure or set(), pointers=pointers)
     finally:
         odb.close()
+
+
+def test_a_look_that_was_begun_says_the_same(repository: GitRepository) -> None:
+    repository.write("a.py", "a = 2\n")
+    repository.write("new.py", "")
+    git = Git.discover(repository.path)
+    with looking(git) as seen:
+        assert seen() == look(git)
+    with looking(git):
+        pass  # nobody waits for it
+    (repository.path / ".git" / "index").write_bytes(b"damaged")
+    with pytest.raises(GitFailed, match="status"), looking(git) as seen:
+        seen()
 
 
 def files(repository: GitRepository, commit: ObjectId) -> dict[str, str]:
