@@ -15,7 +15,7 @@ from gitml.errors import GitmlError, Locked, RaceLost
 from gitml.frozen import Frozen
 from gitml.fs import sync_directory
 from gitml.git import locks
-from gitml.git.process import Git
+from gitml.git.process import Git, GitFailed
 
 T = TypeVar("T")
 
@@ -52,9 +52,23 @@ def list_refs(git: Git, patterns: Sequence[str]) -> list[Ref]:
     return parse_lines(listing_lines(read_listing(git, patterns)))
 
 
-def read_listing(git: Git, patterns: Sequence[str]) -> bytes:
-    """The raw listing behind ``list_refs``: equal bytes mean that no ref moved."""
-    return git.run("for-each-ref", "--format=%(refname) %(objectname) %(*objectname)", *patterns)
+def read_listing(git: Git, patterns: Sequence[str], commits: Sequence[str] = ()) -> bytes:
+    """The raw listing behind ``list_refs``: equal bytes mean that no ref moved.
+
+    What matches ``commits`` is none of tags: git need not look at each object, which for tens of
+    thousands takes four times as long as to list them.
+    """
+    format_ = "--format=%(refname) %(objectname) %(*objectname)"
+    if not commits:
+        return git.run("for-each-ref", format_, *patterns)
+    asked = ("for-each-ref", format_.replace("%(*objectname)", ""), *commits)
+    with git.start(*asked, stdin=subprocess.DEVNULL) as other:
+        listing = git.run("for-each-ref", format_, *patterns)
+        assert other.stdout is not None  # noqa: S101 - it is a pipe
+        more = other.stdout.read()
+    if other.returncode:
+        raise GitFailed(asked, other.returncode, "")
+    return b"".join(sorted([*more.splitlines(keepends=True), *listing.splitlines(keepends=True)]))
 
 
 def listing_lines(listing: bytes) -> list[str]:
@@ -79,6 +93,11 @@ def targets(git: Git, patterns: Sequence[str]) -> dict[str, str]:
     """
     listing = os.fsdecode(git.run("for-each-ref", "--format=%(refname) %(objectname)", *patterns))
     return dict(line.split(" ") for line in listing.splitlines())
+
+
+def has_any(git: Git, pattern: str) -> bool:
+    """Whether some ref matches."""
+    return bool(git.run("for-each-ref", "--count=1", "--format=%(refname)", pattern))
 
 
 def update(git: Git, changes: Iterable[Change], reason: str, *, packed: bool = False) -> None:

@@ -125,10 +125,13 @@ def url_of(git: Git, remote: str) -> str:
     return os.fsdecode(git.run("remote", "get-url", "--", remote)).strip()
 
 
-def list_remote(git: Git, remote: str, *, tags_only: bool = False) -> dict[str, RemoteRef]:
+def list_remote(
+    git: Git, remote: str, *, tags_only: bool = False, without: str | None = None
+) -> dict[str, RemoteRef]:
     """Every ref of a remote by name, or its tags; raises AuthenticationFailed, GitmlError.
 
-    Where there are many runs, the tags alone are a small part of what goes over the line.
+    Where there are many runs, the tags alone are a small part of what goes over the line. Refs that
+    begin with ``without`` are left out, though git sends them.
     """
     arguments = ["ls-remote", "--quiet", *(["--tags"] if tags_only else []), "--", remote]
     done = _run(git, remote, arguments)
@@ -138,6 +141,8 @@ def list_remote(git: Git, remote: str, *, tags_only: bool = False) -> dict[str, 
     peeled: dict[str, str] = {}
     for line in os.fsdecode(done.out).splitlines():
         oid, _, name = line.partition("\t")
+        if without is not None and name.startswith(without):
+            continue
         if name.endswith("^{}"):
             peeled[name[:-3]] = oid
         else:

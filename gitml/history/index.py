@@ -58,8 +58,9 @@ _PATIENCE = 20.0
 _VERSION_TAG = r"refs/tags/[^/@]+@v[1-9][0-9]{0,8}\Z"
 _TAG_PATTERNS = (f"{TAGS}/*@*", f"{TAGS}/*@*/*", f"{TAGS}/*@alias/*/*")
 _TRACKED = tuple(f"{TRACKING}/*/{one.removeprefix('refs/')}" for one in _TAG_PATTERNS)
-PATTERNS = (RUNS, VERSIONS, SOURCES, STAGES, *_TAG_PATTERNS, *_TRACKED)
 _MODELS = (VERSIONS, STAGES, *_TAG_PATTERNS)
+_NARROW = (*_MODELS, *_TRACKED)
+PATTERNS = (RUNS, SOURCES, *_NARROW)
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE refs (name TEXT PRIMARY KEY, target TEXT, id TEXT) WITHOUT ROWID;
@@ -139,7 +140,9 @@ class Index:
         self._odb = odb
         self._reader = _Reader(odb)
         self._path = git.common / "gitml" / ("index.sqlite" if of_runs else "models.sqlite")
-        self._patterns = PATTERNS if of_runs else _MODELS
+        self._of_runs = of_runs
+        self._narrow = False
+        self._behind = False
         self._open: sqlite3.Connection | None = None
         self._private = False
         self._steps: dict[str, StepEntry] = {}
@@ -157,6 +160,20 @@ class Index:
         if self._open is not None:
             self._open.close()
             self._open = None
+
+    @contextlib.contextmanager
+    def narrowed(self) -> Iterator[None]:
+        """In the block, versions, stages and tags alone are looked at anew.
+
+        Runs and saved values are those of the last look, or none: for who moves stages, and need
+        not wait until the refs of ten thousand runs are listed. Behind it all is looked at again.
+        """
+        outer, self._narrow = self._narrow, True
+        try:
+            yield
+        finally:
+            self._narrow = outer
+            self._behind = not outer
 
     def rebuild(self) -> int:
         """Make the index again from git alone; the number of refs that it was made of."""
@@ -187,9 +204,10 @@ class Index:
         whole = len(self.mark) != _DIGEST_BYTES and not (self._git.common / "shallow").exists()
         if whole and not known and len(mark) <= _LONGEST_MARK:
             with _transaction(connection):
-                if connection.execute(_STORED).fetchone() == (self.mark,):
+                if connection.execute(_STORED, ("listing",)).fetchone() == (self.mark,):
                     _Intake(connection, self._odb).take(made)
                     connection.execute("UPDATE meta SET value = ? WHERE key = 'listing'", (mark,))
+                    connection.execute("DELETE FROM meta WHERE key = 'narrow'")
                     self.mark, self._ids = mark, None
                     return
         self._refresh(connection)
@@ -586,6 +604,10 @@ class Index:
                 connection.close()
                 raise
             self._open = connection
+            self._behind = self._narrow
+        elif self._behind and not self._narrow:
+            self._behind = False
+            self._refresh(self._open)
         return self._open
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
@@ -605,7 +627,11 @@ class Index:
 
     def _listing(self) -> tuple[bytes, bytes]:
         """The listing of the refs, and a mark of all that decides what can be read behind them."""
-        listing = mark = refs.read_listing(self._git, self._patterns)
+        if self._narrow or not self._of_runs:
+            patterns = _NARROW if self._of_runs else _MODELS
+            listing = mark = refs.read_listing(self._git, patterns)
+        else:
+            listing = mark = refs.read_listing(self._git, PATTERNS[1:], PATTERNS[:1])
         with contextlib.suppress(OSError):  # `git fetch --unshallow` moves no ref
             mark += (self._git.common / "shallow").read_bytes()
         if len(mark) <= _LONGEST_MARK:
@@ -623,7 +649,8 @@ class Index:
         return RefStamp.now(self._git, self._patterns, self._path.with_suffix(".stamp"), mark)
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
-        stored = connection.execute(_STORED).fetchone()
+        key, looked_at = ("narrow", _IS_NARROW) if self._narrow else ("listing", "1")
+        stored = connection.execute(_STORED, (key,)).fetchone()
         stamp = self._stamp(stored[0]) if stored else None
         if stored and stamp is not None and stamp.is_noted():
             self.mark = stored[0]
@@ -636,15 +663,16 @@ class Index:
         self._steps.clear()
         self._ids = None
         with _transaction(connection):
-            if connection.execute(_STORED).fetchone() != stored:
+            if connection.execute(_STORED, (key,)).fetchone() != stored:
                 # Another process was here while we waited. Our listing may be older than what it
                 # has taken in, and would put that back.
                 listing, self.mark = self._listing()
             # Line by line, so that only what moved is parsed: there may be tens of thousands.
             listed = {line for line in refs.listing_lines(listing) if line.isascii()}
-            known = {row[0] for row in connection.execute(_LINES)}
-            broken = {row[0] for row in connection.execute(_BROKEN_LINES)}
-            connection.execute("DELETE FROM problems")
+            lines, of_these = f"{_LINES} WHERE {looked_at}", f"id IN ({_TARGETS} WHERE {looked_at})"
+            known = {row[0] for row in connection.execute(lines)}
+            broken = {row[0] for row in connection.execute(f"{lines} AND {_IS_BROKEN}")}
+            connection.execute(f"DELETE FROM problems WHERE {of_these}")  # noqa: S608 - fixed
             intake = _Intake(connection, self._odb)
             moved = refs.parse_lines(sorted(listed - known | listed & broken))
             for ref in moved:
@@ -653,7 +681,9 @@ class Index:
             connection.executemany("DELETE FROM refs WHERE name = ?", [(name,) for name in gone])
             if gone:
                 _forget(connection)
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('listing', ?)", (self.mark,))
+            # What the other kind of look has seen is not what is here now.
+            connection.execute("DELETE FROM meta WHERE key IN ('listing', 'narrow')")
+            connection.execute("INSERT INTO meta VALUES (?, ?)", (key, self.mark))
 
 
 class _Reader:
@@ -849,9 +879,15 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 _LINES = "SELECT name || ' ' || target || ' ' || iif(id = target, '', id) FROM refs"
 """The refs that were taken in, as lines of git's listing."""
 
-_BROKEN_LINES = f"{_LINES} WHERE id IN (SELECT id FROM problems)"  # noqa: S608 - fixed fragments
+_TARGETS = "SELECT id FROM refs"
+_IS_BROKEN = "id IN (SELECT id FROM problems)"
+_IS_NARROW = (
+    f"(name GLOB '{VERSIONS}/*' OR name GLOB '{STAGES}/*' OR name GLOB '{TAGS}/*'"
+    f" OR name GLOB '{TRACKING}/*')"
+)
+"""Which of the refs are among ``_NARROW``."""
 
-_STORED = "SELECT value FROM meta WHERE key = 'listing'"
+_STORED = "SELECT value FROM meta WHERE key = ?"
 _STEP = "SELECT id, document, metrics, parents, at FROM steps"
 _IDS = ("SELECT id FROM runs", "SELECT id FROM steps", "SELECT id FROM versions")
 

@@ -52,26 +52,24 @@ class Online:
         """
         tags = [one for one in changes if one.name.startswith(f"{TAGS}/") and one.new is not None]
         new = [Move(one.name, one.new) for one in tags if one.new is not None and one.old is None]
-        deadline, stubborn, atomic = time.monotonic() + _BUDGET, 0, True
-        while True:
-            there = transport.list_remote(self.git, self.remote, tags_only=True)
-            self._refuse_taken(new, there)
-            missing = [one for one in new if one.name not in there]
-            if not missing:
-                return self._notes(new)
+        deadline, stubborn, atomic, missing = time.monotonic() + _BUDGET, 0, True, new
+        while missing:
             refusal = transport.push(self.git, self.remote, missing, atomic=atomic)
             if refusal is None:
-                return self._notes(new)
+                break
             if refusal.no_atomic and atomic:
                 atomic = False
                 continue
+            there = transport.list_remote(self.git, self.remote, tags_only=True)
+            self._refuse_taken(new, there)
+            missing = [one for one in new if one.name not in there]
             stubborn += 1
-            if refusal.judged or stubborn >= _STUBBORN or time.monotonic() > deadline:
-                self._refuse_taken(
-                    new, transport.list_remote(self.git, self.remote, tags_only=True)
-                )
+            is_over = stubborn >= _STUBBORN or time.monotonic() > deadline
+            if missing and (refusal.judged or is_over):
                 raise self._refused(refusal)
-            time.sleep(random.uniform(0.02, 0.1) * stubborn)  # noqa: S311 - jitter
+            if missing:
+                time.sleep(random.uniform(0.02, 0.1) * stubborn)  # noqa: S311 - jitter
+        return self._notes(new)
 
     def _refuse_taken(self, new: Sequence[Move], there: Mapping[str, RemoteRef]) -> None:
         for one in new:

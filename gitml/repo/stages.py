@@ -102,7 +102,8 @@ class Stages(Sharing):
             promoter = self._promoter(dry_run=dry_run)
             return promoter.keep_for_later(model, which, stage, reason)
         if dry_run:
-            return self._promoter(dry_run=True).promote(model, which, stage, reason)
+            with self.index.narrowed():
+                return self._promoter(dry_run=True).promote(model, which, stage, reason)
         return self._moving(
             lambda promoter: promoter.promote(model, which, stage, reason),
             lambda: self._unpublished(online.remote, model, stage, which) if online else [],
@@ -477,20 +478,24 @@ class Stages(Sharing):
         """
         import time
 
-        known = self._events(*seen) if seen else ()
+        with self.index.narrowed():
+            known = self._events(*seen) if seen else ()
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
                 memory = self._memory(online.remote if online is not None else None)
                 if online is not None:
-                    online.look()
-                    if seen:
-                        self._refuse_unseen(*seen, known)
-                    for name in names():
+                    with self.index.narrowed():
+                        online.look()
+                        if seen:
+                            self._refuse_unseen(*seen, known)
+                        wanted = names()
+                    for name in wanted:
                         self._publish([name], online.remote, confirm=confirm)
-                promoter = self._promoter(dry_run=False, online=online)
-                promoter.memory = memory
-                return move(promoter)
+                with self.index.narrowed():
+                    promoter = self._promoter(dry_run=False, online=online)
+                    promoter.memory = memory
+                    return move(promoter)
             except RaceLost:
                 if not retry or time.monotonic() > deadline:
                     raise

@@ -108,12 +108,15 @@ class Fetcher:
         return done
 
     def _attempt(self, remote: str, tags_only: bool, tell: Tell | None, dry_run: bool) -> Fetched:
-        there = transport.list_remote(self.git, remote)
+        without = "refs/gitml/" if tags_only else None
+        there = transport.list_remote(self.git, remote, without=without)
         check_kin(self.git, self.odb, remote, there)
         head = there.get("HEAD")
         if tags_only:
             there = {name: one for name, one in there.items() if name.startswith(f"{TAGS}/")}
         patterns = [*tracking.LOCAL, tracking.all_tracked(remote), f"refs/remotes/{remote}"]
+        if tags_only:
+            patterns = [TAGS, f"{tracking.all_tracked(remote)}/tags"]
         here = refs.targets(self.git, patterns)
         theirs = {name: str(ref.target) for name, ref in there.items()}
         refspecs = [] if tags_only else tracking.branch_refspecs(self.git, remote, theirs, here)

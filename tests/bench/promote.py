@@ -17,27 +17,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench.receive import POLICY, fill
-from tests.workshop import Workshop, model_for_copies
+from tests.bench.shop import shop
+from tests.workshop import Workshop
 
 
 def measure(folder: Path, runs: int, moves: int) -> None:
     """Print the medians for one number of runs, which both clones and the remote have."""
-    with model_for_copies(folder) as bob:
-        server = Workshop(folder / "server.git")
-        server.path.mkdir()
-        server.git("init", "--quiet", "--bare", "--initial-branch=main")
-        bob.git("branch", "--quiet", "-M", "main")
-        bob.git("remote", "add", "origin", server.path.as_uri())
-        (folder / "lake").mkdir()
-        with (bob.path / "gitml.toml").open("a", encoding="utf-8") as file:
-            file.write(f'\n[remotes.lake]\nurl = "{folder / "lake"}"\n{POLICY}')
-        bob.training()
-        bob.commit("settings")
-        for rate in (0.1, 0.2):
-            bob.run("training", {"rate": rate})
-        bob.repo().push()
-        fill(server, bob, runs)
+    with shop(folder, runs) as (bob, server):
         bob.git("clone", "--quiet", server.path.as_uri(), "../alice")
         alice = Workshop(folder / "alice")
         for one in (bob, alice):

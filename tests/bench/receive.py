@@ -19,34 +19,16 @@ from pathlib import Path
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId
 from gitml.entities.records import Promotion
-from gitml.git import refs
-from gitml.git.odb import Builder, Odb
 from gitml.git.process import Git
-from gitml.git.refs import Change
 from gitml.history.record import Person, Recorder, timestamp
 from gitml.hooks.install import SERVER_EVENTS, install
 from gitml.repo import Repo
-from tests.workshop import Workshop, model_for_copies
-
-POLICY = '\n[policy.production]\nrequire = [{ metric = "accuracy", min = 0.5 }]\n'
+from tests.bench.shop import shop
+from tests.workshop import Workshop
 
 
 def measure(folder: Path, runs: int, pushes: int) -> None:
-    with model_for_copies(folder) as bob:
-        server = Workshop(folder / "server.git")
-        server.path.mkdir()
-        server.git("init", "--quiet", "--bare", "--initial-branch=main")
-        bob.git("branch", "--quiet", "-M", "main")
-        bob.git("remote", "add", "origin", server.path.as_uri())
-        (folder / "lake").mkdir()
-        with (bob.path / "gitml.toml").open("a", encoding="utf-8") as file:
-            file.write(f'\n[remotes.lake]\nurl = "{folder / "lake"}"\n{POLICY}')
-        bob.training()
-        bob.commit("settings")
-        for rate in (0.1, 0.2):
-            bob.run("training", {"rate": rate})
-        bob.repo().push()
-        fill(server, bob, runs)
+    with shop(folder, runs) as (bob, server):
         install(Git.discover(server.path), sys.executable, SERVER_EVENTS)
         Repo.discover(server.path).index.refresh()
         tags = moves(bob, 2 * pushes)
@@ -66,22 +48,6 @@ def measure(folder: Path, runs: int, pushes: int) -> None:
         print(f"the hook adds {with_it - without:.0f} ms")
         print("with", sorted(round(1000 * t) for t in times[True]))
         print("without", sorted(round(1000 * t) for t in times[False]))
-
-
-def fill(server: Workshop, bob: Workshop, runs: int) -> None:
-    """Runs like the one that there is, each at another second."""
-    git = Git.discover(server.path)
-    odb, builder = Odb(git), Builder(git)
-    tip = bob.repo().version("clf@v1").entry.record.run
-    commit = odb.commit(tip)
-    changes = []
-    for n in range(runs):
-        line = f"Ada Example <ada@example.org> {1_700_000_000 + n} +0000"
-        made = builder.commit(commit.tree, commit.parents, line, line, commit.message)
-        changes.append(Change(f"refs/gitml/runs/training/202311/{made.short}", made, None))
-    with builder.write_pack():
-        refs.update(git, changes, "runs", packed=True)
-    odb.close()
 
 
 def moves(bob: Workshop, count: int) -> list[ObjectId]:

@@ -152,6 +152,43 @@ def test_it_is_stale_for_nobody(filled: Ledger) -> None:
     other.close()
 
 
+def test_a_narrow_look_takes_in_stages_and_leaves_runs_for_later(filled: Ledger) -> None:
+    two = ObjectId(filled.repository.git("rev-parse", "clf@v2^{commit}"))
+    index = fresh(filled)
+    with index.narrowed():
+        assert [one.name for one in index.refs_below("refs/tags/clf@production")]
+        assert index.runs() == []  # nothing was there before, and nobody looked
+        assert [one.record.model for one in index.versions()] == ["clf", "clf"]
+    assert len(index.runs()) == 4
+    run = filled.run([filled.step("late")])
+    odd = put(filled, run.hex, ".gitml/run.json", "{")
+    index.refresh()
+    problems = index.problems()
+    assert [oid for oid, _ in problems] == [odd]
+    with index.narrowed():
+        filled.promote("clf", "production", 2, two, two)
+        late = filled.run([filled.step("later")])
+        index.refresh()
+        assert [len(index.refs_below("refs/tags/clf@production/")), len(index.runs())] == [2, 5]
+        assert index.problems() == problems  # of a run, which was not looked at
+    assert late in [one.id for one in index.runs()]
+    assert facts(index) == facts(filled.index)
+    index.close()
+
+
+def test_what_a_narrow_look_saw_is_not_there_when_it_has_gone(
+    filled: Ledger, expected: dict[str, object]
+) -> None:
+    """The refs are again as the last whole look found them, and the rows between were others."""
+    filled.repository.git("tag", "clf@alias/best", "clf@v1")
+    index = fresh(filled)
+    with index.narrowed():
+        assert len(index.refs_below("refs/tags/clf@alias/")) == 1
+    filled.repository.git("tag", "--delete", "clf@alias/best")
+    assert facts(index) == expected
+    index.close()
+
+
 def test_refs_that_go_take_their_records_along(filled: Ledger) -> None:
     index = filled.index
     gone = index.runs(pipeline="features")[0]
