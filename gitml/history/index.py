@@ -625,13 +625,18 @@ class Index:
                     connection.execute(f"PRAGMA user_version = {_LAYOUT}")
         self._refresh(connection)
 
+    @property
+    def _patterns(self) -> tuple[str, ...]:
+        """Which refs are looked at."""
+        if not self._of_runs:
+            return _MODELS
+        return _NARROW if self._narrow else PATTERNS
+
     def _listing(self) -> tuple[bytes, bytes]:
         """The listing of the refs, and a mark of all that decides what can be read behind them."""
-        if self._narrow or not self._of_runs:
-            patterns = _NARROW if self._of_runs else _MODELS
-            listing = mark = refs.read_listing(self._git, patterns)
-        else:
-            listing = mark = refs.read_listing(self._git, PATTERNS[1:], PATTERNS[:1])
+        commits = (RUNS,) if RUNS in self._patterns else ()
+        tags = [one for one in self._patterns if one not in commits]
+        listing = mark = refs.read_listing(self._git, tags, commits)
         with contextlib.suppress(OSError):  # `git fetch --unshallow` moves no ref
             mark += (self._git.common / "shallow").read_bytes()
         if len(mark) <= _LONGEST_MARK:
@@ -646,7 +651,8 @@ class Index:
             return None
         from gitml.git.refstamp import RefStamp
 
-        return RefStamp.now(self._git, self._patterns, self._path.with_suffix(".stamp"), mark)
+        suffix = ".narrow.stamp" if self._narrow else ".stamp"
+        return RefStamp.now(self._git, self._patterns, self._path.with_suffix(suffix), mark)
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
         key, looked_at = ("narrow", _IS_NARROW) if self._narrow else ("listing", "1")

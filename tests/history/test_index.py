@@ -344,9 +344,9 @@ def test_refs_that_have_not_moved_are_not_listed_again(
     monkeypatch.setattr(refstamp, "_SETTLED", 0)
     listings = []
 
-    def counted(git: Git, patterns: Sequence[str]) -> bytes:
+    def counted(git: Git, *patterns: Sequence[str]) -> bytes:
         listings.append(1)
-        return read_listing(git, patterns)
+        return read_listing(git, *patterns)
 
     read_listing = refs.read_listing
     monkeypatch.setattr(refs, "read_listing", counted)
