@@ -632,9 +632,12 @@ class Index:
             return _MODELS
         return _NARROW if self._narrow else PATTERNS
 
-    def _listing(self) -> tuple[bytes, bytes]:
-        """The listing of the refs, and a mark of all that decides what can be read behind them."""
-        commits = (RUNS,) if RUNS in self._patterns else ()
+    def _listing(self, *, is_long: bool) -> tuple[bytes, bytes]:
+        """The listing of the refs, and a mark of all that decides what can be read behind them.
+
+        For one that ``is_long`` a second git lists the runs.
+        """
+        commits = (RUNS,) if is_long and RUNS in self._patterns else ()
         tags = [one for one in self._patterns if one not in commits]
         listing = mark = refs.read_listing(self._git, tags, commits)
         with contextlib.suppress(OSError):  # `git fetch --unshallow` moves no ref
@@ -661,7 +664,8 @@ class Index:
         if stored and stamp is not None and stamp.is_noted():
             self.mark = stored[0]
             return
-        listing, self.mark = self._listing()
+        is_long = stored is not None and len(stored[0]) == _DIGEST_BYTES
+        listing, self.mark = self._listing(is_long=is_long)
         if stored == (self.mark,):
             if stamp is not None:
                 stamp.note()
@@ -672,7 +676,7 @@ class Index:
             if connection.execute(_STORED, (key,)).fetchone() != stored:
                 # Another process was here while we waited. Our listing may be older than what it
                 # has taken in, and would put that back.
-                listing, self.mark = self._listing()
+                listing, self.mark = self._listing(is_long=is_long)
             # Line by line, so that only what moved is parsed: there may be tens of thousands.
             listed = {line for line in refs.listing_lines(listing) if line.isascii()}
             lines, of_these = f"{_LINES} WHERE {looked_at}", f"id IN ({_TARGETS} WHERE {looked_at})"
