@@ -46,7 +46,7 @@ def make(template: str, folder: Path) -> None:
     with storage_errors(folder, "make"):
         _check_empty(folder)
         with _staged(folder) as stage:
-            shutil.copytree(source, stage, symlinks=True, ignore=_left(source), dirs_exist_ok=True)
+            _copy(source, stage)
             _fill(stage, words)
             _identify(stage)
             if not (folder / ".git").exists():
@@ -57,12 +57,21 @@ def make(template: str, folder: Path) -> None:
 def _source(template: str) -> Path:
     """The folder of a template."""
     path = BUILT_IN.get(template) or Path(template).expanduser()
-    if not path.is_dir():
+    if not template or not path.is_dir():
         raise NameNotFound(
             f"there is no template `{template}`, neither in gitml nor as a folder",
             hint=f"`gitml init --template {next(iter(BUILT_IN))}`",
         )
     return path
+
+
+def _copy(source: Path, stage: Path) -> None:
+    """Copy the template; raises UsageError naming what is neither file, folder nor link."""
+    try:
+        shutil.copytree(source, stage, symlinks=True, ignore=_left(source), dirs_exist_ok=True)
+    except shutil.Error as error:
+        path, _, why = error.args[0][0]
+        raise UsageError(f"the template's {path} cannot be copied: {why}") from error
 
 
 def _left(source: Path) -> Callable[[str, list[str]], set[str]]:
@@ -85,8 +94,10 @@ def _check_empty(folder: Path) -> None:
     if folder.is_dir():
         ours = {".git", _stage_of(folder).name}
         held = sorted(one.name for one in folder.iterdir() if one.name not in ours)
+    elif folder.exists():
+        raise UsageError(f"{folder} is no folder: nothing was written", hint="choose another DIR")
     else:
-        held = [folder.name] if folder.exists() else []
+        held = []
     if held:
         more = f" and {len(held) - 1} more" if len(held) > 1 else ""
         raise UsageError(

@@ -98,7 +98,7 @@ def test_a_folder_with_anything_in_it_is_left_alone(
         templates.make(str(template), full)
     assert held(full) == {name: b"mine"}
     (full / name).rename(tmp_path / "file")
-    with pytest.raises(UsageError, match="is not empty"):
+    with pytest.raises(UsageError, match="file is no folder: nothing was written"):
         templates.make(str(template), tmp_path / "file")
 
 
@@ -122,6 +122,7 @@ def test_an_empty_folder_and_an_empty_clone_are_filled(
     ("name", "error", "words"),
     [
         ("no-such", NameNotFound, "there is no template `no-such`"),
+        ("", NameNotFound, "there is no template ``"),
         ("broken", ConfigError, "gitml.toml"),
     ],
 )
@@ -176,6 +177,13 @@ def test_what_fails_on_the_way_is_taken_back(
                 assert count
                 break
     assert (target / "README.md").exists()
+
+
+def test_what_is_no_file_is_named(template: Path, tmp_path: Path) -> None:
+    os.mkfifo(template / "pipe")
+    with pytest.raises(UsageError, match=r"template/pipe cannot be copied: .* named pipe"):
+        templates.make(str(template), tmp_path / "made")
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_killed_attempt_is_no_obstacle(template: Path, tmp_path: Path) -> None:
