@@ -55,6 +55,10 @@ def training(rate: float = 0.5):
 """
 """Two steps on a data file: artifacts ``table`` and ``model``, the model ``clf``."""
 
+_PREFIXES = (f"{sys.prefix}{os.sep}", f"{sys.base_prefix}{os.sep}")
+_INSTALLED: dict[str, object] = {}
+"""Modules that are no project's, of which there are thousands, and each run asks about all."""
+
 
 @dataclass(frozen=True)
 class Workshop(GitRepository):
@@ -191,9 +195,13 @@ class Workshop(GitRepository):
     def forget(self) -> None:
         """Drop the project's modules from memory, as the end of a process would."""
         for name, module in list(sys.modules.items()):
+            if _INSTALLED.get(name) is module:
+                continue
             places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
             if any(place and str(place).startswith(f"{self.path}{os.sep}") for place in places):
                 del sys.modules[name]
+            elif any(place and str(place).startswith(_PREFIXES) for place in places):
+                _INSTALLED[name] = module
         sys.path[:] = [one for one in sys.path if not one.startswith(str(self.path))]
         importlib.invalidate_caches()
 
