@@ -412,9 +412,8 @@ class RunHandle(RecordHandle):
             (one.name, one.status, _settings(one.metrics), ", ".join(one.outputs))
             for one in self.steps.values()
         ]
-        version = self.model_version
-        label = f", {version.label}" if version is not None else ""
-        title = f"{self.pipeline} {self.id.short}: {self.status}{label}"
+        labels = (one.label for one in self.model_versions.values())
+        title = ", ".join([f"{self.pipeline} {self.id.short}: {self.status}", *labels])
         return table(("step", "state", "metrics", "outputs"), rows, title)
 
 

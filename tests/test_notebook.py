@@ -104,6 +104,7 @@ def test_steps_of_cells_are_recorded_cached_and_run_again_when_a_cell_changes(pr
             "import gitml\ngitml.Curve.roc([0, 1], [0.2, 0.8])",
             "gitml.ConfusionMatrix(['a', 'b'], [[3, 1], [0, 2]])",
             CHART,
+            "run.steps['join'].outputs['sum']",
         ],
         project.path,
     )
@@ -128,4 +129,5 @@ def test_steps_of_cells_are_recorded_cached_and_run_again_when_a_cell_changes(pr
     assert "<td>a</td><td>3</td><td>1</td>" in html(outputs[16])
     shown = outputs[17][-1]["data"]
     assert shown["application/vnd.vegalite.v5+json"]["data"]["values"][0]["y"] == 0.5
+    assert "<pre>10</pre>" in html(outputs[18])
     assert shown["text/plain"].startswith("loss")

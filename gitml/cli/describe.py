@@ -47,6 +47,11 @@ def stages(version: VersionHandle) -> str:
     return paint("dim", "[archived]") if version.archived else ""
 
 
+def version_marks(run: RunHandle) -> str:
+    """The versions that a run made or resolved to, of each of its models."""
+    return ", ".join(map(version_mark, run.model_versions.values()))
+
+
 def holders(state: ModelState) -> str:
     """The stages of a model with the versions that hold them: ``production clf@v3``."""
     held = []

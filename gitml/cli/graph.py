@@ -136,8 +136,7 @@ def _things(repo: Repo, runs: Sequence[RunHandle]) -> dict[str, Thing]:
     things: dict[str, Thing] = {}
     for run in runs:
         key = str(run.id)
-        version = run.model_version
-        if version is not None and run.made_version:
+        for version in run.made_versions:
             things[str(version.id)] = _version_thing(version)
         made_of: list[str] = []
         pinned = [(pin.name, pin.commit) for pin in run.entry.record.pins]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml.cli import documents, render
-from gitml.cli.describe import run_glyph, step_counts, version_mark
+from gitml.cli.describe import run_glyph, step_counts, version_marks
 from gitml.cli.group import Noun
 from gitml.cli.invocation import json_option, with_repo
 from gitml.cli.render import paint
@@ -95,7 +95,7 @@ def _lines(repo: Repo, entry: PipelineEntry) -> Iterator[str]:
     rows = [
         [
             f"{run_glyph(run)} {paint('run', repo.short(run.id))}",
-            version_mark(run.model_version) if run.model_version else "",
+            version_marks(run),
             step_counts(run),
             render.settings(run.parameters),
             render.ago(run.entry.at),

@@ -192,7 +192,7 @@ def _code(repo: Repo, oid: ObjectId) -> Iterator[str]:
             [
                 f"{describe.run_glyph(run)} {paint('run', repo.short(run.id))}",
                 run.pipeline,
-                describe.version_mark(run.model_version) if run.model_version else "",
+                describe.version_marks(run),
                 render.ago(run.entry.at),
             ]
             for run in runs[:10]

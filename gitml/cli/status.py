@@ -53,8 +53,7 @@ def _lines(repo: Repo, now: Status) -> Iterator[str]:
     if not now.runs:
         yield "No runs yet"
     for run in now.runs[:1]:
-        version = run.model_version
-        made = version_mark(version) if version is not None and run.made_version else ""
+        made = ", ".join(map(version_mark, run.made_versions))
         parts = [run.pipeline, run.status, step_counts(run), made, render.ago(run.entry.at)]
         words = "  ".join(part for part in parts if part)
         yield f"Last run  {run_glyph(run)} {paint('run', repo.short(run.id))} {words}"

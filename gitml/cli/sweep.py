@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gitml.cli import documents, render
-from gitml.cli.describe import version_mark
+from gitml.cli.describe import version_marks
 from gitml.cli.parameters import Typed
 from gitml.cli.render import paint
 from gitml.errors import GitmlError, StepFailed, UsageError
@@ -129,7 +129,7 @@ class Sweep:
     def _made(self, run: RunHandle) -> str:
         if run.status != "completed":
             return paint("failed", run.status)
-        return version_mark(run.model_version) if run.model_version else ""
+        return version_marks(run)
 
     def _best(self, metric: str, values: Sequence[float | None]) -> float | None:
         """The best value of a metric whose direction is known."""

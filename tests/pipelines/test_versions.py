@@ -7,6 +7,8 @@ import json
 import pytest
 
 from gitml import Artifact, Model, link_artifact_to_model
+from gitml.cli.describe import version_marks
+from gitml.cli.log import version_words
 from gitml.errors import InvalidName, NameNotFound, UsageError
 from gitml.pipelines.configuration import configured, read_configuration
 from tests.workshop import Workshop
@@ -60,6 +62,11 @@ def twins():
 """
 
 
+def plain(text: str) -> str:
+    """What is printed without its labels of colour."""
+    return "".join(one for one in text if one.isprintable())
+
+
 @pytest.fixture
 def several(workshop: Workshop) -> Workshop:
     workshop.code("pipelines/training.py", SEVERAL)
@@ -86,7 +93,11 @@ def test_each_model_resolves_by_its_own_steps(several: Workshop) -> None:
     again = several.run("training")
     assert again.made_versions == []
     assert [one.label for one in again.model_versions.values()] == ["clf@v1", "scaler@v1"]
+    assert plain(version_words(again)) == "(clf@v1, scaler@v1 again)"
     half = several.run("training", {"rate": 0.25})
+    assert plain(version_words(half)) == "clf@v2"
+    assert plain(version_marks(half)) == "clf@v2, scaler@v1"
+    assert "clf@v2, scaler@v1</caption>" in half._repr_html_()
     assert [one.label for one in half.made_versions] == ["clf@v2"]
     assert half.model_versions["scaler"] == first.model_versions["scaler"]
     repo = several.repo()
