@@ -474,7 +474,7 @@ def test_clashing_metrics_are_told_apart_by_step(workshop: Workshop) -> None:
     assert version.metadata() == {"a.tool": "x", "b.tool": "y"}
     assert workshop.record(version.id, "metrics.json")["metrics"]["b.loss"] == "nan"
     card = workshop.git("show", "two@v1:.gitml/README.md")
-    assert card.startswith("# two\n\na pair\n\nMade by the pipeline `two` on 20")
+    assert card.startswith("# two\n\na pair\n\nTags: pair\n\nMade by the pipeline `two` on 20")
 
 
 def test_a_covering_set_keeps_every_step(workshop: Workshop) -> None:
