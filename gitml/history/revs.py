@@ -187,9 +187,11 @@ class Names(Frozen):
     def version(self, model: str, which: str) -> ObjectId:
         """The version of a model that ``v3``, a stage, ``latest``, an alias or a draft names."""
         state = self.model(model)
-        numbered = re.match(f"{_VERSION}|{_NUMBER}", which)
-        if numbered:
-            return self._numbered(state, int(which.removeprefix("v")))
+        drafts = [c for c in state.visible if len(which) >= 4 and c.hex.startswith(which)]
+        if re.match(f"{_VERSION}|{_NUMBER}", which):
+            number = int(which.removeprefix("v"))
+            if not drafts or number in state.taken:  # an id may begin with digits alone
+                return self._numbered(state, number)
         if which == "latest":
             if state.latest is None:
                 raise NameNotFound(f"every version of {model} is deleted")
@@ -199,7 +201,6 @@ class Names(Frozen):
         alias = which.removeprefix("alias/")
         if alias in state.aliases and state.aliases[alias] not in state.hidden:
             return state.aliases[alias]
-        drafts = [c for c in state.visible if len(which) >= 4 and c.hex.startswith(which)]
         if len(drafts) > 1:
             spellings = " or ".join(f"`{state.name}@{commit.short}`" for commit in drafts[:3])
             raise AmbiguousName(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gitml.cli.describe import holders
@@ -230,6 +232,13 @@ def test_drafts_are_the_latest(filled: Ledger) -> None:
     assert filled.names().resolve(f"clf@{newer.short}").commit == newer
     refs.update(filled.git, [Change(version_ref("clf", newer), None, newer)], "delete")
     assert state(filled).latest == draft
+
+
+def test_an_id_that_begins_with_digits_is_no_number(filled: Ledger) -> None:
+    drafts = (filled.version("clf") for _ in range(100))
+    draft = next(one for one in drafts if re.match("[1-9][0-9]{3}", one.hex))
+    assert filled.names().resolve(f"clf@{draft.hex[:4]}").commit == draft
+    assert "no version of clf is called `v9`" in failing(filled, "clf@9").message
 
 
 def test_a_model_of_drafts_alone_is_a_model(ledger: Ledger) -> None:
