@@ -7,7 +7,6 @@ process. Sharp edges are not copied: a stage has a history, a version a run that
 from __future__ import annotations
 
 import copy
-import functools
 import logging
 import sys
 import time
@@ -412,35 +411,45 @@ def StepRetryConfig(max_retries: int = 1, delay: float = 0, backoff: float = 0) 
 
 
 class Step(StepFunction):
-    """A step with ZenML's options."""
+    """A step with ZenML's options; ``defaults`` of parameters come before those of its code."""
+
+    defaults: Mapping[str, Any] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it, or record the call while a pipeline is composed."""
+        return super().__call__(*args, **self._filled(args, kwargs))
+
+    def map(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it for each item of the lists, the n-th of each together."""
+        return super().map(*args, **self._filled(args, kwargs))
+
+    def product(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it for every combination of the items of the lists."""
+        return super().product(*args, **self._filled(args, kwargs))
 
     def with_options(self, **options: Any) -> Any:
         """A copy with other options; ``parameters`` are defaults of its parameters.
 
-        gitml's own names, which a configuration has, are taken too.
+        gitml's own names, which a configuration has, are taken too. Raises UsageError for a
+        parameter that it has not.
         """
         parameters = options.pop("parameters", None) or {}
+        if unknown := parameters.keys() - self.signature.parameters.keys():
+            raise UsageError(
+                f"the step {self.name} has no parameter `{min(unknown)}`",
+                hint=f"there are: {', '.join(self.signature.parameters)}",
+            )
         own = {key: options.pop(key) for key in _OWN if key in options}
         other = super().with_options(**own)
         assert isinstance(other, Step)  # noqa: S101 - a copy of this one
-        if parameters:
-            other._preset(parameters)
+        other.defaults = {**self.defaults, **parameters}
         return other._changed("with_options", options)
 
     configure = with_options
 
-    def _preset(self, parameters: Mapping[str, Any]) -> None:
-        function = functools.partial(self._given, **parameters)
-        Step.__init__(
-            self,
-            function,
-            name=self.name,
-            cache=self.cache,
-            environment=self.environment,
-            files=self.files,
-            policy=self.policy,
-            options=self.options,
-        )
+    def _filled(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        given = [*self.signature.parameters][: len(args)]
+        return {**{k: v for k, v in self.defaults.items() if k not in given}, **kwargs}
 
     def _changed(self, where: str, options: Mapping[str, Any]) -> Step:
         given, unused = _used(_ended(options), STEP_KEYS, "name")

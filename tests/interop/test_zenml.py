@@ -110,7 +110,12 @@ def test_options_of_steps_keep_their_meaning() -> None:
     with pytest.warns(UserWarning, match="sandbox=…. has no meaning"):
         made = step.with_options(parameters={"rate": 0.5}, name="other", sandbox="none")
     assert (made.name, made.cache, made.options.retries) == ("other", False, 2)
-    assert (made(), made(rate=1.0), step(1.0)) == (1.0, 2.0, 2.0)
+    assert (made(), made(rate=1.0), made(1.0, 3), step(1.0)) == (1.0, 2.0, 3.0, 2.0)
+    own = zenml.Model("scaler")
+    kept = zenml.step(plain, model=own).with_options(parameters={"depth": 4})
+    assert (kept.model, kept(0.5)) == (own, 2.0)
+    with pytest.raises(gitml.errors.UsageError, match="has no parameter `width`"):
+        step.with_options(parameters={"width": 1})
 
 
 def test_on_end_comes_after_both_ends(capsys: pytest.CaptureFixture[str]) -> None:
