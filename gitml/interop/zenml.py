@@ -47,7 +47,10 @@ __all__ = [
     "pipeline",
     "save_artifact",
     "step",
+    "unmapped",
 ]
+
+unmapped = api.unmapped
 
 _said: set[str] = set()
 _NOT_HERE = ("service_connector", "schedule", "code_repository", "deployment", "trigger", "webhook")

@@ -76,6 +76,29 @@ def test_a_project_runs_with_other_imports(project: Any, name: str) -> None:
         assert done.stderr.count(f"{unused} has no meaning in gitml") == 1
 
 
+def test_dynamic_pipelines_and_maps_are_the_same(workshop: Workshop) -> None:
+    workshop.code(
+        "pipelines/growing.py",
+        """
+        from gitml.interop.zenml import pipeline, step, unmapped
+
+        @step
+        def count(n: int) -> int:
+            return n
+
+        @step
+        def scale(x: int, by: list) -> int:
+            return x * by[0]
+
+        @pipeline(dynamic=True)
+        def growing(n: int = 2) -> None:
+            scale.map(list(range(count(n).load())), by=unmapped([10]))
+        """,
+    )
+    assert load(workshop.run("growing"), "scale") == [0, 10]
+    assert load(workshop.run("growing", {"n": 3}), "scale") == [0, 10, 20]
+
+
 def test_its_pipelines_are_found(project: Any) -> None:
     project.write("pipelines/run.py", (PROJECTS / "churn" / "run.py").read_text())
     project.commit("a project from elsewhere")
