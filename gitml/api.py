@@ -483,7 +483,7 @@ def _load(spelling: str, wanted: type | None) -> Any:
 
 def repository(start: Path | None = None) -> Repo:
     """The repository around a folder, that of this process where none is given."""
-    return Repo.discover(start or Path.cwd(), environment=os.environ)
+    return Repo.discover(start or Path.cwd(), environment=os.environ, settings=True)
 
 
 def _being_imported(pipeline: Pipeline) -> bool:

@@ -34,6 +34,17 @@ _INHERITED_GIT_VARIABLES = frozenset(
 )
 """What a hook hands down and would bend our commands; ``git -c`` settings are left in place."""
 
+_INHERITED = frozenset(map(os.fsencode, _INHERITED_GIT_VARIABLES))
+_PINNED = {
+    b"GIT_ALLOW_PROTOCOL": b"https:ssh:file:git",
+    b"GIT_OPTIONAL_LOCKS": b"0",
+    # A path is a path, whatever characters it has; and an id means the object that has it.
+    b"GIT_LITERAL_PATHSPECS": b"1",
+    b"GIT_NO_REPLACE_OBJECTS": b"1",
+    b"LC_ALL": b"C",
+}
+_UNSET = frozenset({b"GIT_GLOB_PATHSPECS", b"GIT_NOGLOB_PATHSPECS", b"GIT_ICASE_PATHSPECS"})
+_CONFIG = ("config", "--null", "--list")
 
 _QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH")
 
@@ -67,20 +78,43 @@ class Git(Frozen):
     quarantine: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def discover(cls, start: Path) -> Git:
-        """The repository around ``start``; raises NoRepository with the way out."""
+    def discover(cls, start: Path, *, settings: bool = False) -> Git:
+        """The repository around ``start``; raises NoRepository with the way out.
+
+        With ``settings`` git is asked for them at once, for who is going to need them.
+        """
+        if not settings or not start.is_dir():
+            return cls._discovered(start)
+        process = subprocess.Popen(
+            _command(_CONFIG),
+            cwd=start,
+            env=_environment({}, None),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            found = cls._discovered(start)
+        finally:
+            listing, _ = process.communicate()
+        if process.returncode == 0 and not {b"GIT_DIR", b"GIT_COMMON_DIR"} & os.environb.keys():
+            found.__dict__["settings"] = _settings(listing)
+        return found
+
+    @classmethod
+    def _discovered(cls, start: Path) -> Git:
         if not start.is_dir():
             raise NoRepository(f"no such folder: {start}")
         env = _environment({}, None)
         unbent = _without_inherited(env)
-        if "GIT_DIR" not in env or not start.samefile(Path.cwd()):
+        if b"GIT_DIR" not in env or not start.samefile(Path.cwd()):
             return cls._look(start, unbent)
-        if "GIT_WORK_TREE" not in env:
+        if b"GIT_WORK_TREE" not in env:
             # A hook hands GIT_DIR down. With it alone, git takes the folder that it is started in
             # for the top of the work tree, wherever in the work tree that is.
             with contextlib.suppress(NoRepository, OSError):
                 found = cls._look(start, unbent)
-                if found.directory.samefile(env["GIT_DIR"]):
+                if found.directory.samefile(os.fsdecode(env[b"GIT_DIR"])):
                     return found
         return cls._look(start, env)
 
@@ -96,7 +130,7 @@ class Git(Frozen):
         return replace(cls.discover(folder), quarantine=seen)
 
     @classmethod
-    def _look(cls, start: Path, env: Mapping[str, str]) -> Git:
+    def _look(cls, start: Path, env: Mapping[bytes, bytes]) -> Git:
         """The repository that git finds from ``start`` in this environment."""
         question = ["rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir"]
         question += ["--is-shallow-repository", "--show-object-format", "--is-bare-repository"]
@@ -188,9 +222,7 @@ class Git(Frozen):
         In a key the section and the variable are in lower case; what is between them, the name of a
         branch or of a remote, is as it was written.
         """
-        listing = os.fsdecode(self.run("config", "--null", "--list"))
-        entries = (entry.partition("\n") for entry in listing.split("\0") if entry)
-        return {key: value for key, _, value in entries}
+        return _settings(self.run(*_CONFIG))
 
     def config(self, key: str) -> str | None:
         """The value of one of git's settings, or None where it is not set."""
@@ -246,6 +278,12 @@ def init_repository(path: Path, *, bare: bool = False) -> Git:
     return Git.discover(path)
 
 
+def _settings(listing: bytes) -> dict[str, str]:
+    """The settings of a listing, the last value of each."""
+    entries = (entry.partition("\n") for entry in os.fsdecode(listing).split("\0") if entry)
+    return {key: value for key, _, value in entries}
+
+
 def _header_text(text: str | None) -> str:
     """A name or address without what would break a commit's header."""
     return "".join(one for one in text or "" if one not in "<>" and one >= " ").strip()
@@ -261,33 +299,30 @@ def _command(arguments: Sequence[str]) -> list[str]:
     return ["git", "-c", "core.fsmonitor=false", "-c", "core.fsync=all", *arguments]
 
 
-def _environment(extra: Mapping[str, str], git: Git | None) -> dict[str, str]:
-    """The user's environment, pinned to our repository and to messages in plain English."""
-    env = dict(os.environ) if git is None else _without_inherited(os.environ)
+def _environment(extra: Mapping[str, str], git: Git | None) -> dict[bytes, bytes]:
+    """The user's environment, pinned to our repository and to messages in plain English.
+
+    As bytes, which is what a process is given: many are started.
+    """
+    env = {key: value for key, value in os.environb.items() if key not in _UNSET}
     if git is not None:
-        env.update(git.quarantine)
-        env["GIT_DIR"] = str(git.directory)
+        env = _without_inherited(env)
+        env.update((os.fsencode(key), os.fsencode(value)) for key, value in git.quarantine)
+        env[b"GIT_DIR"] = os.fsencode(git.directory)
         if git.root is not None:
-            env["GIT_WORK_TREE"] = str(git.root)
-    env["GIT_ALLOW_PROTOCOL"] = "https:ssh:file:git"
-    env["GIT_OPTIONAL_LOCKS"] = "0"
-    # A path is a path, whatever characters it has; and an id means the object that has it.
-    env["GIT_LITERAL_PATHSPECS"] = "1"
-    for name in ("GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"):
-        env.pop(name, None)
-    env["GIT_NO_REPLACE_OBJECTS"] = "1"
-    env["LC_ALL"] = "C"
-    env.update(extra)
+            env[b"GIT_WORK_TREE"] = os.fsencode(git.root)
+    env.update(_PINNED)
+    env.update((os.fsencode(key), os.fsencode(value)) for key, value in extra.items())
     return env
 
 
-def _without_inherited(env: Mapping[str, str]) -> dict[str, str]:
+def _without_inherited(env: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The environment without what a hook handed down."""
-    return {key: value for key, value in env.items() if key not in _INHERITED_GIT_VARIABLES}
+    return {key: value for key, value in env.items() if key not in _INHERITED}
 
 
 def _execute(
-    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: bytes = b""
+    arguments: Sequence[str], *, cwd: Path, env: Mapping[bytes, bytes], stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(

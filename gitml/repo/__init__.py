@@ -41,13 +41,16 @@ class Repo(Pipelines, Review, Care, Tagging):
         *,
         environment: Mapping[str, str] | None = None,
         stack: str | None = None,
+        settings: bool = False,
     ) -> Repo:
         """The repository around a path, or that of a GitPython ``git.Repo``.
 
-        Raises NoRepository, with the command that makes or opens one.
+        With ``settings`` git's are read at once. Raises NoRepository, with the command that makes
+        or opens one.
         """
         path = getattr(start, "working_dir", None) or getattr(start, "git_dir", None) or start
-        return cls(Git.discover(Path(path).absolute()), environment=environment, stack=stack)
+        git = Git.discover(Path(path).absolute(), settings=settings)
+        return cls(git, environment=environment, stack=stack)
 
     @classmethod
     def init(cls, path: Path, *, environment: Mapping[str, str] | None = None) -> tuple[Repo, bool]:
