@@ -343,7 +343,7 @@ class Index:
         if row[0] not in self._steps:
             if len(self._steps) >= _REMEMBERED:
                 self._steps.clear()
-            self._steps[row[0]] = _step_entry(row)
+            self._steps[row[0]] = _decoded(row)
         return self._steps[row[0]]
 
     def steps_with_key(self, key: str, limit: int) -> list[StepEntry]:
@@ -906,6 +906,20 @@ def _run_entry(row: Sequence[Any]) -> RunEntry:
     oid, document, metrics, author, at = row
     record = codec.from_json(Run, document, f"{oid[:12]}:.gitml/run.json")
     return RunEntry(ObjectId(oid), record, _read_metrics(oid, metrics), author, at)
+
+
+_decoded_steps: dict[str, StepEntry] = {}
+"""The last steps that this process has decoded, by commit: what a commit says never changes."""
+_DECODED = 1000
+
+
+def _decoded(row: Sequence[Any]) -> StepEntry:
+    """The step of a row: runs in one process (a sweep, a notebook) ask for the same again."""
+    if row[0] not in _decoded_steps:
+        if len(_decoded_steps) >= _DECODED:
+            _decoded_steps.clear()
+        _decoded_steps[row[0]] = _step_entry(row)
+    return _decoded_steps[row[0]]
 
 
 def _step_entry(row: Sequence[Any]) -> StepEntry:
