@@ -53,6 +53,8 @@ _REMEMBERED = 10_000
 """Steps that are kept as they were read; the next one begins anew."""
 _ASKED_ONE_BY_ONE = 5
 """Ids whose neighbours are looked up in the tables; for more, all ids are listed once."""
+_LITTLE = 500
+"""Rows that are new up to which a server reads them again instead of keeping them."""
 _PATIENCE = 20.0
 """Seconds to wait for another process that writes the index."""
 _VERSION_TAG = r"refs/tags/[^/@]+@v[1-9][0-9]{0,8}\Z"
@@ -600,6 +602,10 @@ class Index:
             connection = sqlite3.connect(where, timeout=_PATIENCE, isolation_level=None)
             try:
                 self._prepare(connection)
+                if self._of_runs or self._private:
+                    self._refresh(connection)
+                else:
+                    connection = self._refreshed_copy(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -623,7 +629,24 @@ class Index:
                     for statement in _TABLES.split(";"):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA user_version = {_LAYOUT}")
+
+    def _refreshed_copy(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """The index up to date: in memory where little is new, for a flush takes longer than that.
+
+        A server's hook reads what came with the last few pushes again, and writes it now and then.
+        """
+        import sqlite3
+
+        copy = sqlite3.connect(":memory:", isolation_level=None)
+        connection.backup(copy)
+        before = copy.total_changes
+        self._refresh(copy)
+        if copy.total_changes - before <= _LITTLE:
+            connection.close()
+            return copy
+        copy.close()
         self._refresh(connection)
+        return connection
 
     @property
     def _patterns(self) -> tuple[str, ...]:

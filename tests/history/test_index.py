@@ -176,6 +176,31 @@ def test_a_narrow_look_takes_in_stages_and_leaves_runs_for_later(filled: Ledger)
     index.close()
 
 
+def test_a_servers_index_is_written_when_much_is_new(
+    filled: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one push brought is read again by the next: to make it durable would take longer."""
+
+    def look() -> tuple[int, int]:
+        index = Index(filled.git, filled.odb, of_runs=False)
+        seen = len(index.refs_below("refs/tags/clf@"))
+        index.close()
+        kept = sqlite3.connect(index.path)
+        rows = kept.execute("SELECT count(*) FROM refs WHERE name GLOB 'refs/tags/clf@*'")
+        counted = int(rows.fetchone()[0])
+        kept.close()
+        return seen, counted
+
+    assert look() == (3, 0)
+    filled.version("clf", 3)
+    assert look() == (4, 0)
+    monkeypatch.setattr(index_module, "_LITTLE", 0)
+    assert look() == (4, 4)
+    filled.repository.git("tag", "--delete", "clf@v3")
+    monkeypatch.setattr(index_module, "_LITTLE", 500)
+    assert look() == (3, 4)
+
+
 def test_what_a_narrow_look_saw_is_not_there_when_it_has_gone(
     filled: Ledger, expected: dict[str, object]
 ) -> None:
