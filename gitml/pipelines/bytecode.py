@@ -4,7 +4,7 @@ Python compares whole seconds and the size. An edit within the same second that 
 not seen, and old code runs under the name of the new.
 """
 # Asked at every import: paths are plain text.
-# ruff: noqa: PTH108, PTH116, PTH123
+# ruff: noqa: PTH108, PTH116, PTH120, PTH123
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import threading
 from importlib.util import cache_from_source, source_from_cache
 
 _HEADER = 16
+_PYTHON = os.path.dirname(os.__file__) + os.sep
 _looking = threading.local()
 
 
@@ -22,6 +23,8 @@ def drop_outdated(compiled: str) -> bool:
 
     One that was installed, or is checked by a digest or not at all, is left alone.
     """
+    if "site-packages" in compiled or compiled.startswith(_PYTHON):
+        return False
     if getattr(_looking, "now", False):  # the hook that asks hears of our own looks, too
         return False
     _looking.now = True
@@ -34,7 +37,7 @@ def drop_outdated(compiled: str) -> bool:
 def _drop(compiled: str) -> bool:
     with contextlib.suppress(OSError, ValueError, NotImplementedError):
         source = os.stat(source_from_cache(compiled))
-        if source.st_mtime_ns < os.stat(compiled).st_mtime_ns or "site-packages" in compiled:
+        if source.st_mtime_ns < os.stat(compiled).st_mtime_ns:
             return False
         with open(compiled, "rb") as file:
             header = file.read(_HEADER)
