@@ -262,15 +262,24 @@ class Stages(Sharing):
         return Revocation(self.config.project, kind, name, commit, reason, at, digest)
 
     def _source_at(self, path: str) -> ObjectId | None:
-        """The source commit of the data that stands at a path now; None where there is no data."""
+        """The source commit of the data that stands at a path now; None where there is no data.
+
+        A file that git has itself counts when a run has read it: others may be called like a model.
+        """
         from gitml.entities.pointer import SUFFIX, Pointer
         from gitml.history.record import Recorder
 
         file = self.root / f"{path}{SUFFIX}"
-        if not file.is_file():
-            return None
-        pointer = Pointer.decode(file.read_bytes(), f"{path}{SUFFIX}")
         recorder = Recorder(self.git, self.odb, self._person or Person())
+        if not file.is_file():
+            plain = self.root / path
+            if not plain.is_file():
+                return None
+            from gitml.store.digest import hash_file
+
+            commit = recorder.source(hash_file(plain), "blob", plain.stat().st_size)
+            return commit if commit in self.odb else None
+        pointer = Pointer.decode(file.read_bytes(), f"{path}{SUFFIX}")
         commit = recorder.source(pointer.digest, pointer.kind, pointer.size)
         if commit not in self.odb:
             raise NameNotFound(
@@ -406,7 +415,8 @@ class Stages(Sharing):
             *(signers_at(self.odb, tip), memory),
         )
         state = self.names.model(model)
-        if which in state.stages or which in state.broken or which in state.forked:
+        is_stage = which in state.stages or which in state.broken or which in state.forked
+        if is_stage or f"{model}@{which}" in memory.stages:  # all its moves may have gone
             return verification.stage(model, which)
         return verification.version(model, self.names.version(model, which))
 

@@ -100,6 +100,15 @@ def test_data_at_a_path(models: Workshop) -> None:
         models.repo().revoke("data/more.json", "no consent")
 
 
+def test_a_file_that_git_has_itself(models: Workshop) -> None:
+    """`gitml.data` reads it, so a run stands on it; one that none has read is no data."""
+    models.repo().revoke("data/raw.json", "no consent")
+    assert revoked(models.repo()) == ["clf@v3"]
+    models.write("data/raw.json", json.dumps({"rows": [7]}))
+    with pytest.raises(NameNotFound):
+        models.repo().revoke("data/raw.json", "nobody has read it so")
+
+
 def test_a_holder_keeps_its_stage_and_a_roll_back_to_what_is_revoked_is_refused(
     models: Workshop,
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.errors import GitmlError, NotTrusted, PolicyNotMet, RaceLost
+from gitml.errors import GitmlError, NameNotFound, NotTrusted, PolicyNotMet, RaceLost
 from gitml.git.process import Git
 from gitml.git.signing import Signer
 from gitml.repo import Repo
@@ -170,6 +170,19 @@ def test_old_state_served(three: Team) -> None:
     with pytest.raises(NotTrusted):
         three.promote("clf@v2")
     assert three.repo().verify("clf@production", accept=True).links[-1].name == "clf@production/1"
+
+
+def test_a_stage_that_is_gone_altogether_was_seen(three: Team) -> None:
+    """A server that serves none of its moves: there would be nothing to verify."""
+    for n in (1, 2, 3):
+        three.workshop.git("update-ref", "-d", f"refs/tags/clf@production/{n}")
+    three.refused("clf@production/3 was seen at .*, and production ends at move 0 here")
+    with pytest.raises(NotTrusted):
+        three.promote("clf@v1")
+    with pytest.raises(NameNotFound, match="no version of clf holds `production`"):
+        three.repo().verify("clf@production", accept=True)
+    three.promote("clf@v1")  # accepted: it begins anew
+    assert three.verify() == ["clf@production/1"]
 
 
 def test_event_deleted_from_the_middle(three: Team) -> None:
