@@ -265,13 +265,16 @@ def model_for_copies(folder: Path) -> Iterator[Workshop]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def workshop_once(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    with model_for_copies(tmp_path_factory.mktemp("workshop")) as made:
+        return made
+
+
 @pytest.fixture
-def workshop(
-    tmp_path: Path, sealed_environment: SealedEnvironment, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Workshop]:
+def workshop(workshop_once: Workshop, copied: Copy) -> Workshop:
     """A repository after ``gitml init``, committed; the test stands in it."""
-    with work_at(tmp_path / "bob", monkeypatch) as made:
-        yield made
+    return copied(workshop_once)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -249,10 +250,20 @@ def git_repository(sealed_environment: SealedEnvironment, tmp_path: Path) -> Git
     return repository
 
 
-@pytest.fixture
-def project(git_repository: GitRepository) -> Project:
-    """A git repository in which ``gitml init`` ran, with its files committed."""
-    made = Project(git_repository.path)
+@pytest.fixture(scope="session")
+def _project_once(
+    sealed_session: SealedEnvironment, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """The one that `project` copies: a command and three of git take longer than a copy."""
+    made = Project(tmp_path_factory.mktemp("project"))
+    made.git("init", "--quiet")
     made.gitml("init")
     made.commit("gitml init")
     return made
+
+
+@pytest.fixture
+def project(git_repository: GitRepository, _project_once: Project) -> Project:
+    """A git repository in which ``gitml init`` ran, with its files committed."""
+    shutil.copytree(_project_once.path, git_repository.path, symlinks=True, dirs_exist_ok=True)
+    return Project(git_repository.path)

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from gitml.testing.sealed import Project, SealedEnvironment
+from tests.workshop import model_for_copies
 
 # None of these is needed to read the records: what brings them in makes every `status` slow.
 # (click brings inspect, uuid and platform, and for some options difflib.)
@@ -50,18 +51,19 @@ def imported(project: Project, *arguments: str) -> set[str]:
     return {line.rpartition("|")[2].strip() for line in lines}
 
 
-@pytest.fixture
-def with_a_run(project: Project) -> Project:
-    project.write(
-        "pipelines/training.py",
-        "from gitml import Model, pipeline, step\n\n\n"
-        "@step\ndef fit() -> int:\n    return 1\n\n\n"
-        "@pipeline(model=Model('clf'))\ndef training():\n    fit()\n",
-    )
-    project.commit("a pipeline")
-    project.gitml("run", "training")
-    project.gitml("promote", "clf@v1", "production", "-m", "why")
-    return project
+@pytest.fixture(scope="module")
+def with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    with model_for_copies(tmp_path_factory.mktemp("startup")) as made:
+        made.write(
+            "pipelines/training.py",
+            "from gitml import Model, pipeline, step\n\n\n"
+            "@step\ndef fit() -> int:\n    return 1\n\n\n"
+            "@pipeline(model=Model('clf'))\ndef training():\n    fit()\n",
+        )
+        made.commit("a pipeline")
+        made.run("training")
+        made.repo().promote("clf@v1", "production", "why")
+    return Project(made.path)
 
 
 def test_reading_commands_import_nothing_heavy(with_a_run: Project) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from gitml.git.process import Git
 from gitml.repo import Repo
-from gitml.testing.sealed import GitRepository
+from gitml.testing.sealed import GitRepository, Project
 from gitml.workspace.status import DataState
 
 
@@ -60,11 +59,8 @@ class Clone(GitRepository):
 
 
 @pytest.fixture
-def clone(git_repository: GitRepository) -> Iterator[Clone]:
-    made = Clone(git_repository.path)
-    Repo.init(made.path)
-    made.commit("gitml init")
-    yield made
+def clone(project: Project) -> Clone:
+    return Clone(project.path)
 
 
 def later() -> None:

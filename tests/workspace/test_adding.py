@@ -520,6 +520,7 @@ def test_what_became_a_link_by_being_added_is_not_read_again(
     clone.write("data/a/one", "one")
     clone.write("data/a/two", "two" * 50_000)
     clone.write("data/single", "single")
+    later()
     clone.add("data/a", "data/single")
     clone.write("data/a/three", "three" * 20_000)
     later()
