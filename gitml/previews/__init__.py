@@ -24,7 +24,7 @@ from gitml.store.store import Store
 
 __all__ = ["Preview", "look", "preview"]
 
-_TABLES = ("arrow", "pandas", "polars", "dataset", "items")
+_TABLES = ("arrow", "pandas", "polars", "dataset")
 _MODELS = ("sklearn", "xgboost", "lightgbm", "onnx", "pickle")
 _JSON = ("json", "structured", "plotly")
 _MAX_CUSTOM = 64 << 20
@@ -90,6 +90,8 @@ def _of_format(file: BinaryIO, output: Output, name: str, picture: bool) -> Prev
     known, size = output.metadata, output.size
     if name in _TABLES:
         return tables.arrow(file, size, known)
+    if name == "items":
+        return tables.items(file, size, known)
     if name == "npy":
         return arrays.npy(file)
     if name in ("safetensors", "torch"):

@@ -10,12 +10,14 @@ from typing import Any, BinaryIO
 
 from gitml.errors import CorruptData
 from gitml.materializers.base import library
-from gitml.previews import ipc
+from gitml.previews import arrays, ipc
 from gitml.previews.preview import COLUMNS, ROWS, Preview, cell, headed, rows_note
 
 SMALL = 16 << 20
 """Bytes of a file that is read as a whole."""
 _HEAD = 64 << 10
+_TEXT = 1024
+"""Bytes of the result of an item that are looked at where it is a text."""
 _PARQUET = {"thrift_string_size_limit": 64 << 20, "thrift_container_size_limit": 1_000_000}
 
 
@@ -25,6 +27,42 @@ def arrow(file: BinaryIO, size: int, known: Mapping[str, Any]) -> Preview:
     The columns have the types that are known of them, which are those of pandas or polars. Raises
     CorruptData, and what pyarrow raises.
     """
+    schema, head, rows = _head(file, size, known.get("rows"))
+    return _table(schema, head, rows, known)
+
+
+def items(file: BinaryIO, size: int, known: Mapping[str, Any]) -> Preview:
+    """The results of the first items of a mapped step, each as its materializer wrote it.
+
+    JSON and texts are shown, of an array its shape, of other values how long they are. Raises
+    CorruptData, and what pyarrow raises.
+    """
+    schema, head, count = _head(file, size, known.get("items"))
+    if schema.names != ["materializer", "value"] or any(one is None for one in head):
+        return _table(schema, head, count, {})
+    pairs = zip(*(one.slice(0, ROWS).to_pylist() for one in head), strict=True)
+    rows = [[str(n), *_item(*pair)] for n, pair in enumerate(pairs)]
+    notes = rows_note(len(rows), count)
+    facts = {"items": count} if count is not None else {}
+    return Preview("table", facts, [("item", ""), ("value", "")], rows, notes=notes)
+
+
+def _item(materializer: str, data: bytes) -> list[str]:
+    """The cells of one result."""
+    name = materializer.partition("/")[0]
+    if name in ("json", "structured", "text"):
+        return [cell(data[:_TEXT].decode("utf-8", "replace"))]
+    if name == "npy":
+        facts = arrays.npy(io.BytesIO(data)).facts
+        return [cell(", ".join(f"{key} {one}" for key, one in facts.items()))]
+    return [cell(f"{materializer}, {len(data):,} bytes")]
+
+
+def _head(file: BinaryIO, size: int, rows: object) -> tuple[Any, list[Any], int | None]:
+    """The schema of an IPC file or stream, its first rows as arrays, and how many it has.
+
+    ``rows`` is what is known of their number, for a file too large to be read.
+    """
     pa = library("pyarrow", "arrow")
     is_file = file.read(6) == b"ARROW1"
     file.seek(0)
@@ -32,14 +70,13 @@ def arrow(file: BinaryIO, size: int, known: Mapping[str, Any]) -> Preview:
         whole = _whole(pa, pa.py_buffer(file.read()), is_file)
         whole.validate(full=True)
         head = [column.combine_chunks() for column in whole.slice(0, ROWS).columns[:COLUMNS]]
-        return _table(whole.schema, head, whole.num_rows, known)
+        return whole.schema, head, whole.num_rows
     start = 8 if is_file else 0
     file.seek(start)
     schema = pa.ipc.read_schema(pa.ipc.read_message(pa.PythonFile(file, "r")))
     file.seek(start)
     head = ipc.first_rows(file, list(schema)[:COLUMNS], ROWS)
-    rows = known.get("rows")
-    return _table(schema, head, rows if isinstance(rows, int) else None, known)
+    return schema, list(head), rows if isinstance(rows, int) else None
 
 
 def parquet(file: BinaryIO) -> Preview:

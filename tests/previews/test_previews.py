@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from gitml import materializers
 from gitml.entities.records import Output
 from gitml.errors import CorruptData
 from gitml.materializers import Rules
+from gitml.materializers.items import Items, cell
 from gitml.previews import Preview, look, preview, tables
 from gitml.store import window
 from gitml.store.digest import hash_bytes
@@ -78,6 +80,26 @@ def test_a_table_has_its_head_with_types_and_the_number_of_rows(shelf: Shelf) ->
     assert seen.columns[0] == ("age", "int64") and seen.columns[2] == ("kind", "category")
     assert seen.rows[0] == ["0", "n0", "a"] and len(seen.rows) == 10
     assert seen.notes == ["the first 10 of 1,000 rows"]
+
+
+def test_the_results_of_items_are_shown_as_values(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [{"fold": 1, "f1": 0.5}, "a\nb", 7, np.zeros((2, 3)), b"\x00\xff"] * 3
+    results = Items(tuple(cell(one, Rules()) for one in values))
+    seen = shelf.see(results)
+    assert (seen.kind, seen.facts, seen.notes) == (
+        "table",
+        {"items": 15},
+        ["the first 10 of 15 rows"],
+    )
+    assert [name for name, _ in seen.columns] == ["item", "value"]
+    shown = [row[1] for row in seen.rows]
+    assert json.loads(shown[0]) == values[0]
+    assert shown[1:3] == ['"a\\nb"', "7"]
+    assert shown[3:5] == ["shape [2, 3], dtype float64", "bytes/1, 2 bytes"]
+    monkeypatch.setattr(tables, "SMALL", 16)
+    assert shelf.see(results).rows == seen.rows
 
 
 WIDE: dict[str, Any] = {
