@@ -123,6 +123,10 @@ class StoredOutput(Tagged):
     commit: ObjectId
     parts: Parts = field(repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        label = f"{self.name}@{self.digest.short}"
+        return f"<Artifact {label}: {self.record.type}, {self.size:,} bytes>"
+
     @property
     def name(self) -> str:
         """The artifact's repository-wide name."""
@@ -219,6 +223,9 @@ class StepHandle(Frozen):
     found: StepEntry | None
     parts: Parts = field(repr=False, compare=False)
     run: ObjectId | None = None
+
+    def __repr__(self) -> str:
+        return f"<Step {self.name}: {self.status}>"
 
     @property
     def name(self) -> str:
@@ -327,6 +334,11 @@ class RunHandle(RecordHandle):
 
     entry: RunEntry
 
+    def __repr__(self) -> str:
+        count = len(self.entry.record.steps)
+        steps = f"{count} step{'s' * (count != 1)}"
+        return f"<Run {self.pipeline} {self.id.short}: {self.status}, {steps}>"
+
     @property
     def pipeline(self) -> str:
         """The name of the pipeline."""
@@ -421,6 +433,10 @@ class VersionHandle(RecordHandle):
     """A model version that is recorded."""
 
     entry: VersionEntry
+
+    def __repr__(self) -> str:
+        held = f" [{', '.join(self.stages)}]" if self.stages else ""
+        return f"<Version {self.label}{held}>"
 
     @cached_property
     def state(self) -> ModelState:

@@ -1,4 +1,4 @@
-"""Runs, versions and comparisons as the tables that a notebook shows."""
+"""Runs, versions and comparisons as the tables that a notebook shows, and a terminal."""
 
 from __future__ import annotations
 
@@ -13,6 +13,20 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], title: str = "") -
     body = "".join(f"<tr>{_cells('td', row)}</tr>" for row in rows)
     top = f"<thead><tr>{_cells('th', head)}</tr></thead>"
     return f"<table>{caption}{top}<tbody>{body}</tbody></table>"
+
+
+def plain(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as text, for a terminal: a line a row; what is not printable is escaped."""
+    lines = [[_printable(_text(one)) for one in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _cells(tag: str, row: Sequence[Any]) -> str:

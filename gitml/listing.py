@@ -10,6 +10,9 @@ from gitml.handles import RecordHandle, RunHandle, VersionHandle
 
 T = TypeVar("T", bound=RecordHandle)
 
+_SHOWN = 50
+"""Rows that a list shows of itself."""
+
 
 class Listing(list[T]):
     """A list of runs or versions; ``to_arrow`` and ``to_pandas`` give one row for each.
@@ -18,6 +21,13 @@ class Listing(list[T]):
     names that occur, in order; none where nothing is listed. What a record does not have is null; a
     parameter that has several types is text throughout.
     """
+
+    def __repr__(self) -> str:
+        if not self:
+            return "[]"
+        lines = [repr(one) for one in self[:_SHOWN]]
+        more = len(self) - _SHOWN
+        return "\n".join([*lines, f"… and {more} more"] if more > 0 else lines)
 
     def to_arrow(self) -> Any:
         """A ``pyarrow.Table``; ``polars.from_arrow`` takes it as it is."""

@@ -57,6 +57,22 @@ def test_versions_are_a_table_with_their_stages(
         Model("clf", repo="https://example.org/x").versions()
 
 
+def test_handles_show_themselves_in_a_line(trained: Workshop) -> None:
+    repo = trained.repo()
+    repo.promote("clf@v2", "production", "why")
+    run, version = repo.runs()[0], repo.version("clf@v2")
+    artifact = version.artifacts["model"]
+    assert repr(run) == f"<Run training {run.id.short}: completed, 1 step>"
+    assert repr(run.steps["train"]) == "<Step train: completed>"
+    assert repr(version) == "<Version clf@v2 [production]>"
+    assert repr(artifact) == f"<Artifact model@{artifact.digest.short}: dict, 22 bytes>"
+    assert repr(repo.versions("clf")) == "<Version clf@v1>\n<Version clf@v2 [production]>"
+    head, *rows = repr(repo.compare(["clf"])).splitlines()
+    assert head.split() == ["name", "clf@v1", "clf@v2"]
+    assert rows[0].split() == ["metric", "accuracy", "0.5", "0.75"]
+    assert len(rows) == 4, "a metric, two parameters, an artifact"
+
+
 def test_pandas_has_dates_numbers_and_gaps(trained: Workshop) -> None:
     trained.git("remote", "add", "origin", "../nowhere.git")  # from now on versions are drafts
     trained.run("training", {"name": "c", "depth": None})

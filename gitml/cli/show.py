@@ -77,7 +77,7 @@ def show(
         return
     if as_json:
         kind, document = _document(repo, name, found)
-        render.answer_json("show", {"kind": kind, **document})
+        render.answer_json("show", {**document, "kind": kind})
         return
     render.answer(*_lines(repo, name, found))
 
@@ -105,7 +105,7 @@ def _show_preview(repo: Repo, name: str, as_json: bool) -> None:
     label = name if ":" in name else f"{stored.name}@{stored.digest.short}"
     if as_json:
         described = {"label": label, **documents.stored_document(stored)}
-        document = {"kind": "artifact", **described, "preview": preview.document()}
+        document = {**described, "kind": "artifact", "preview": preview.document()}
         render.answer_json("show", document)
         return
     render.answer(*describe.describe_artifact(repo, label, stored, preview))

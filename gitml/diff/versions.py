@@ -9,7 +9,7 @@ from typing import Any
 from gitml.entities.records import Signature
 from gitml.frozen import Frozen
 from gitml.handles import VersionHandle
-from gitml.htmltable import table
+from gitml.htmltable import plain, table
 
 
 class Row(Frozen):
@@ -43,16 +43,25 @@ class Comparison(Frozen):
     artifacts: tuple[Row, ...]
     signatures: tuple[Row, ...] = ()
 
+    def __repr__(self) -> str:
+        return plain(*self._table())
+
     def _repr_html_(self) -> str:
         """The comparison as a notebook shows it, a column a version."""
+        return table(*self._table())
+
+    def _table(self) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """The head and the rows, a column a version."""
         groups = (("metric", self.metrics), ("parameter", self.parameters))
-        rows = [(kind, row.name, *row.values) for kind, part in groups for row in part]
+        rows: list[tuple[Any, ...]] = [
+            (kind, row.name, *row.values) for kind, part in groups for row in part
+        ]
         rows += [
             ("artifact", row.name, *(one.short if one else None for one in row.values))
             for row in self.artifacts
         ]
         rows += [("takes", row.name, *map(_words, row.values)) for row in self.signatures]
-        return table(("", "name", *(one.label for one in self.versions)), rows)
+        return ("", "name", *(one.label for one in self.versions)), rows
 
     def ranked(self, metric: str) -> list[int]:
         """The positions of the versions, best value of a metric first; absent values last."""
