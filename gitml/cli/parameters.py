@@ -83,6 +83,10 @@ def _as_wanted(name: str, given: Any, hint: Any) -> Any:
         if bool in wanted and given.lower() in ("true", "false"):
             return given.lower() == "true"
         given = parsed
+    if isinstance(given, str):
+        from gitml.pipelines.dsl import number_of
+
+        given = number_of(given, hint)
     if not wanted or _fits(given, wanted):
         return given
     if float in wanted and isinstance(given, int) and not isinstance(given, bool):

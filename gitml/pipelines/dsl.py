@@ -7,10 +7,12 @@ it is the plain function. Composing a pipeline runs its body once; nothing is lo
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import contextvars
 import copy
 import functools
 import inspect
+import re
 import traceback
 import types
 import typing
@@ -34,6 +36,8 @@ from gitml.pipelines.options import (
     check_mode,
 )
 from gitml.pipelines.policy import DEFAULT_POLICY, CachePolicy, check_policy
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z", re.ASCII)
 
 PARAMETER_TYPES = (type(None), bool, int, float, str)
 
@@ -605,6 +609,10 @@ class PipelineFunction:
         What is ``preset`` stands where nothing is given.
         """
         own = {name: one for name, one in self.preset.items() if "." not in name}
+        if any(isinstance(one, str) for one in own.values()):
+            with contextlib.suppress(NameError, TypeError):  # an annotation that says nothing
+                hints = typing.get_type_hints(self.function)
+                own = {name: number_of(one, hints.get(name)) for name, one in own.items()}
         try:
             given = self.signature.bind_partial(*args, **kwargs).arguments
             bound = self.signature.bind(**{**own, **given})
@@ -621,6 +629,18 @@ class PipelineFunction:
         return values
 
 
+def number_of(value: Any, hint: Any) -> Any:
+    """The number that a text is, where ``hint`` wants a float and no text; else the value itself.
+
+    YAML reads ``1e-3``, which has no point, as a text.
+    """
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    wanted = typing.get_args(hint) if is_union else (hint,)
+    if isinstance(value, str) and float in wanted and str not in wanted and _NUMBER.match(value):
+        return float(value)
+    return value
+
+
 def override(nodes: list[Node], values: Mapping[str, Any]) -> list[Node]:
     """The calls with parameters of steps replaced: ``{"train.depth": 8}``; raises UsageError."""
     changed = {node.name: node for node in nodes}
@@ -634,6 +654,7 @@ def override(nodes: list[Node], values: Mapping[str, Any]) -> list[Node]:
             )
         if isinstance(node.bindings[parameter], (Handle, Artifact, DataFile)):
             raise UsageError(f"`{path}` is the output of another step, not a parameter")
+        value = number_of(value, node.step.hints.get(parameter))
         check_parameter(value, path)
         changed[name] = replace(node, bindings={**node.bindings, parameter: value})
     return [changed[node.name] for node in nodes]

@@ -98,3 +98,14 @@ def test_a_file_that_is_none_is_refused(name: str, text: str | None, tmp_path: P
         (tmp_path / name).write_text(text)
     with pytest.raises(UsageError):
         from_file(tmp_path / name, inspect.signature(lambda: None))
+
+
+def test_a_number_of_yaml_that_has_no_point_is_one() -> None:
+    def training(rate: float, scale: float | None = None, name: str = "") -> None:
+        pass
+
+    given = {"rate": "1e-3", "scale": "2E4", "name": "1e3"}
+    assert coerced(given, training) == {"rate": 0.001, "scale": 20000.0, "name": "1e3"}
+    for text in ("fast", "", "1e", "nan", "1_000"):
+        with pytest.raises(UsageError, match="`rate` should be a number"):
+            coerced({"rate": text}, training)

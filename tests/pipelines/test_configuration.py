@@ -184,6 +184,75 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, text: str | None)
         read_configuration(tmp_path / name, {})
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("run.yaml", "a: 1\nb: [1, 2\nc: 3\n", r"run.yaml cannot be read: line 3, column 2: exp"),
+        ("run.yaml", "a: 1\n\tb: 2\n", "line 2, column 1: found character"),
+        ("run.json", '{"a": 1,\n "b" 2}', "line 2, column 6: Expecting ':' delimiter"),
+        ("run.toml", "a = 1\nb =\n", r"Invalid value \(at line 2, column 4\)"),
+        (
+            "run.yaml",
+            "steps:\n  fit:\n    timeout: 1\n    timeout: 2\n",
+            "line 4: `steps.fit.timeout` is set already, in line 3",
+        ),
+        ("run.yaml", "tags: [{a: 1, a: 2}]", r"line 1: `tags\[0\].a` is set already, in line 1"),
+        ("run.json", '{"steps": {"a": {}, "a": {}}}', "`a` stands twice in one table"),
+        ("run.toml", "a = 1\na = 2\n", r"Cannot overwrite a value \(at line 2, column"),
+    ],
+)
+def test_a_mistake_is_said_once_with_its_place(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=message) as refused:
+        read_configuration(tmp_path / name, {})
+    assert refused.value.__cause__ is None and "\n" not in refused.value.message
+
+
+def test_a_merge_of_yaml_sets_no_key_twice(tmp_path: Path) -> None:
+    text = "parameters: &a {rate: 1, depth: 2}\nsteps: {fit: {parameters: {<<: *a, rate: 3}}}\n"
+    (tmp_path / "run.yaml").write_text(text)
+    found = read_configuration(tmp_path / "run.yaml", {})
+    assert found.parameters == {"rate": 1, "depth": 2, "fit.rate": 3, "fit.depth": 2}
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "nightly.yaml").write_text("")
+    with pytest.raises(UsageError, match=r"nightli\.yaml does not exist") as absent:
+        read_configuration(tmp_path / "nightli.yaml", {})
+    assert absent.value.hint == f"did you mean `{tmp_path / 'nightly.yaml'}`?"
+    (tmp_path / "conf").mkdir()
+    for name in ("conf", "conf.yaml"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        with pytest.raises(UsageError, match=f"{name} is a folder"):
+            read_configuration(tmp_path / name, {})
+
+
+def test_a_number_without_a_point_is_one_where_a_number_is_wanted(workshop: Workshop) -> None:
+    workshop.code(
+        "pipelines/tuned.py",
+        """\
+        from gitml import pipeline, step
+
+        @step
+        def fit(C: float, tol: float | None = None, name: str = "") -> list:
+            return [C, tol, name]
+
+        @pipeline
+        def tuned(C: float = 1.0, name: str = ""):
+            fit(C, name=name)
+        """,
+    )
+    file = workshop.path / "run.yaml"
+    file.write_text(
+        "parameters: {C: 1e-3, name: 1e3}\nsteps: {fit: {timeout: 1e3, parameters: {tol: 2e-4}}}\n"
+    )
+    pipeline = workshop.repo().load_pipeline("tuned", workshop.path)
+    done = workshop.repo().run(pipeline.with_options(config_path=file))
+    assert load(done, "fit") == [0.001, 0.0002, "1e3"]
+
+
 def test_a_pipeline_with_options_runs_with_them(
     workshop: Workshop, sealed_environment: SealedEnvironment
 ) -> None:
