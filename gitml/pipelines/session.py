@@ -7,6 +7,8 @@ is; it is never taken from the cache, since nobody could leave the block out.
 from __future__ import annotations
 
 import contextlib
+import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import CodeType, TracebackType
@@ -76,6 +78,8 @@ class Session:
         self._save: Callable[[str, Any], None] | None = None
         self._names: Names | None = None
         self._ended = False
+        self._thread = 0
+        self._refused: dict[str, None] = {}
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "running" if self._running else "not begun"
@@ -100,6 +104,9 @@ class Session:
     ) -> None:
         """End and record the run; what the block raised goes on."""
         self._ended = True
+        if self._refused:  # into the log of the run too, which still catches what is printed
+            calls = ", ".join(self._refused)
+            sys.stderr.write(f"gitml: in another thread nothing came of {calls}\n")
         try:
             self._stack.__exit__(kind, error, trace)
         finally:
@@ -111,6 +118,7 @@ class Session:
     ) -> None:
         """Say where what the block logs and saves goes to."""
         self._running, self._save, self._names = running, save, names
+        self._thread = threading.get_ident()
 
     @property
     def recorded(self) -> Any:
@@ -157,9 +165,10 @@ class Session:
     def save(self, name: str, value: Any) -> None:
         """Store a value, or the file or folder at a ``Path``, as an artifact of this run.
 
-        It is stored as it is now; saved again, the last one counts. Raises UnsupportedValue.
+        It is stored as it is now; saved again, the last one counts. Raises UnsupportedValue, and
+        UsageError in another thread than the block's.
         """
-        self._now()
+        self._now_here(f"save({name!r})")
         check_name(name, "artifact")
         if name == SERIES:
             raise UsageError(
@@ -174,15 +183,19 @@ class Session:
         """The value of an artifact, which becomes an input of the run.
 
         ``artifact`` is a name ("features", "clf@production:model"), or what `Model.artifact` gives.
+        Raises UsageError in another thread than the block's.
         """
         spelling = artifact.spelling if isinstance(artifact, Artifact) else artifact
-        running = self._now()
+        running = self._now_here(f"load({spelling!r})")
         with context.running(running):
             return running.load(spelling, wanted)
 
     def use(self, path: str | Path) -> Path:
-        """The path of a file or folder of the repository, which becomes an input of the run."""
-        running = self._now()
+        """The path of a file or folder of the repository, which becomes an input of the run.
+
+        Raises UsageError in another thread than the block's.
+        """
+        running = self._now_here(f"use({str(path)!r})")
         with context.running(running):
             return running.data(Path(path).as_posix())
 
@@ -195,6 +208,18 @@ class Session:
                 hint=f'inside of `with gitml.start_run("{self.name}") as run:`',
             )
         return self._running
+
+    def _now_here(self, call: str) -> context.StepContext:
+        """The block's context for a ``call`` that only its own thread can make."""
+        running = self._now()
+        if threading.get_ident() != self._thread:
+            self._refused[f"`{call}`"] = None
+            raise UsageError(
+                f"`{call}` of the run {self.name} is called in another thread",
+                hint="`save`, `load` and `use` work in the thread that began the block: hand the "
+                "value to it; `log_metrics` and `log_params` work in all",
+            )
+        return running
 
 
 class _Block(StepFunction):

@@ -251,6 +251,29 @@ def test_names_and_values_that_cannot_be_stored(workshop: Workshop) -> None:
     assert [run.status for run in workshop.repo().runs()] == ["failed"] * 5
 
 
+def test_what_belongs_to_its_own_thread_says_so_and_leaves_a_line(workshop: Workshop) -> None:
+    text = """
+        from concurrent.futures import ThreadPoolExecutor
+        with gitml.start_run("exp") as run, ThreadPoolExecutor(1) as pool:
+            calls = [(run.save, "a", 1), (run.load, "a"), (run.use, "data/raw.csv")]
+            refused = [pool.submit(*call).exception() for call in calls]
+            pool.submit(run.log_metrics, {"loss": 1.5}).result()
+            pool.submit(run.log_params, {"rate": 2}).result()
+    """
+    done = execute(workshop, text)
+    for error, call in zip(
+        done["refused"], ("save('a')", "load('a')", "use('data/raw.csv')"), strict=True
+    ):
+        assert isinstance(error, UsageError)
+        assert error.message == f"`{call}` of the run exp is called in another thread"
+        assert "the thread that began the block" in (error.hint or "")
+    run = done["run"].recorded
+    assert (run.metrics, run.parameters) == ({"loss": 1.5}, {"rate": 2})
+    assert run.steps["main"].log() == (
+        "gitml: in another thread nothing came of `save('a')`, `load('a')`, `use('data/raw.csv')`\n"
+    )
+
+
 def test_code_that_is_not_committed_stands_in_the_snapshot(workshop: Workshop) -> None:
     workshop.write("scripts/steady.py", "def value():\n    return 7\n")
     path = workshop.write(
