@@ -95,18 +95,20 @@ _ENDING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [
     "start",
     multiple=True,
     metavar="STEP",
-    help="Begin with this step: it and what needs it run, the rest is taken from the newest run.",
+    help="Begin with this step: it and what needs it run; the rest is cached, else taken from the"
+    " newest run that has it with these parameters.",
 )
 @click.option(
     "--only",
     multiple=True,
     metavar="STEP",
-    help="Run this step alone, on results of the newest run; no version is made.",
+    help="Run this step alone, on results of the newest run that has them with these parameters;"
+    " no version is made.",
 )
 @click.option(
     "--resume",
     metavar="RUN",
-    help="Go on from a run, with its parameters and the results that it has.",
+    help="Go on from a run, with its parameters (-p comes on top) and the results that it has.",
 )
 @dry_run_option
 @json_option
@@ -278,6 +280,10 @@ def _named(pipeline: PipelineFunction, template: str) -> PipelineFunction:
 
 def _resumed(repo: Repo, text: str) -> RunHandle:
     """The run that a name means; raises UsageError for another thing."""
+    if text.startswith("-"):  # the next option was read as the name
+        raise UsageError(
+            "--resume needs a run", hint="`gitml log` lists them: `gitml run --resume RUN`"
+        )
     found = repo.resolve(text)
     if found.kind not in ("run", "pipeline") or found.commit is None:
         raise UsageError(f"`{text}` is no run", hint="`gitml log` lists the runs")

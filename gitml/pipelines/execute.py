@@ -198,6 +198,7 @@ class Execution:
         entry = self._takeable(planned)
         if entry is None or not all(map(self.earlier.keeps, entry.record.outputs)):
             return False
+        self._telling.note_once(self.part.notes)
         self._finish(as_it_is(planned.name, entry, taken=True), began)
         return True
 

@@ -37,13 +37,15 @@ class Part(Frozen):
     """What becomes of the steps of a plan: by default all run or come from the cache.
 
     ``anew`` run even when their result is known, ``taken`` have the result of an earlier run
-    (``base``) where the cache has none, ``left_out`` do not run.
+    (``base``) where the cache has none, ``left_out`` do not run. ``notes`` are for the moment when
+    something is taken.
     """
 
     anew: frozenset[str] = frozenset()
     taken: Mapping[str, StepEntry] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
     base: ObjectId | None = None
+    notes: tuple[str, ...] = ()
 
 
 WHOLE = Selection()
@@ -71,6 +73,7 @@ def choose(
     anew, needed = _parts(steps, selection)
     behind = set(selection.only) or anew
     left_out = {one.name for one in steps} - behind - needed if selection.only else set[str]()
+    notes: tuple[str, ...] = ()
     if selection.resume is not None:
         base = index.run(selection.resume)
         assert base is not None  # noqa: S101 - whoever asks has resolved the run
@@ -80,9 +83,10 @@ def choose(
         _refuse_missing(name, needed - set(taken))
     elif needed:
         base, taken = _newest(steps, needed, index, name)
+        notes = _notes_of(base, index, name)
     else:
         return Part(anew=frozenset(behind), left_out=frozenset(left_out))
-    return Part(frozenset(behind), taken, frozenset(left_out), base.id)
+    return Part(frozenset(behind), taken, frozenset(left_out), base.id, notes)
 
 
 def _parts(steps: Sequence[PlannedStep], selection: Selection) -> tuple[set[str], set[str]]:
@@ -116,6 +120,17 @@ def _newest(
             missing = needed - set(found)
     _refuse_missing(name, missing)
     raise AssertionError(missing)  # never empty here
+
+
+def _notes_of(base: RunEntry, index: Index, name: str) -> tuple[str, ...]:
+    """What to say where results are older than the newest run's."""
+    (newest,) = index.runs(pipeline=name, limit=1)
+    if newest.id == base.id:
+        return ()
+    return (
+        f"results are taken from run {base.id.short}, the newest that has them with these "
+        f"parameters; the newest run of {name} is {newest.id.short}",
+    )
 
 
 def _results(run: RunEntry, steps: Sequence[PlannedStep], index: Index) -> dict[str, StepEntry]:

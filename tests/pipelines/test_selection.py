@@ -8,6 +8,7 @@ import pytest
 
 from gitml.errors import GitmlError, NameNotFound, UsageError
 from gitml.pipelines.explain import Explanation
+from gitml.pipelines.outcome import StepEvent
 from gitml.pipelines.selection import Selection
 from gitml.repo import Repo
 from tests.workshop import Workshop, load, states
@@ -104,6 +105,22 @@ def test_a_step_alone_makes_no_version(chain: Workshop) -> None:
     assert alone.model_version is None
     assert load(alone, "check") == 7
     assert chain.problems() == []
+
+
+@pytest.mark.parametrize("part", [Selection(only=("check",)), Selection(start=("check",))])
+def test_results_older_than_the_newest_run_are_told_once(chain: Workshop, part: Selection) -> None:
+    def notes(**parameters: int) -> list[str]:
+        events: list[StepEvent] = []
+        chain.run("chain", parameters, selection=part, tell=events.append)
+        return [note for one in events for note in one.notes if "taken from" in note]
+
+    first = chain.run("chain")
+    newest = chain.run("chain", {"factor": 5})
+    change_read(chain)
+    (note,) = notes()
+    assert f"from run {first.id.short}, " in note
+    assert note.endswith(f"the newest run of chain is {newest.id.short}")
+    assert notes() == [], "it stands on the newest run now"
 
 
 def test_what_no_run_has_cannot_be_taken(chain: Workshop) -> None:
