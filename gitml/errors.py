@@ -136,9 +136,13 @@ class NameNotFound(GitmlError):
         import difflib  # a command that succeeds need not wait for it
 
         candidates = sorted(set(known))
-        near = difflib.get_close_matches(name, candidates, n=3, cutoff=0.6)
+        shared = name[: name.rfind(".") + 1]  # what all of them begin with makes none of them near
+        if not all(one.startswith(shared) for one in candidates):
+            shared = ""
+        tails = [one.removeprefix(shared) for one in candidates]
+        near = difflib.get_close_matches(name.removeprefix(shared), tails, n=3, cutoff=0.6)
         if near:
-            hint = "did you mean " + " or ".join(f"`{one}`" for one in near)
+            hint = f"did you mean {' or '.join(f'`{shared}{one}`' for one in near)}?"
         elif hint is None and candidates:
             shown = ", ".join(candidates[:6]) + (" …" if len(candidates) > 6 else "")
             hint = f"there are: {shown}"

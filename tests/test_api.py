@@ -78,7 +78,7 @@ def test_unknown_artifacts_have_suggestions(workshop: Workshop) -> None:
     save_artifact(1, "number")
     with pytest.raises(NameNotFound, match="no artifact is called `nubmer`") as caught:
         load_artifact("nubmer")
-    assert caught.value.hint == "did you mean `number`"
+    assert caught.value.hint == "did you mean `number`?"
     with pytest.raises(NameNotFound):
         load_artifact("number", version="ffff")
     with pytest.raises(NameNotFound, match="no model is called `net`"):
@@ -113,7 +113,7 @@ def test_a_version_knows_what_it_is(workshop: Workshop) -> None:
     assert version.parameters == {"rate": 0.5}
     with pytest.raises(NameNotFound, match="no artifact of clf@v1 is called `modle`") as caught:
         version.load("modle")
-    assert caught.value.hint == "did you mean `model`"
+    assert caught.value.hint == "did you mean `model`?"
 
 
 def test_names_of_two_things_are_spelled_out(workshop: Workshop) -> None:

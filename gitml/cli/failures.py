@@ -82,7 +82,7 @@ def _usage(error: click.ClickException) -> UsageError:
     hint = f"`{path} --help`"
     near = getattr(error, "possibilities", None)
     if near:
-        hint = "did you mean " + " or ".join(f"`{one}`" for one in near)
+        hint = f"did you mean {' or '.join(f'`{one}`' for one in near)}?"
     return UsageError(words[:1].lower() + words[1:].replace("'", "`"), hint=hint)
 
 

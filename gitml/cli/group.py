@@ -74,7 +74,7 @@ class Noun(click.Group):
             known = self.list_commands(ctx)
             near = difflib.get_close_matches(args[0], known, n=2, cutoff=0.6)
             words = " or ".join(f"`{ctx.command_path} {one}`" for one in near)
-            hint = f"did you mean {words}" if near else f"`{ctx.command_path} --help` lists them"
+            hint = f"did you mean {words}?" if near else f"`{ctx.command_path} --help` lists them"
             message = f"{ctx.command_path} has no command `{args[0]}`"
             raise UsageError(message, hint=hint) from None
 

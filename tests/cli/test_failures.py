@@ -85,7 +85,7 @@ def test_an_error_as_json_is_the_same_error(ready: Project) -> None:
     assert plain.err.splitlines()[0] == f"Error: {found['error']}"
     assert found["exit_code"] == 6
     misspelt = error_of(ready.gitml("log", "--json", "--faild", status=2).err)
-    assert misspelt["hint"] == "did you mean `--failed`"
+    assert misspelt["hint"] == "did you mean `--failed`?"
 
 
 def test_a_command_without_json_says_so_in_words(project: Project) -> None:

@@ -116,7 +116,7 @@ def test_help_is_that_of_the_command(
 @pytest.mark.parametrize(
     ("words", "error", "hint"),
     [
-        (["ad"], "gitml has no command `ad`", "did you mean `gitml add`"),
+        (["ad"], "gitml has no command `ad`", "did you mean `gitml add`?"),
         (["stage", "lst"], "gitml stage has no command `lst`", "`gitml stage list`"),
         (["add", "x"], "gitml add has no commands below it", "`gitml help add`"),
     ],

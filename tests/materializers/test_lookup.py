@@ -155,7 +155,7 @@ def test_an_unknown_name_says_where_to_look() -> None:
     assert "`pip install 'gitml[keras]'`" in str(caught.value.hint)
     with pytest.raises(NameNotFound) as caught:
         named("panda")
-    assert caught.value.hint == "did you mean `pandas`"
+    assert caught.value.hint == "did you mean `pandas`?"
 
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

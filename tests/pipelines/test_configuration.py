@@ -166,7 +166,10 @@ def test_a_wrong_type_is_refused_with_its_path(tmp_path: Path, document: Any, me
 def test_an_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(NameNotFound) as refused:
         read(tmp_path, {"steps": {"train": {"paramters": {}}}})
-    assert "did you mean `steps.train.parameters`" in str(refused.value.hint)
+    assert refused.value.hint == "did you mean `steps.train.parameters`?"
+    with pytest.raises(NameNotFound, match=r"`model\.nme`") as refused:
+        read(tmp_path, {"model": {"nme": "clf"}})
+    assert refused.value.hint == "did you mean `model.name`?"
 
 
 @pytest.mark.parametrize(

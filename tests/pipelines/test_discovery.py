@@ -91,7 +91,7 @@ def test_names_that_fit_twice_are_told_with_spellings(tmp_path: Path) -> None:
     assert discovery.choose("b.py:other", tmp_path, ["."], tmp_path).path == file
     with pytest.raises(NameNotFound) as missing:
         discovery.choose("othre", tmp_path, ["."], tmp_path)
-    assert missing.value.hint == "did you mean `other`"
+    assert missing.value.hint == "did you mean `other`?"
     with pytest.raises(NameNotFound, match="no pipeline is called `x`") as missing:
         discovery.choose("x", tmp_path, ["nowhere"], tmp_path)
     assert "[pipelines] paths" in (missing.value.hint or "")

@@ -119,7 +119,7 @@ def test_an_unknown_step_is_told_with_the_near_ones(example: Workshop) -> None:
     example.run("example")
     with pytest.raises(NameNotFound, match="no step is called `raed`") as caught:
         explain(example, "example.raed")
-    assert caught.value.hint == "did you mean `read`"
+    assert caught.value.hint == "did you mean `read`?"
 
 
 def test_a_result_with_the_right_key_that_is_not_reused_says_why(example: Workshop) -> None:

@@ -95,7 +95,7 @@ def test_what_cannot_be_resolved_stops_the_plan(planned: Workshop) -> None:
     planned.code("pipelines/example.py", text)
     with pytest.raises(NameNotFound, match="no artifact is called `wrods`") as caught:
         plan(planned)
-    assert caught.value.hint == "did you mean `words`"
+    assert caught.value.hint == "did you mean `words`?"
     planned.code("pipelines/example.py", CODE.replace("data/./raw.txt", "data/raw.csv"))
     with pytest.raises(NameNotFound, match=r"no data at data/raw\.csv"):
         plan(planned)

@@ -140,7 +140,7 @@ def test_pipelines_inside_pipelines_run_as_one(workshop: Workshop) -> None:
 
 def test_wrong_targets_say_what_there_is(chain: Workshop) -> None:
     for target, words, hint in (
-        ("chian", "no pipeline is called `chian`", "did you mean `chain`"),
+        ("chian", "no pipeline is called `chian`", "did you mean `chain`?"),
         ("nowhere.py", "no such file", ""),
         ("work/pipelines/helpers.py", "defines no pipeline", ""),
         ("work/pipelines/chain.py:chian", "no pipeline is called `chian`", "`chain`"),

@@ -296,13 +296,13 @@ def test_unknown_stages_and_models_have_suggestions(models: Workshop, repo: Repo
     repo.promote("clf@v1", "production", "first")
     with pytest.raises(NameNotFound) as caught:
         repo.version("clf@prodcution")
-    assert caught.value.hint == "did you mean `production`"
+    assert caught.value.hint == "did you mean `production`?"
     with pytest.raises(NameNotFound) as caught:
         repo.rollback("clf", "staging")
     assert caught.value.hint == "`gitml stage list clf`"
     with pytest.raises(NameNotFound) as caught:
         repo.rollback("clff", "staging")
-    assert caught.value.hint == "did you mean `clf`"
+    assert caught.value.hint == "did you mean `clf`?"
 
 
 def test_deleting_leaves_a_tombstone_that_wins_everywhere(models: Workshop, repo: Repo) -> None:
