@@ -102,16 +102,19 @@ def _below(folder: str, most: int) -> Iterator[_Seen]:
         if most < 0:
             raise _TooMany
         for one in entries:
-            if one.is_dir(follow_symlinks=False):
+            if one.is_dir():
                 pending.append(one.path)
             else:
                 yield _look_at(one.path)
 
 
 def _look_at(path: str) -> _Seen:
-    """Times, size and inode; nothing but zeros where there is no file."""
+    """Times, size and inode; nothing but zeros where there is no file.
+
+    Of what a link leads to: some share the refs of another repository that way.
+    """
     try:
-        found = os.lstat(path)
+        found = os.stat(path)  # noqa: PTH116 - thousands of them
     except FileNotFoundError:
         return 0, 0, 0, 0
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

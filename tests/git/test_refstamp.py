@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,27 @@ def test_what_moves_a_ref_shows(
     after = stamp(repository)
     assert after is not None
     assert not after.is_noted()
+
+
+def test_refs_that_are_links_into_another_repository_are_followed(
+    repository: GitRepository, tmp_path: Path
+) -> None:
+    """As `git-new-workdir` shares them."""
+    repository.git("pack-refs", "--all")
+    for name in ("packed-refs", "refs"):
+        (repository.path / ".git" / name).rename(tmp_path / name)
+        (repository.path / ".git" / name).symlink_to(tmp_path / name)
+    before = stamp(repository)
+    assert before is not None
+    packed = tmp_path / "packed-refs"
+    head = repository.git("rev-parse", "HEAD")
+    (tmp_path / "new").write_text(f"{packed.read_text()}{head} refs/zz\n")
+    (tmp_path / "new").replace(packed)
+    middle = stamp(repository)
+    assert middle != before
+    (tmp_path / "refs/gitml/runs/training").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "refs/gitml/runs/training/9").write_text(head)
+    assert stamp(repository) != middle
 
 
 def test_a_branch_is_none_of_its_business(repository: GitRepository) -> None:
