@@ -288,7 +288,7 @@ def event_table(state: ModelState, events: Iterable[Event]) -> list[str]:
                 moved.reason,
             ]
         )
-    return render.table(rows, ["stage", "version", "was", "when", "by", "why"])
+    return render.table(rows, ["stage", "version", "was", "when", "by", "why"], shorten=(4, 3, 5))
 
 
 def describe_model(repo: Repo, state: ModelState) -> Iterator[str]:

@@ -42,7 +42,8 @@ def drawn(repo: Repo, runs: Sequence[RunHandle]) -> list[str]:
         lane.replace("*", things[key].mark, 1) for key, lane in zip(order, lanes, strict=True)
     ]
     return render.table(
-        [[lane, *things[key].cells] for key, lane in zip(order, marked, strict=True)]
+        [[lane, *things[key].cells] for key, lane in zip(order, marked, strict=True)],
+        shorten=(3, 4, 2),
     )
 
 

@@ -81,6 +81,9 @@ _ASCII = str.maketrans(
 )
 _ascii_only = False
 
+_LEAST = 8
+"""Columns that a cell is left when others need the room."""
+
 
 def use_ascii() -> None:
     """Draw with ASCII alone from now on, whatever the streams could show."""
@@ -120,11 +123,12 @@ def answer_rows(
     header: Sequence[str],
     *,
     right: Collection[int] = (),
+    shorten: Sequence[int] = (),
     nothing: str,
 ) -> None:
     """Print a table to standard output; without rows, say what there is ``nothing`` of."""
     if rows:
-        answer(*table(rows, header, right=right))
+        answer(*table(rows, header, right=right, shorten=shorten))
     else:
         tell(nothing)
 
@@ -229,20 +233,31 @@ def table(
     header: Sequence[str] = (),
     *,
     right: Collection[int] = (),
+    shorten: Sequence[int] = (),
     indent: str = "",
 ) -> list[str]:
     """Rows as lines: two spaces between columns, the columns in ``right`` flush right.
 
-    Columns that are empty in every row are left out. On a terminal that is too narrow the widest
-    column is cut in the middle; in a pipe nothing is ever cut.
+    Columns that are empty in every row are left out. On a terminal that is too narrow the columns
+    in ``shorten`` are cut at their ends, the first of them first, and left out where that is not
+    enough: the others stay whole. Without it the widest column is cut in the middle. In a pipe
+    nothing is ever cut.
     """
-    body = [list(row) for row in rows]
+    body, room = [list(row) for row in rows], _room()
     used = [i for i in range(max(map(len, body), default=0)) if any(row[i] for row in body)]
     lines = [[row[i] for i in used] for row in body]
     if header and body:
         lines.insert(0, [paint("dim", header[i]) for i in used])
     widths = [max(width(row[i]) for row in lines) for i in range(len(used))]
-    _fit(lines, widths, len(indent))
+    if room is not None and widths:
+        room -= len(indent) + 2 * (len(widths) - 1)
+        if shorten:
+            _shorten(lines, widths, [used.index(one) for one in shorten if one in used], room)
+            kept = [i for i, wide in enumerate(widths) if wide]
+            used, widths = [used[i] for i in kept], [widths[i] for i in kept]
+            lines = [[row[i] for i in kept] for row in lines]
+        else:
+            _fit(lines, widths, room)
     flush_right = [column in right for column in used]
     return [indent + _laid_out(row, widths, flush_right) for row in lines]
 
@@ -457,12 +472,30 @@ def _laid_out(row: Sequence[str], widths: Sequence[int], flush_right: Sequence[b
     return "  ".join(cells).rstrip()
 
 
-def _fit(lines: list[list[str]], widths: list[int], indent: int) -> None:
-    """Cut the widest column so that the table fits the terminal, if there is one."""
-    if not widths or not sys.stdout.isatty():
-        return
-    room = os.get_terminal_size(sys.stdout.fileno()).columns
-    excess = indent + sum(widths) + 2 * (len(widths) - 1) - room
+def _room() -> int | None:
+    """The columns of the terminal; None where standard output is none."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+
+
+def _shorten(lines: list[list[str]], widths: list[int], order: list[int], room: int) -> None:
+    """Cut columns in this order until what stands between the gaps fits; 0 is one to leave out."""
+    excess = sum(widths) - room
+    spare = {column: max(widths[column] - _LEAST, 0) for column in order}
+    for column in order:
+        if excess > sum(spare.values()):
+            excess -= widths[column] + 2
+            widths[column] = spare[column] = 0
+    for column in order:
+        taken = min(max(excess, 0), spare[column])
+        excess -= taken
+        widths[column] -= taken
+        for row in lines:
+            row[column] = _cut(row[column], widths[column], head=widths[column] - 1)
+
+
+def _fit(lines: list[list[str]], widths: list[int], room: int) -> None:
+    """Cut the widest column so that the cells fit."""
+    excess = sum(widths) - room
     widest = max(range(len(widths)), key=widths.__getitem__)
     target = max(widths[widest] - excess, 12)
     if excess > 0 and target < widths[widest]:
@@ -471,12 +504,15 @@ def _fit(lines: list[list[str]], widths: list[int], indent: int) -> None:
             row[widest] = _cut(row[widest], target)
 
 
-def _cut(text: str, room: int) -> str:
-    """The text with its middle left out, labels kept, so that it takes at most ``room``."""
+def _cut(text: str, room: int, head: int | None = None) -> str:
+    """The text with its middle left out, labels kept, so that it takes at most ``room``.
+
+    What is left out begins behind ``head`` characters, or in the middle.
+    """
     letters = len(text.translate(_UNLABELLED))
     if width(text) <= room:
         return text
-    head = room // 2
+    head = room // 2 if head is None else head
     tail = letters - (room - head - 1)
     kept, place = [], 0
     for one in text:

@@ -78,7 +78,7 @@ def list_stages(repo: Repo, model: str | None, as_json: bool) -> None:
             holder = holder_mark(one, name)
             rows.append([one.name, paint("stage", name), holder, when, who, last.reason])
     header = ["model", "stage", "holder", "since", "by", "why"]
-    render.answer_rows(rows, header, nothing="No version holds a stage yet")
+    render.answer_rows(rows, header, shorten=(4, 3, 5), nothing="No version holds a stage yet")
 
 
 @stage.command("log")

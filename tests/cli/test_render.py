@@ -117,6 +117,23 @@ def test_tables_line_up_and_lose_empty_columns() -> None:
     assert plain == ["name   n", "a      1", "bbb   22", "日本   3"]
 
 
+@pytest.mark.parametrize("room", [40, 32, 24, 14])
+def test_a_narrow_terminal_shortens_what_may_be_and_never_the_rest(
+    monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(render, "_room", lambda: room)
+    rows = [["5feceb6", "Ada Lovelace Example", render.paint("dim", "accuracy 0.913"), "clf@v1"]]
+    header, *lines = render.table(rows, ["run", "by", "metrics", "made"], shorten=(1, 2))
+    plain = re.sub("[\ufdd0-\ufdef]", "", lines[0])
+    shown = {
+        40: "5feceb6  Ada Lov…  accuracy 0.9…  clf@v1",
+        32: "5feceb6  accuracy 0.913  clf@v1",
+        24: "5feceb6  clf@v1",
+        14: "5feceb6  clf@v1",
+    }
+    assert plain == shown[room] and render.width(header) <= max(room, 15)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
