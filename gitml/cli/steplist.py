@@ -22,11 +22,13 @@ _SHOWN = 6
 
 def event_lines(pipeline: str, event: StepEvent) -> list[str]:
     """What is to be printed of an event, for good."""
-    if event.state == "plan":
+    if event.state in ("plan", "items"):
         return []
     if event.state == "note":
         return [f"{paint('warning', 'Note:')} {note}" for note in event.notes]
     took = "" if event.state == "started" else render.duration(event.seconds)
+    if event.items is not None and event.items[0]:
+        took += f", {event.items[0]} of {render.count(event.items[1], 'item')} reused"
     label = "dim" if event.state in ("cached", "taken") else "run"
     return [_line(pipeline, event.step, label, _WORDS.get(event.state, event.state), took)]
 
@@ -72,6 +74,7 @@ class StepList:
         self._tick = tick
         self._waiting: list[str] = []
         self._running: tuple[str, float] | None = None
+        self._items = ""
         self._lock = Lock()
         self._over = Event()
         self._thread: Thread | None = None
@@ -91,7 +94,10 @@ class StepList:
         with self._lock:
             if event.state == "plan":
                 self._waiting = list(event.steps)
+            elif event.state == "items":
+                self._items = "{}/{}".format(*event.items or ())
             elif event.state == "started":
+                self._items = ""
                 self._running = (event.step, time.monotonic())
                 self._waiting = [one for one in self._waiting if one != event.step]
                 if self._thread is None:  # what takes no time needs no list
@@ -122,7 +128,7 @@ class StepList:
         if seconds < self._tick:
             return []
         took = render.duration(float(int(seconds))) if seconds >= 1 else ""
-        lines = [_line(self._pipeline, step, "run", "running", took)]
+        lines = [_line(self._pipeline, step, "run", "running", f"{self._items:5} {took}".strip())]
         most = max(min(_SHOWN, self._region.room()[1] - 2), 1)
         names = self._waiting
         if len(names) >= most:

@@ -159,7 +159,9 @@ class Calling:
                 given = self._arguments(planned, inputs)
                 large = [name for name, one in inputs.items() if one.is_argument]
                 running.parameters.update({name: given[name] for name in large})
-                return planned.step.function(**given) if fan is None else fan.call(given)
+                if fan is None:
+                    return planned.step.function(**given)
+                return fan.call(given, lambda *items: self._tell_items(planned.name, items))
 
         options, attempts = planned.step.options, 1
         returned: Any
@@ -181,6 +183,9 @@ class Calling:
         if not planned.step.is_command:
             self.telling.note_once(f"{planned.name} started {one}" for one in seen.subprocesses)
         return returned, running, seen, attempts
+
+    def _tell_items(self, step: str, items: tuple[int, int]) -> None:
+        self.telling.tell(StepEvent(step, "items", items=items))
 
     def _context(self, planned: PlannedStep) -> context.StepContext:
         return context.StepContext(

@@ -249,7 +249,9 @@ class Execution:
             entry = RunStep(done.name, done.state, done.commit)
             record = done.record if done.new else None
             self.journal.add(FinishedStep(entry, record, done.metrics, done.at))
-        self.tell(StepEvent(done.name, done.state, time.perf_counter() - began))
+        many = done.record.map if done.state == "completed" else None
+        items = (many.cached, many.items) if many is not None else None
+        self.tell(StepEvent(done.name, done.state, time.perf_counter() - began, items=items))
         if self._interrupt is not None:
             raise self._interrupt
 

@@ -96,11 +96,15 @@ class FanOut:
         """The sources of results that were taken over, where the inputs do not lead to them."""
         return tuple(sorted(self._taken_from - self._sources))
 
-    def call(self, given: Mapping[str, Any]) -> None:
-        """Have a result for each item: those that are known, and the others computed."""
-        items = arguments_of(self._fan, given, self._planned.name)
+    def call(self, given: Mapping[str, Any], tell: Callable[[int, int], None]) -> None:
+        """Have a result for each item: those that are known, and the others computed.
+
+        ``tell`` is called with how many are done, and of how many.
+        """
+        items = list(arguments_of(self._fan, given, self._planned.name))
         for row in rows(self._fan, items, self.base, self._known, self._compute):
             self._rows.append(row)
+            tell(len(self._rows), len(items))
 
     def _compute(self, arguments: dict[str, Any]) -> Cells:
         step, name = self._planned.step, self._planned.name

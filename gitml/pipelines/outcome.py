@@ -84,6 +84,8 @@ class StepEvent:
     """Something to tell while a run goes on: ``state`` is "started", "cached", "completed", ….
 
     Of "plan" the ``steps`` are the names of those to come, of "note" the ``notes`` what to say.
+    ``items`` are, of "items", how many of a mapped step's items are done, and of how many; of a
+    mapped step that has ended, how many of them were taken over, and of how many.
     """
 
     step: str
@@ -91,6 +93,7 @@ class StepEvent:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
+    items: tuple[int, int] | None = None
 
 
 class Telling:

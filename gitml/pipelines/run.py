@@ -612,7 +612,7 @@ def _told(
         steps = [one.name for one in plan.steps]
         window.about = {**about, "started": timestamp(execution.started), "steps": steps}
         window.begun(event.step, time.time(), execution.capture.size)
-    elif event.step:
+    elif event.step and event.state != "items":
         window.ended(event.step, event.state)
     tell(event)
 

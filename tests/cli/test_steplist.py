@@ -126,6 +126,17 @@ def test_what_is_done_stays_and_what_is_to_come_is_below(screen: Screen) -> None
     assert "\x1b[34m" in screen.raw
 
 
+def test_the_items_of_a_mapped_step_are_counted(screen: Screen) -> None:
+    with listed(screen, "score", "check") as shown:
+        shown.tell(StepEvent("score", "started"))
+        shown.tell(StepEvent("score", "items", items=(7, 12)))
+        screen.until(lambda lines: lines[0] == "  running  example.score                7/12")
+        shown.tell(StepEvent("score", "completed", 1.5, items=(5, 12)))
+        shown.tell(StepEvent("check", "started"))
+        screen.until(lambda lines: lines[1:] == ["  running  example.check"])
+    assert screen.rest()[0] == "  ran      example.score                1.5 s, 5 of 12 items reused"
+
+
 def test_many_steps_and_a_narrow_terminal(screen: Screen) -> None:
     screen.resize(20, 5)
     names = [f"step_{number}" for number in range(12)]

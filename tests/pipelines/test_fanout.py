@@ -10,6 +10,7 @@ import pytest
 import gitml
 from gitml.cli.describe import describe_run
 from gitml.errors import StepFailed, UsageError
+from gitml.pipelines.outcome import StepEvent
 from tests.pipelines.project import Write
 from tests.workshop import load, states
 
@@ -64,8 +65,12 @@ def test_a_map_is_one_step_with_a_result_for_each_item(steps: Write) -> None:
 def test_one_changed_item_computes_one(steps: Write) -> None:
     steps(LITERAL.format("list(range(50))")).run("example")
     bench = steps(LITERAL.format("[*range(49), 1000]"))
-    run = bench.run("example")
+    events: list[StepEvent] = []
+    run = bench.run("example", tell=events.append)
     assert calls(run) == 1
+    counted = [one.items for one in events if one.state == "items"]
+    assert counted == [(n, 50) for n in range(1, 51)]
+    assert next(one.items for one in events if one.state == "completed") == (49, 50)
     assert load(run, "square") == [*(x * x for x in range(49)), 1_000_000]
     assert bench.record(run.steps["square"].entry.commit, "step.json")["map"]["cached"] == 49
     assert calls(bench.run("example", cache=False)) == 50
