@@ -74,6 +74,11 @@ def tell_clashes(done: Fetched) -> None:
             f"{paint('warning', 'Forked:')} {tag} was made here and on {done.remote}; "
             f"`gitml stage repair {model} {stage}` keeps the remote's"
         )
+    for alias, (now, ours) in done.replaced.items():
+        render.tell(
+            f"{paint('warning', 'Replaced:')} {alias} is {now} now; yours was {ours}, "
+            "and another clone moved it first"
+        )
 
 
 def _nothing(done: Fetched) -> str:

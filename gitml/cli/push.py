@@ -62,12 +62,18 @@ def push(
         )
     for tag in plan.forked:
         render.tell(f"{paint('warning', 'Left:')} {plan.remote} has another {tag}")
+    for alias in plan.outrun:
+        render.tell(
+            f"{paint('warning', 'Left:')} another clone moved {alias} first, and yours does not "
+            f"count; `gitml pull` takes that of {plan.remote}"
+        )
     if dry_run:
         render.answer(*code_lines(plan))
     render.answer(*(moved_line("Promoted", move) for move in plan.promoted))
     parts = ", ".join(_parts(plan))
     verb = "Would push" if dry_run else "Pushed"
-    nothing = f"Nothing to do: {plan.remote} has everything"
+    all_of_it = "all else" if plan.forked or plan.outrun else "everything"
+    nothing = f"Nothing to do: {plan.remote} has {all_of_it}"
     if not plan.selection:
         nothing = f"Nothing to do: {repo.git.branch() or 'HEAD'} has no commit yet"
     render.answer(f"{verb} {parts} to {plan.remote}" if parts else nothing)

@@ -384,8 +384,9 @@ def path(given: Path) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun: ``1 step``, ``4 steps``."""
-    return f"{number} {noun}{'s' * (number != 1)}"
+    """A number with its noun: ``1 step``, ``4 steps``, ``2 aliases``."""
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{plural if number != 1 else ''}"
 
 
 _MONTHS = (

@@ -38,9 +38,11 @@ class Fetched:
 
     ``versions``, ``moves`` (of stages), ``deleted``, ``revoked`` and ``aliases`` are tags,
     ``runs``, ``drafts`` and ``saved`` how many; ``renumbered`` are versions of this clone that lost
-    their number to one of the remote's; ``forked`` are moves that both sides have made;
-    ``branches`` tells whether the remote's branches were looked at again, ``head`` is the tip of
-    its default branch, which a fetch of tags alone does not bring.
+    their number to one of the remote's; ``forked`` are moves that both sides have made; ``outrun``
+    are moves of aliases here that lost to another clone's, ``replaced`` the aliases that mean
+    another version by that: what they mean now, and did here (``v3``, ``nothing``); ``branches``
+    tells whether the remote's branches were looked at again, ``head`` is the tip of its default
+    branch, which a fetch of tags alone does not bring.
     """
 
     remote: str
@@ -56,6 +58,8 @@ class Fetched:
     branches: bool = False
     renumbered: list[str] = field(default_factory=list)
     forked: list[str] = field(default_factory=list)
+    outrun: list[str] = field(default_factory=list)
+    replaced: dict[str, tuple[str, str]] = field(default_factory=dict)
     head: ObjectId | None = None
 
     def note(self, name: str) -> None:
@@ -98,10 +102,14 @@ class Fetcher:
         """
         if not dry_run:
             locks.settle(self.git)
+        self.index.refresh()
+        before = Names.now(self.index, self.odb)
         done = refs.retried(lambda: self._attempt(remote, tags_only, tell, dry_run), _TRIES)
         if not dry_run:
             self.index.refresh()
-            moved = stage_changes(Names.now(self.index, self.odb))
+            now = Names.now(self.index, self.odb)
+            _note_replaced(done, before, now)
+            moved = stage_changes(now)
             if moved:
                 refs.update(self.git, moved, f"stages of {remote}")
                 self.index.refresh()
@@ -235,8 +243,25 @@ class Fetcher:
             done.forked.append(tag)
         if "@alias/" in tag and commit is not None:  # whoever comes first moves it, as of numbers
             done.aliases.append(tag)
+            done.outrun.append(tag)
             return [Change(name, theirs.target, ours)]
         return []
+
+
+def _note_replaced(done: Fetched, before: Names, now: Names) -> None:
+    """Note the aliases whose move here lost to that of another clone, and mean another version."""
+    for tag in done.outrun:
+        model, _, rest = tag.partition("@alias/")
+        alias = rest.rpartition("/")[0]
+        if model not in before.models:
+            continue
+        ours, theirs = (one.model(model).aliases.get(alias) for one in (before, now))
+        if ours != theirs:
+            state = now.model(model)
+            labels = [
+                state.label(one).partition("@")[2] if one else "nothing" for one in (theirs, ours)
+            ]
+            done.replaced[f"{model}@{alias}"] = (labels[0], labels[1])
 
 
 def _old(here: Mapping[str, str], name: str) -> ObjectId | None:

@@ -47,10 +47,11 @@ class Plan:
 
     ``code`` are the commits of code that would be published and are on no branch of the remote,
     newest first. ``at_home`` counts the runs that nothing asks for, ``forked`` are moves of a stage
-    that the remote has another tag for. ``local`` are the refs of this clone that follow. ``lost``
-    is data that others have pushed without its bytes, ``sent`` how many bytes had to go;
-    ``promoted`` are the promotions that had waited for this, ``following`` the branches that had no
-    upstream and follow the remote's since now.
+    that the remote has another tag for, ``outrun`` aliases (``clf@champion``) that another clone
+    has moved first, so that the last move here does not count. ``local`` are the refs of this clone
+    that follow. ``lost`` is data that others have pushed without its bytes, ``sent`` how many bytes
+    had to go; ``promoted`` are the promotions that had waited for this, ``following`` the branches
+    that had no upstream and follow the remote's since now.
     """
 
     remote: str
@@ -60,6 +61,7 @@ class Plan:
     numbers: list[Number] = field(default_factory=list)
     code: list[Commit] = field(default_factory=list)
     forked: list[str] = field(default_factory=list)
+    outrun: list[str] = field(default_factory=list)
     local: list[Change] = field(default_factory=list)
     at_home: int = 0
     lost: list[str] = field(default_factory=list)
@@ -285,17 +287,18 @@ class Pusher:
         going = {one.commit for one in plan.numbers}
         going |= {one.commit for name, one in plan.there.items() if tracking.is_version_tag(name)}
         stopped: set[str] = set()
+        outrun: set[str] = set()
         tags = [ref for ref in self.index.refs_below(f"{TAGS}/") if "@" in ref.name]
         for ref in sorted(tags, key=lambda one: _place(one.name)):
             stage = ref.name.rpartition("/")[0]
             known = plan.there.get(ref.name)
             if tracking.is_version_tag(ref.name) or tracking.tracked("x", ref.name) is None:
                 continue
+            outrun.discard(stage)  # a later move of an alias counts
             if known is not None and known.target != ref.target:
                 is_event = re.search(r"@(?!alias/|deleted/|revoked/)", ref.name)
                 plan.forked += [ref.name.removeprefix(f"{TAGS}/")] if is_event else []
-                if "@alias/" not in ref.name:
-                    stopped.add(stage)
+                (outrun if "@alias/" in ref.name else stopped).add(stage)
                 continue
             meant = plan.selection.whole or ref.commit in plan.selection.records
             stands = ref.commit in going
@@ -303,6 +306,9 @@ class Pusher:
                 stands = self._is_behind(ref.commit, going)
             if meant and known is None and stands and stage not in stopped:
                 yield Move(ref.name, ref.target)
+        plan.outrun += [
+            one.removeprefix(f"{TAGS}/").replace("@alias/", "@", 1) for one in sorted(outrun)
+        ]
 
     def _is_behind(self, commit: ObjectId, tips: Iterable[ObjectId]) -> bool:
         """Whether any of the tips descends from a commit."""

@@ -182,3 +182,11 @@ def test_numbers(value: float, text: str) -> None:
 
 def test_markdown_shows_a_value_as_it_is() -> None:
     assert render.markdown("a|b*[c]") == "a\\|b\\*\\[c\\]"
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [(1, "alias", "1 alias"), (2, "alias", "2 aliases"), (0, "run", "0 runs"), (1, "run", "1 run")],
+)
+def test_a_number_with_its_noun(number: int, noun: str, text: str) -> None:
+    assert render.count(number, noun) == text

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from gitml import Model
+from gitml.cli.pull import pull
+from gitml.cli.push import push
 from gitml.errors import CorruptData, GitmlError, InvalidName, NameNotFound, UsageError
 from gitml.repo import Repo
 from tests.reviewed import Reviewed
@@ -147,10 +150,45 @@ def test_of_two_who_move_it_the_first_to_push_counts(reviewed: Reviewed, tmp_pat
     alice.put_alias("clf@v2", "champion")
     alice.put_alias("clf@v2", "other")
     bob.push()
-    alice.push()  # its other alias goes there, the champion stays Bob's
-    alice.fetch()
+    plan = alice.push()  # its other alias goes there, the champion stays Bob's
+    assert (plan.tags, plan.outrun) == (["clf@alias/other/1"], ["clf@champion"])
+    assert alice.push(dry_run=True).outrun == ["clf@champion"]
+    done = alice.fetch()
+    assert done.replaced == {"clf@champion": ("v1", "v2")}
+    assert alice.push().outrun == []
+    assert alice.fetch().replaced == {}
     assert aliases(alice) == {"champion": "clf@v1", "other": "clf@v2"}
     alice.put_alias("clf@v2", "champion")
     assert alice.push().tags == ["clf@alias/champion/2"]
     bob.fetch()
     assert aliases(bob) == aliases(alice) == {"champion": "clf@v2", "other": "clf@v2"}
+
+
+def test_a_later_move_of_ones_own_counts_and_nothing_is_said(reviewed: Reviewed) -> None:
+    bob, alice = reviewed.bob.repo(), reviewed.alice.repo()
+    bob.put_alias("clf@v1", "champion")
+    alice.put_alias("clf@v1", "champion")
+    alice.put_alias("clf@v2", "champion")
+    bob.push()
+    assert alice.push().outrun == []
+    done = alice.fetch()
+    assert (done.outrun, done.replaced) == (["clf@alias/champion/1"], {})
+    assert aliases(alice) == {"champion": "clf@v2"}
+
+
+def test_commands_name_the_alias_that_another_clone_moved_first(
+    reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob, alice = reviewed.bob.repo(), reviewed.alice.repo()
+    for name in ("champion", "other"):
+        bob.put_alias("clf@v1", name)
+        alice.put_alias("clf@v2", name)
+    bob.push()
+    monkeypatch.chdir(reviewed.alice.path)
+    pushed = CliRunner().invoke(push, [])
+    assert pushed.exit_code == 0, pushed.output
+    assert "Left: another clone moved clf@champion first" in pushed.stderr
+    assert pushed.stdout == "Nothing to do: origin has all else\n"
+    pulled = CliRunner().invoke(pull, [])
+    assert "Replaced: clf@champion is v1 now; yours was v2" in pulled.stderr
+    assert pulled.stdout.startswith("Pulled 2 aliases (clf@alias/champion/1, clf@alias/other/1)")
