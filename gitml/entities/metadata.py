@@ -16,7 +16,11 @@ from typing import Any
 from gitml.entities import codec
 from gitml.errors import UsageError
 
+DEEPEST = 50
+"""Levels of containers in a value of a record, which itself may have `codec.MAX_DEPTH`."""
+
 _MAX_VALUE = 1 << 20
+_MAX_BITS = 14_000  # JSON of Python's own reads at most 4300 digits
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 
 
@@ -56,8 +60,31 @@ class StorageSize(int):
 _TYPES: Mapping[str, type[Uri] | type[StorageSize]] = {"uri": Uri, "bytes": StorageSize}
 
 
-def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def check_bounds(value: Any, depth: int, where: str) -> None:
+    """Raise UsageError for a value that lies too deep in another, or is a number too large."""
+    if depth > DEEPEST:
+        raise UsageError(
+            f"{_whole(where)} contains itself, or has more than {DEEPEST} levels",
+            hint="a record takes plain data: `str(value)` keeps what it looks like",
+        )
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        raise UsageError(
+            f"{where} is a number of more than 4000 digits, too large for a record",
+            hint="`hex(value)` keeps it as text, `save_artifact(value, name)` as an artifact",
+        )
+
+
+def _whole(where: str) -> str:
+    """The name of a value without the long way into it."""
+    name = where.partition("[")[0]
+    return f"{name}`" if name.count("`") % 2 else name
+
+
+def leaves(
+    values: Mapping[str, Any], prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, Any]]:
     """Names and values, those of nested mappings joined by dots; raises UsageError for a name."""
+    check_bounds(None, depth, f"what is logged as `{prefix.partition('.')[0]}`")
     if not isinstance(values, Mapping):
         raise UsageError(
             f"what is logged is a {type(values).__name__}, not names with values",
@@ -67,7 +94,7 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
         if not isinstance(key, str) or not key:
             raise UsageError(f"the name of a metric should be text, not {key!r}")
         if isinstance(value, Mapping) and _marked(value) is None:
-            yield from leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.", depth + 1)
         else:
             yield prefix + key, value
 
@@ -112,19 +139,20 @@ def _marked(value: Mapping[str, Any]) -> type[Uri] | type[StorageSize] | None:
     return _TYPES.get(str(value["$type"])) if value.keys() == {"$type", "value"} else None
 
 
-def _plain(value: Any, name: str) -> Any:
+def _plain(value: Any, name: str, depth: int = 0) -> Any:
+    check_bounds(value, depth, f"the metadata `{name}`")
     for word, kind in _TYPES.items():
         if isinstance(value, kind):
             return {"$type": word, "value": str(value) if kind is Uri else int(value)}
     if isinstance(value, (list, tuple)):
-        return [_plain(one, f"{name}[{i}]") for i, one in enumerate(value)]
+        return [_plain(one, f"{name}[{i}]", depth + 1) for i, one in enumerate(value)]
     if isinstance(value, (set, frozenset)):
-        return sorted((_plain(one, name) for one in value), key=repr)
+        return sorted((_plain(one, name, depth + 1) for one in value), key=repr)
     if isinstance(value, Mapping):
         marked = _marked(value)
         if marked is not None:  # as it is written on the command line
             return _plain(marked(value["value"]), name)
-        return {str(key): _plain(one, f"{name}.{key}") for key, one in value.items()}
+        return {str(key): _plain(one, f"{name}.{key}", depth + 1) for key, one in value.items()}
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

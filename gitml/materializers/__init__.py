@@ -53,6 +53,7 @@ __all__ = [
 
 GROUP = "gitml.materializers"
 _CONTAINERS = (dict, list, tuple)
+_MAX_DEPTH = 100
 
 # The same as the ASSOCIATED_TYPES of the built-ins (a test compares them), kept here so that a
 # look-up imports none of them.
@@ -281,8 +282,10 @@ def _holds_tensors(value: object) -> bool:
     return tensors and all(type(name) is str for name in value)
 
 
-def _holds_values(value: object) -> bool:
+def _holds_values(value: object, depth: int = 0) -> bool:
     """Whether a dict, list or tuple holds values that JSON lacks and other materializers have."""
+    if depth > _MAX_DEPTH:  # as one that holds itself; JSON refuses it with its place
+        return False
     assert isinstance(value, (dict, list, tuple))  # noqa: S101 - callers have looked
     if isinstance(value, dict) and (
         _holds_tensors(value) or any(type(name) is not str for name in value)
@@ -298,7 +301,7 @@ def _holds_values(value: object) -> bool:
     ):
         return True
     inner = [one for one in values if type(one) in _CONTAINERS]
-    return any(_holds_tensors(one) or _holds_values(one) for one in inner)
+    return any(_holds_tensors(one) or _holds_values(one, depth + 1) for one in inner)
 
 
 def _is_plain(kind: type) -> bool:

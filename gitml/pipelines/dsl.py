@@ -23,7 +23,7 @@ from typing import Any, cast
 
 from gitml.config import CARD
 from gitml.entities.ids import check_model_name, check_name
-from gitml.entities.metadata import recorded
+from gitml.entities.metadata import check_bounds, recorded
 from gitml.entities.records import SERIES
 from gitml.errors import GitmlError, UsageError
 from gitml.history.tags import check_tags
@@ -782,16 +782,17 @@ def _output(annotation: Any, fallback: str) -> OutputSpec:
     return OutputSpec(fallback, None, inner)
 
 
-def check_parameter(value: Any, where: str) -> None:
+def check_parameter(value: Any, where: str, depth: int = 0) -> None:
     """Raise UsageError for a value that cannot stand in a record as plain JSON."""
+    check_bounds(value, depth, where)
     if isinstance(value, (list, tuple)):
         for i, one in enumerate(value):
-            check_parameter(one, f"{where}[{i}]")
+            check_parameter(one, f"{where}[{i}]", depth + 1)
     elif isinstance(value, dict):
         for key, one in value.items():
             if not isinstance(key, str):
                 raise UsageError(f"{where}: a key of a parameter should be text, not {key!r}")
-            check_parameter(one, f"{where}[{key!r}]")
+            check_parameter(one, f"{where}[{key!r}]", depth + 1)
     elif isinstance(value, Handle):
         raise UsageError(
             f"{where} holds a step's output inside a container",

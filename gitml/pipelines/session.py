@@ -15,6 +15,7 @@ from types import CodeType, TracebackType
 from typing import Any, TypeVar
 
 from gitml.entities.ids import check_name, check_twins
+from gitml.entities.metadata import check_bounds
 from gitml.entities.records import SERIES
 from gitml.errors import UsageError
 from gitml.frozen import Frozen
@@ -299,8 +300,9 @@ def _plain_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if not isinstance(name, str):
             raise UsageError(f"the name of a parameter should be text, not {name!r}")
-        given[name] = _plain(value)
-        check_parameter(given[name], f"the parameter `{name}`")
+        where = f"the parameter `{name}`"
+        given[name] = _plain(value, where)
+        check_parameter(given[name], where)
         if is_large(given[name]):
             raise UsageError(
                 f"the parameter `{name}` is too large for a record",
@@ -309,11 +311,12 @@ def _plain_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, where: str, depth: int = 0) -> Any:
+    check_bounds(value, depth, where)
     if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: _plain(one, where, depth + 1) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(one, where, depth + 1) for one in value]
     if isinstance(value, Path):
         return value.as_posix()
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:

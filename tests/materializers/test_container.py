@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gitml.errors import CorruptData
+from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers import arrow, for_value
 from gitml.materializers.base import Rules
 from gitml.materializers.container import ContainerMaterializer
@@ -102,3 +102,13 @@ def test_a_step_returns_and_takes_a_dict_of_tables(workshop: Workshop) -> None:
         "values": 3, "names": ["fold0", "fold1", "fold2"],
     }  # fmt: skip
     assert set(workshop.states("folding").values()) == {"cached"}
+
+
+def test_a_container_that_holds_itself_is_refused() -> None:
+    itself: list[Any] = []
+    itself.append(itself)
+    by_name: dict[str, Any] = {}
+    by_name["again"] = [by_name]
+    for value in (itself, by_name):
+        with pytest.raises(UnsupportedValue, match="contains itself"):
+            for_value(value, Rules()).save(value, Rules())

@@ -6,6 +6,7 @@ import linecache
 import os
 import runpy
 import signal
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,32 @@ def test_names_and_values_that_cannot_be_stored(workshop: Workshop) -> None:
         with pytest.raises(error):
             execute(workshop, f"with gitml.start_run('exp') as run: {line}")
     assert [run.status for run in workshop.repo().runs()] == ["failed"] * 5
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("itself", "contains itself"),
+        ("by_name", "contains itself"),
+        ("[10**5000]", "more than 4000 digits"),
+    ],
+)
+@pytest.mark.parametrize(
+    "call", ["log_params({'x': %s})", "log_metadata({'x': %s})", "log_metadata({'x': %s}, 'one')"]
+)
+def test_values_without_end_are_named(workshop: Workshop, value: str, says: str, call: str) -> None:
+    text = """
+        itself, by_name = [], {}
+        itself.append(itself)
+        by_name["again"] = by_name
+        with gitml.start_run("exp") as run:
+            run.save("one", 1)
+    """
+    with pytest.raises(UsageError) as raised:
+        execute(workshop, f"{textwrap.dedent(text)}    run.{call % value}")
+    assert says in raised.value.message
+    assert "`x" in raised.value.message
+    assert len(raised.value.message) < 120
 
 
 def test_what_belongs_to_its_own_thread_says_so_and_leaves_a_line(workshop: Workshop) -> None:
