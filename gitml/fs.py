@@ -197,6 +197,16 @@ def storage_errors(path: Path, doing: str = "write") -> Iterator[None]:
         raise StorageError(f"cannot {doing} {os.fspath(path)}", hint=hint) from error
 
 
+def hint_in(words: str, path: Path) -> str:
+    """What to do about the errno that another program names in its words, writing ``path``."""
+    known = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO, errno.EMFILE)
+    for number in known:
+        hint = _hint_for(OSError(number, ""), path) if os.strerror(number) in words else None
+        if hint is not None:
+            return hint
+    return "`df .`"
+
+
 def _hint_for(error: OSError, path: Path) -> str | None:
     """What to do about an errno, as a phrase with a command, or None."""
     import shlex
@@ -207,7 +217,9 @@ def _hint_for(error: OSError, path: Path) -> str | None:
             return f"free some space and run the same command again; `df -h {folder}` shows it"
         case errno.EFBIG:
             return "the size of a file is limited here; `ulimit -f` shows the limit"
-        case errno.EROFS | errno.EACCES | errno.EPERM:
+        case errno.EROFS:
+            return f"the file system is read-only; `df {folder}` shows which one it is"
+        case errno.EACCES | errno.EPERM:
             return f"check who may write there with `ls -ld {folder}`"
         case errno.EIO:
             return "the disk may be failing; `dmesg | tail` shows what the system saw"

@@ -18,6 +18,7 @@ from gitml.errors import CorruptData, StorageError
 from gitml.fs import (
     ProcessIdentity,
     are_plain_paths,
+    hint_in,
     judge_relative_path,
     judge_relative_paths,
     make_directories,
@@ -94,6 +95,13 @@ def test_a_limit_of_size_is_told_with_its_path(tmp_path: Path) -> None:
     assert done.stdout.startswith(f"cannot write {target} | ")
     assert "ulimit -f" in done.stdout
     assert os.listdir(tmp_path) == []
+
+
+def test_what_git_says_of_a_file_system_has_the_hint_of_its_errno(tmp_path: Path) -> None:
+    words = "error: unable to create temporary file: Read-only file system\nfatal: unpack failed"
+    assert hint_in(words, tmp_path / "x").startswith("the file system is read-only; `df ")
+    assert "ls -ld" in hint_in("fatal: Permission denied", tmp_path / "x")
+    assert hint_in("fatal: no idea", tmp_path / "x") == "`df .`"
 
 
 def test_make_directories_takes_what_is_there(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import IO, cast
 from gitml.entities.ids import ObjectId
 from gitml.errors import CorruptData, MissingBytes, StorageError
 from gitml.frozen import Frozen
-from gitml.fs import ProcessIdentity, sync_directory
+from gitml.fs import ProcessIdentity, hint_in, sync_directory
 from gitml.git.process import Git, GitFailed
 
 _TYPES = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
@@ -376,7 +376,8 @@ class Builder:
         try:
             answer = self.git.run("index-pack", "--stdin", why, stdin=data)
         except GitFailed as error:
-            raise StorageError("git could not store the records", hint="`df .`") from error
+            hint = hint_in(error.stderr, self.git.common / "objects")
+            raise StorageError("git could not store the records", hint=hint) from error
         self._entries.clear()
         self._bases.clear()
         sync_directory(folder)
@@ -390,7 +391,8 @@ class Builder:
         try:
             self.git.run("unpack-objects", "-q", "--strict", stdin=self._pack_bytes())
         except GitFailed as error:
-            raise StorageError("git could not store the record", hint="`df .`") from error
+            hint = hint_in(error.stderr, self.git.common / "objects")
+            raise StorageError("git could not store the record", hint=hint) from error
         objects = self.git.common / "objects"
         for folder in {objects / oid.hex[:2] for oid in self._entries}:
             if folder.is_dir():  # it is not there when a pack held the object already

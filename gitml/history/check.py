@@ -396,8 +396,12 @@ class Checker:
         for (model, stage), events in stages.items():
             self._guarded(f"{model}@{stage}", partial(self._chain, model, stage, events))
             newest = events[max(events)].target
-            if kept.pop(f"{STAGES}/{model}/{stage}", newest) != newest:
-                self._problem("odd-ref", f"{STAGES}/{model}/{stage}", "it is behind the events")
+            place = f"{STAGES}/{model}/{stage}"
+            held = kept.pop(place, newest)
+            if held != newest:
+                known = any(one.target == held for one in events.values())
+                detail = "it is behind the events" if known else "it is ahead of the events"
+                self._problem("odd-ref", place, detail)
         for name in kept:
             self._problem("odd-ref", name, "no event moved this stage")
 

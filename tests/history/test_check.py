@@ -276,6 +276,17 @@ def test_refs_in_the_wrong_place(told: Workshop) -> None:
     }
 
 
+def test_a_stage_whose_last_event_is_gone_is_ahead_of_the_events(told: Workshop) -> None:
+    place = "refs/gitml/stages/clf/production"
+    last = max(told.refs("refs/tags/clf@production/*"), key=lambda one: int(one.rpartition("/")[2]))
+    held = told.git("rev-parse", last)
+    told.git("update-ref", place, "clf@production/1")
+    assert [one.detail for one in found(told, "odd-ref")] == ["it is behind the events"]
+    told.git("update-ref", place, held)
+    told.git("update-ref", "-d", last)
+    assert [one.detail for one in found(told, "odd-ref")] == ["it is ahead of the events"]
+
+
 def test_missing_and_corrupt_objects(told: Workshop) -> None:
     """Objects of git's that are gone or damaged: a source, a record's file, a step."""
     objects = told.path / ".git/objects"
