@@ -134,7 +134,7 @@ def describe_run(repo: Repo, run: RunHandle) -> Iterator[str]:
             ("metrics", render.metrics(run.metrics)),
             ("metadata", render.settings(run.metadata())),
             ("tags", ", ".join(run.tags)),
-            ("used", "  ".join(f"{pin.name} {repo.short(pin.commit)}" for pin in record.pins)),
+            ("used", _used(repo, run)),
         ]
     )
     yield ""
@@ -144,6 +144,11 @@ def describe_run(repo: Repo, run: RunHandle) -> Iterator[str]:
         right={2},
     )
     yield from _failure(run)
+
+
+def _used(repo: Repo, run: RunHandle) -> str:
+    """What a run was given by other records."""
+    return "  ".join(f"{pin.name} {repo.short(pin.commit)}" for pin in run.entry.record.pins)
 
 
 def _step_row(repo: Repo, step: StepHandle) -> list[str]:
@@ -241,6 +246,7 @@ def describe_version(repo: Repo, version: VersionHandle) -> Iterator[str]:
     yield f"{paint('version', render.VERSION)} {version_mark(version)}"
     said = [one for one in (record.card or {}).items() if one[0] != "tags"]
     made = f"{record.pipeline}, {render.ago(version.entry.at)}, {version.entry.author}"
+    run = version.run
     users = [f"{one.pipeline} {repo.short(one.id)}" for one in repo.consumers(version)]
     yield from render.pairs(
         [
@@ -255,6 +261,7 @@ def describe_version(repo: Repo, version: VersionHandle) -> Iterator[str]:
             ("parameters", render.settings(version.parameters)),
             ("metrics", render.metrics(version.metrics)),
             ("metadata", render.settings(version.metadata())),
+            ("used", _used(repo, run) if run is not None else ""),
             ("used by", "  ".join(users)),
         ]
     )

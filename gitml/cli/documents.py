@@ -118,13 +118,14 @@ def version_reference(version: VersionHandle) -> Document:
 
 def version_document(version: VersionHandle, consumers: list[RunHandle]) -> Document:
     """A model version with its artifacts, and the runs that used it."""
-    record = version.entry.record
+    record, run = version.entry.record, version.run
     return {
         **version_reference(version),
         "created": record.created,
         "by": version.entry.author,
         "pipeline": record.pipeline,
         "run": str(record.run),
+        "pins": [record_document(pin) for pin in run.entry.record.pins] if run else [],
         "code": record_document(record.code),
         "description": record.description,
         "card": dict(record.card or {}),

@@ -112,7 +112,7 @@ def promote(
     elif as_markdown and move.verdict is not None:
         render.answer(*move.verdict.markdown().splitlines())
     else:
-        _tell(move, dry_run=dry_run)
+        _tell(repo, move, dry_run=dry_run)
     if move.verdict is not None and not move.verdict.ok:
         raise move.verdict.refusal()
 
@@ -130,12 +130,12 @@ def _document(move: Move, *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _tell(move: Move, *, dry_run: bool) -> None:
+def _tell(repo: Repo, move: Move, *, dry_run: bool) -> None:
     """Say what a promotion did, or would do."""
     stage = move.stage
     if dry_run and move.verdict is not None and move.verdict.checks:
         render.answer(*verdict_lines(move.verdict))
-        if not move.verdict.ok:
+        if not move.verdict.ok and move.moved:
             return
     if move.tag.startswith("refs/gitml/pending/"):
         verb = "Would keep" if dry_run else "Kept"
@@ -149,8 +149,23 @@ def _tell(move: Move, *, dry_run: bool) -> None:
     for one in move.verdict.checks if move.verdict is not None else ():
         if one.ok and one.detail:
             render.tell(f"{one.name}: {one.found}, and {one.detail}")
+    if judged := _judged_by(repo, move, dry_run=dry_run):
+        render.tell(judged)
     if not dry_run:
         render.tell(f"To revert: `gitml rollback {move.model} {stage}`")
+
+
+def _judged_by(repo: Repo, move: Move, *, dry_run: bool) -> str:
+    """What judged a move, in a line; empty where the stage has no policy, committed or not."""
+    verdict = move.verdict
+    if verdict is not None and verdict.policy is not None:
+        # A dry run has shown every check.
+        met = render.count(len(verdict.checks), "check")
+        return "" if dry_run and verdict.checks else f"policy of {move.stage}: {met} met"
+    if move.stage in repo.config.policies:
+        written = f"the policy of {move.stage} in gitml.toml is not committed"
+        return f"no policy judged it: {written}"
+    return ""
 
 
 @click.command()

@@ -114,10 +114,12 @@ class Promoter:
         version = Names.now(self.index, self.odb).version(model, which)
         if state.holder(stage) == version:
             tag = f"{model}@{stage}/{state.stages[stage][-1].promotion.n}"
-            label = state.label(version)
-            if not self.dry_run:
+            label, verdict = state.label(version), None
+            if self.dry_run:
+                verdict = self._judged(self._case(state, stage, version, PROMOTE))
+            else:
                 self._finish(model, stage)
-            return Move(model, stage, label, label, tag, moved=False)
+            return Move(model, stage, label, label, tag, moved=False, verdict=verdict)
         return self._move(state, stage, version, reason, PROMOTE)
 
     def rollback(self, model: str, stage: str, reason: str | None) -> Move:

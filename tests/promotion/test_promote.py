@@ -219,6 +219,18 @@ def test_a_policy_that_is_not_met_stops_every_move_and_says_why(models: Workshop
     assert repo.promote("clf@v1", "staging", "no policy there").moved
 
 
+def test_a_dry_run_for_the_holder_shows_what_the_checks_find_now(models: Workshop) -> None:
+    models.repo().promote("clf@v1", "production", "before there was a policy")
+    policy(models, '[{ metric = "accuracy", min = 0.9 }]')
+    dry = models.repo().promote("clf@v1", "production", "", dry_run=True)
+    assert not dry.moved
+    assert dry.verdict is not None
+    assert [one.state for one in dry.verdict.checks] == ["failed"]
+    again = models.repo().promote("clf@v1", "production", "again")
+    assert not again.moved
+    assert again.verdict is None
+
+
 def test_what_judged_a_move_stands_in_its_tag(models: Workshop) -> None:
     models.repo().promote("clf@v1", "staging", "try")
     policy(models, '[{ passed = "staging" }]')
