@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gitml.code.closure import Closure
+from gitml.code.sourcefile import digest_text
+from gitml.code.syntax import quote
+from gitml.code.values import NotPlain, canonical_value, looks_secret
 from gitml.errors import UnsupportedValue
-from gitml.pipelines.closure import Closure
-from gitml.pipelines.sourcefile import digest_text
-from gitml.pipelines.syntax import quote
-from gitml.pipelines.values import NotPlain, canonical_value, looks_secret
 
 _USERINFO = re.compile(r"://[^/\s:@]*:[^/\s@]*@")
 

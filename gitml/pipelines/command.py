@@ -18,15 +18,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+from gitml.code.closure import Closure, CodeFile, Tracer
+from gitml.code.sourcefile import digest_text, git_blob
+from gitml.code.syntax import quote
 from gitml.entities.ids import check_name
 from gitml.errors import CorruptData, StepFailed, UsageError
 from gitml.fs import judge_relative_path
 from gitml.pipelines import context
-from gitml.pipelines.closure import Closure, CodeFile, Tracer
 from gitml.pipelines.content import scratch
 from gitml.pipelines.dsl import DataFile, PipelineFunction, StepFunction
-from gitml.pipelines.sourcefile import digest_text, git_blob
-from gitml.pipelines.syntax import quote
 
 _PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _PATIENCE = 5.0

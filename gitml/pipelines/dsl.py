@@ -21,13 +21,13 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from gitml.code.closure import Closure, Tracer, unwrap
 from gitml.config import CARD
 from gitml.entities.ids import check_model_name, check_name
 from gitml.entities.metadata import check_bounds, recorded
 from gitml.entities.records import SERIES
 from gitml.errors import GitmlError, UsageError
 from gitml.history.tags import check_tags
-from gitml.pipelines.closure import Closure, Tracer, unwrap
 from gitml.pipelines.options import (
     DEFAULT_OPTIONS,
     NO_CALLBACKS,

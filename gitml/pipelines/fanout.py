@@ -14,6 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from gitml.code.sourcefile import digest_text
+from gitml.code.syntax import quote
+from gitml.code.values import NotPlain, canonical_value
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId
 from gitml.entities.records import Map, Output
@@ -25,10 +28,7 @@ from gitml.materializers.items import Cell, Items, cell, cells
 from gitml.pipelines.attempts import attempted
 from gitml.pipelines.dsl import Fan
 from gitml.pipelines.plan import PlannedStep
-from gitml.pipelines.sourcefile import digest_text
 from gitml.pipelines.storing import Storing, matched, store_value
-from gitml.pipelines.syntax import quote
-from gitml.pipelines.values import NotPlain, canonical_value
 from gitml.store.store import Writer
 
 ITEMS = "map-items"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gitml.code.closure import Closure, Tracer
+from gitml.code.sourcefile import digest_text
 from gitml.pipelines import context
-from gitml.pipelines.closure import Closure, Tracer
 from gitml.pipelines.dsl import Model, PipelineFunction, StepFunction
-from gitml.pipelines.sourcefile import digest_text
 
 
 class _Link(StepFunction):

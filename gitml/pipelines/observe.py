@@ -21,11 +21,11 @@ from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
+from gitml.code.bytecode import drop_outdated
+from gitml.code.closure import Closure
+from gitml.code.imports import ABSENT, Territory
 from gitml.errors import CorruptData, UsageError
 from gitml.fs import judge_relative_path
-from gitml.pipelines.bytecode import drop_outdated
-from gitml.pipelines.closure import Closure
-from gitml.pipelines.imports import ABSENT, Territory
 from gitml.store.digest import hash_bytes, hash_file
 
 # Of a file its time and size, of a folder that was listed its names; None where there is neither.

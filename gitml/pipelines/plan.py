@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gitml.code.closure import Closure, Tracer
 from gitml.entities.ids import ObjectId, check_twins
 from gitml.entities.records import Code, Output, Pin, Step
 from gitml.errors import NameNotFound
 from gitml.history.revs import Found, Names
-from gitml.pipelines.closure import Closure, Tracer
 from gitml.pipelines.dsl import (
     Artifact,
     DataFile,

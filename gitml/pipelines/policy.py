@@ -13,12 +13,12 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from gitml.code.values import NotPlain, canonical_value
 from gitml.config import parse_age
 from gitml.entities.records import Step
 from gitml.errors import ConfigError, GitmlError, NameNotFound, UsageError
 from gitml.frozen import Frozen
 from gitml.history.record import made_at
-from gitml.pipelines.values import NotPlain, canonical_value
 
 T = TypeVar("T")
 

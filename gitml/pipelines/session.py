@@ -14,6 +14,7 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, TypeVar
 
+from gitml.code.closure import Closure, Tracer
 from gitml.entities.ids import check_name, check_twins
 from gitml.entities.metadata import check_bounds
 from gitml.entities.records import SERIES
@@ -21,7 +22,6 @@ from gitml.errors import UsageError
 from gitml.frozen import Frozen
 from gitml.history.revs import Names
 from gitml.pipelines import context
-from gitml.pipelines.closure import Closure, Tracer
 from gitml.pipelines.dsl import (
     Artifact,
     Model,

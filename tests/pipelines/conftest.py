@@ -1,20 +1,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.pipelines.project import Project, Write
+from tests.code.project import Write, project
 from tests.workshop import Workshop
 
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    made = Project(tmp_path, monkeypatch)
-    yield made
-    made.forget()
+__all__ = ["project", "steps"]
 
 
 @pytest.fixture

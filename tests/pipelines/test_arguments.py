@@ -7,7 +7,7 @@ import pytest
 from gitml.errors import UsageError
 from gitml.pipelines.plan import LARGEST, is_large
 from gitml.pipelines.selection import Selection
-from tests.pipelines.project import Write
+from tests.code.project import Write
 from tests.workshop import load, states
 
 HEAD = """\

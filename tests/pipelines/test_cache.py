@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from gitml.code.closure import Closure, unwrap
 from gitml.errors import UnsupportedValue
 from gitml.pipelines.cache import Change, StepKey, changes, step_key
-from gitml.pipelines.closure import Closure, unwrap
-from tests.pipelines.project import Project
+from tests.code.project import Project
 
 CLOSURE = Closure(
     source="pipelines/training.py:train",

@@ -12,7 +12,7 @@ import gitml
 from gitml.entities.ids import Digest
 from gitml.errors import GitmlError, NameNotFound, StepFailed, UnsupportedValue, UsageError
 from gitml.pipelines.outcome import StepEvent
-from tests.pipelines.project import Write
+from tests.code.project import Write
 from tests.workshop import Workshop, load, states
 
 HEAD = """\

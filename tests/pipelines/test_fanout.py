@@ -11,7 +11,7 @@ import gitml
 from gitml.cli.describe import describe_run
 from gitml.errors import StepFailed, UsageError
 from gitml.pipelines.outcome import StepEvent
-from tests.pipelines.project import Write
+from tests.code.project import Write
 from tests.workshop import load, states
 
 HEAD = """\

@@ -25,7 +25,7 @@ from gitml.pipelines.observe import (
     is_unchanged,
     watch_imports,
 )
-from tests.pipelines.project import Project
+from tests.code.project import Project
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from gitml.errors import StepFailed, UsageError
 from gitml.pipelines.options import Callbacks, StepOptions
 from gitml.pipelines.outcome import StepEvent
 from gitml.pipelines.timelimit import time_limit
-from tests.pipelines.project import Write
+from tests.code.project import Write
 from tests.workshop import Workshop, load, states
 
 HEAD = """\

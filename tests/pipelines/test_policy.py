@@ -11,7 +11,7 @@ import pytest
 from gitml import CachePolicy
 from gitml.errors import GitmlError, NameNotFound, UsageError
 from gitml.pipelines.explain import Explanation
-from tests.pipelines.project import Write
+from tests.code.project import Write
 from tests.workshop import Workshop, load, states
 
 HEAD = """\

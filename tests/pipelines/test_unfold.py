@@ -9,7 +9,7 @@ import pytest
 
 from gitml.errors import GitmlError, StepFailed, UsageError
 from gitml.pipelines.selection import Selection
-from tests.pipelines.project import Write
+from tests.code.project import Write
 from tests.workshop import group_of, load, states, wait_for
 
 HEAD = """\

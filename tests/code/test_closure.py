@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gitml.code.closure import Tracer, unwrap
 from gitml.errors import UsageError
-from gitml.pipelines.closure import Tracer, unwrap
-from tests.pipelines.project import Project
+from tests.code.project import Project
 
 # The step's own code, and what it reaches by name
 
@@ -729,7 +729,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import clean
-from gitml.pipelines.closure import Tracer
+from gitml.code.closure import Tracer
 
 RULES = {"b": {3, 1, 2}, "a": frozenset({"x", "y", "z"})}
 class Config:

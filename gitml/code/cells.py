@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from gitml.pipelines.loaded import innermost
-from gitml.pipelines.sourcefile import Item, SourceFile, first_line
+from gitml.code.loaded import innermost
+from gitml.code.sourcefile import Item, SourceFile, first_line
 
 CELLS = "<cell>"
 """Stands for a path in the names of what was defined in a cell."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import gitml
-from gitml.pipelines.closure import Closure, Tracer
+from gitml.code.closure import Closure, Tracer
 
 
 class Shell:

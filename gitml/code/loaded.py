@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gitml.pipelines.bytecode import drop_outdated_of
+from gitml.code.bytecode import drop_outdated_of
 
 
 def innermost(function: Any) -> Any:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitml.pipelines import closure, syntax
-from gitml.pipelines.syntax import canonical, touched
+from gitml.code import closure, syntax
+from gitml.code.syntax import canonical, touched
 
 REAL_FILES = [json.__file__, statistics.__file__, ast.__file__, syntax.__file__, closure.__file__]
 

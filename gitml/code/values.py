@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from gitml.pipelines.syntax import quote, scalar
+from gitml.code.syntax import quote, scalar
 
 _SCALARS = (type(None), bool, int, float, complex, bytes, type(...))
 _SEQUENCES = {list: "list", tuple: "tuple", deque: "deque"}

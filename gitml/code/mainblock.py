@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection
 
-from gitml.pipelines.syntax import touched
+from gitml.code.syntax import touched
 
 _HARMLESS = frozenset({"doctest", "logging", "sys", "unittest", "warnings"})
 """Modules whose functions, called for what they do, change no result."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from gitml.pipelines.closure import Closure, Tracer
+from gitml.code.closure import Closure, Tracer
 from tests.workshop import Workshop
 
 Write = Callable[[str], Workshop]
@@ -61,3 +61,10 @@ class Project:
         assert before.uncached is None, before.uncached
         assert after.uncached is None, after.uncached
         return before.code_id != after.code_id
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    made = Project(tmp_path, monkeypatch)
+    yield made
+    made.forget()

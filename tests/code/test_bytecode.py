@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gitml.pipelines.bytecode import drop_outdated, drop_outdated_of
-from gitml.pipelines.loaded import differs_from_disk
-from gitml.pipelines.sourcefile import SourceFile
+from gitml.code.bytecode import drop_outdated, drop_outdated_of
+from gitml.code.loaded import differs_from_disk
+from gitml.code.sourcefile import SourceFile
 from tests.workshop import Workshop, load, states
 
 SECOND = 1_700_000_000 * 10**9

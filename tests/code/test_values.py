@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitml.pipelines.values import NotPlain, TooLarge, canonical_value, looks_secret
+from gitml.code.values import NotPlain, TooLarge, canonical_value, looks_secret
 
 
 class Colour(enum.Enum):

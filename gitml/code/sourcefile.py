@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import CodeType
 
-from gitml.pipelines.mainblock import only_starts
-from gitml.pipelines.syntax import Function, Import, Touched, canonical, quote, touched
+from gitml.code.mainblock import only_starts
+from gitml.code.syntax import Function, Import, Touched, canonical, quote, touched
 from gitml.store.digest import hash_bytes
 
 Definition = Function | ast.ClassDef

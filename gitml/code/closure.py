@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gitml.code.cells import CELLS, Cells, is_cell
+from gitml.code.imports import Imported, Resolver, Territory, versions
+from gitml.code.loaded import differs_from_disk, innermost
+from gitml.code.sourcefile import Item, SourceFile, digest_text
+from gitml.code.syntax import Import, Touched, canonical, quote, touched
+from gitml.code.values import NotPlain, Refer, TooLarge, canonical_value, looks_secret
 from gitml.errors import UsageError
-from gitml.pipelines.cells import CELLS, Cells, is_cell
-from gitml.pipelines.imports import Imported, Resolver, Territory, versions
-from gitml.pipelines.loaded import differs_from_disk, innermost
-from gitml.pipelines.sourcefile import Item, SourceFile, digest_text
-from gitml.pipelines.syntax import Import, Touched, canonical, quote, touched
-from gitml.pipelines.values import NotPlain, Refer, TooLarge, canonical_value, looks_secret
 
 MAX_VALUE = 64 * 1024
 
