@@ -422,7 +422,8 @@ def _tell_failure(error: BaseException, as_json: bool) -> None:
 def _as_failure(error: SystemExit, as_json: bool) -> StepFailed:
     """A step that ends the process, as the failure that it is."""
     run: RunHandle | None = getattr(error, "run", None)
-    step = run.failure.step if run is not None and run.failure is not None else "a step"
+    failed = run.failure if run is not None else None
+    step = (failed.step or "the body of the pipeline") if failed is not None else "a step"
     if as_json and run is not None:
         render.answer_json("run", documents.run_document(run))
     hint = f"`gitml show {run.id.short}` has the record" if run is not None else None

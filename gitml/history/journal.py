@@ -87,6 +87,10 @@ class Journal:
         if step.record is not None or self._descriptor is not None:
             self._write()
 
+    def begin(self) -> None:
+        """Be on the disk before there is anything to note; raises StorageError where that fails."""
+        self._write()
+
     def log(self, logged: Logged) -> None:
         """Note what a running step logs."""
         said: dict[str, Any] = {"step": logged.step, "metrics": codec.plain(logged.metrics)}

@@ -592,11 +592,13 @@ class PipelineFunction:
             composition.check()
             frames = traceback.extract_tb(error.__traceback__)
             place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
-            when = "" if resolve is not None else ", before any step ran"
-            raise GitmlError(
-                f"the body of the pipeline {self.name} raised at {place}{when}",
-                hint="the body only calls steps; work on values belongs into a step",
-            ) from error
+            what = f"the body of the pipeline {self.name} raised at {place}"
+            if resolve is None:
+                what += ", before any step ran"
+                hint = "the body only calls steps; work on values belongs into a step"
+            else:
+                hint = f"`gitml show {self.name}` shows the run, with what its steps gave before"
+            raise GitmlError(what, hint=hint) from error
         finally:
             _composition.reset(token)
         if not composition.nodes:

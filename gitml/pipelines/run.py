@@ -162,6 +162,8 @@ class Runner:
             execution, _ = self.prepare(session.pipeline, {}, stack.name, writer, capture)
             execution.tell = partial(_told, execution, window, lambda event: None)
             (planned,) = execution.plan.steps
+            if execution.journal is not None:  # who may not write shall not work first
+                execution.journal.begin()
             try:
                 with execution.block(planned) as (running, save):
                     session.begin(running, save, execution.names)

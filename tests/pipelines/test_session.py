@@ -14,7 +14,14 @@ import pytest
 
 import gitml
 from gitml import Model
-from gitml.errors import GitmlError, InvalidName, NameNotFound, UnsupportedValue, UsageError
+from gitml.errors import (
+    GitmlError,
+    InvalidName,
+    NameNotFound,
+    StorageError,
+    UnsupportedValue,
+    UsageError,
+)
 from gitml.pipelines.session import Session
 from tests.workshop import Workshop, group_of, wait_for
 
@@ -299,6 +306,15 @@ def test_what_belongs_to_its_own_thread_says_so_and_leaves_a_line(workshop: Work
     assert run.steps["main"].log() == (
         "gitml: in another thread nothing came of `save('a')`, `load('a')`, `use('data/raw.csv')`\n"
     )
+
+
+def test_where_nothing_can_be_written_the_block_does_not_begin(workshop: Workshop) -> None:
+    (workshop.path / ".git/gitml").mkdir(exist_ok=True)
+    (workshop.path / ".git/gitml/journal").write_text("no folder")
+    reached: list[int] = []
+    with pytest.raises(StorageError, match="journal"):
+        execute(workshop, "with gitml.start_run('exp'):\n    reached.append(1)\n", reached=reached)
+    assert reached == []
 
 
 def test_code_that_is_not_committed_stands_in_the_snapshot(workshop: Workshop) -> None:

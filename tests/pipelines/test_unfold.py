@@ -170,6 +170,7 @@ def test_an_error_of_the_body_is_recorded_with_what_ran(steps: Write) -> None:
     error = steps(BODIES).fails("raises")
     assert isinstance(error, GitmlError)
     assert error.message.startswith("the body of the pipeline raises raised at example.py:")
+    assert error.hint == "`gitml show raises` shows the run, with what its steps gave before"
     run = error.run  # type: ignore[attr-defined]
     assert (run.status, run.failure.step, run.failure.type) == ("failed", "", "KeyError")
     assert states(run) == {"measure": "completed"}
