@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench.receive import fill
+from tests.bench.shop import fill
 from tests.workshop import Workshop, model_for_copies
 
 COMMANDS = {

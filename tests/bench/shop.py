@@ -32,12 +32,12 @@ def shop(folder: Path, runs: int) -> Iterator[tuple[Workshop, Workshop]]:
         for rate in (0.1, 0.2):
             bob.run("training", {"rate": rate})
         bob.repo().push()
-        _fill(server, bob, runs)
+        fill(server, bob, runs)
         yield bob, server
         server.close()
 
 
-def _fill(server: Workshop, bob: Workshop, runs: int) -> None:
+def fill(server: Workshop, bob: Workshop, runs: int) -> None:
     """Runs like the one that there is, each at another second."""
     git = Git.discover(server.path)
     odb, builder = Odb(git), Builder(git)
