@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gitml.api import (
         Artifact,
         CachePolicy,
+        CommandStep,
         ConfusionMatrix,
         CSVString,
         Curve,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -60,11 +59,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000, help="runs in the repository")
     parser.add_argument("--rounds", type=int, default=11, help="runs of each command")
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="gitml-looking-"))
-    try:
-        measure(folder, given.runs, given.rounds)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="gitml-looking-", ignore_cleanup_errors=True) as name:
+        measure(Path(name), given.runs, given.rounds)
 
 
 if __name__ == "__main__":

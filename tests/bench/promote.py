@@ -9,7 +9,6 @@ pushes one; that is what a network would make longer. Medians, and the differenc
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import subprocess
 import sys
@@ -51,9 +50,7 @@ def command(one: Workshop, *arguments: str) -> None:
 
 
 def by_git(one: Workshop, n: int) -> None:
-    """What git itself takes to look, to fetch nothing, to look again, and to push a tag."""
-    one.git("ls-remote", "--quiet", "origin")
-    one.git("fetch", "--quiet", "--no-tags", "origin", "HEAD")
+    """What git itself takes to look, and to push a tag: what a promotion asks of it."""
     one.git("ls-remote", "--quiet", "origin")
     one.git("push", "--quiet", "origin", f"clf@v1:refs/tags/measured/{n}")
 
@@ -64,11 +61,8 @@ def main() -> None:
     parser.add_argument("--moves", type=int, default=12, help="promotions, in turns")
     given = parser.parse_args()
     for runs in given.runs:
-        folder = Path(tempfile.mkdtemp(prefix="gitml-promote-"))
-        try:
-            measure(folder, runs, given.moves)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+            measure(Path(name), runs, given.moves)
 
 
 if __name__ == "__main__":

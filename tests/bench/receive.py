@@ -8,7 +8,6 @@ Pushes by plain git, with the hook and without it in turns; medians, and the dif
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import subprocess
 import sys
@@ -85,11 +84,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000, help="runs on the server")
     parser.add_argument("--pushes", type=int, default=15, help="pushes of each kind")
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="gitml-receive-"))
-    try:
-        measure(folder, given.runs, given.pushes)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="gitml-receive-", ignore_cleanup_errors=True) as name:
+        measure(Path(name), given.runs, given.pushes)
 
 
 if __name__ == "__main__":
