@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 from threading import Thread
 
@@ -226,3 +227,10 @@ def test_the_forms_of_its_url(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError):
             SshRemote.open(url, Access(tmp_path))
+
+
+def test_the_start_files_of_the_users_own_shell_are_not_read(ssh_server: SshServer) -> None:
+    """They would put other programs before those under test."""
+    command = ["ssh", "-F", str(ssh_server.config), "lake", 'printf %s "$HOME"']
+    home = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert Path(home) == ssh_server.config.parent / "home"

@@ -196,12 +196,14 @@ def start_ssh(folder: Path, sockets: str = "") -> SshServer:
         subprocess.run(question, check=True, stdin=subprocess.DEVNULL)
     (folder / "key.pub").rename(folder / "authorized")
     (port,) = _free_ports(1)
+    home = folder / "home"  # a shell's start files would put other programs before those of here
+    home.mkdir()
     settings = folder / "sshd_config"
     settings.write_text(
         f"Port {port}\nListenAddress {_LOOPBACK}\nHostKey {folder}/host\n"
         f"AuthorizedKeysFile {folder}/authorized\nPidFile {folder}/pid\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\nUsePAM no\n"
-        f"SetEnv PATH={_path()}\nMaxStartups 100\n"
+        f"SetEnv PATH={_path()} HOME={home}\nMaxStartups 100\n"
     )
     if os.geteuid() == 0:  # sshd wants its own folder there, empty
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
