@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Self, Unpack, overload
 
 from gitml.entities.metadata import StorageSize, Uri
 from gitml.errors import NoRepository, UsageError
@@ -25,10 +25,9 @@ from gitml.pipelines.configuration import (
     read_configuration,
 )
 from gitml.pipelines.context import get_context, log_metrics
-from gitml.pipelines.dsl import DataFile, StepFunction
+from gitml.pipelines.dsl import DataFile, PipelineSettings, StepFunction, StepSettings
 from gitml.pipelines.observe import watch_imports
-from gitml.pipelines.options import DEFAULT_OPTIONS, Callback, Callbacks
-from gitml.pipelines.policy import DEFAULT_POLICY, CachePolicy
+from gitml.pipelines.policy import CachePolicy
 from gitml.pipelines.selection import Selection
 from gitml.pipelines.session import Place, Session
 from gitml.repo import Repo
@@ -223,108 +222,42 @@ class Pipeline(dsl.PipelineFunction):
 @overload
 def step(function: Callable[..., Any]) -> StepFunction: ...
 @overload
-def step(
-    *,
-    name: str | None = None,
-    cache: bool = True,
-    environment: list[str] | None = None,
-    files: list[str] | None = None,
-    cache_policy: CachePolicy | None = None,
-    model: dsl.Model | None = None,
-    **options: Any,
-) -> Callable[[Callable[..., Any]], StepFunction]: ...
-def step(
-    function: Callable[..., Any] | None = None,
-    *,
-    name: str | None = None,
-    cache: bool = True,
-    environment: list[str] | None = None,
-    files: list[str] | None = None,
-    cache_policy: CachePolicy | None = None,
-    model: dsl.Model | None = None,
-    **options: Any,
-) -> StepFunction | Callable[[Callable[..., Any]], StepFunction]:
+def step(**settings: Unpack[StepSettings]) -> Callable[[Callable[..., Any]], StepFunction]: ...
+def step(function: Callable[..., Any] | None = None, **settings: Unpack[StepSettings]) -> Any:
     """A function as a step: recorded, stored, cached; called outside of a pipeline, itself.
 
-    ``environment`` names variables and ``files`` repository paths that its result depends on;
-    ``cache=False`` runs it every time, ``cache_policy`` says what else counts or does not. With a
-    ``model`` of its own it makes a version of that, or uses it, and not the pipeline's. The other
-    options say how it is run: ``retries`` with ``backoff`` and ``timeout`` in seconds and
-    the ``factor`` by which the backoff grows, and what is called ``on_start``, ``on_success`` and
-    ``on_failure``.
+    ``name`` is the function's unless it is said. ``environment`` names variables and ``files``
+    repository paths that its result depends on; ``cache=False`` runs it every time,
+    ``cache_policy`` says what else counts or does not. With a ``model`` of its own it makes a
+    version of that, or uses it, and not the pipeline's. The other options say how it is run:
+    ``retries`` with ``backoff`` and ``timeout`` in seconds and the ``factor`` by which the backoff
+    grows, and what is called ``on_start``, ``on_success`` and ``on_failure``.
     """
-
-    def decorate(plain: Callable[..., Any]) -> StepFunction:
-        return StepFunction(
-            plain,
-            name=name,
-            cache=cache,
-            environment=tuple(environment or ()),
-            files=tuple(files or ()),
-            policy=cache_policy,
-            options=DEFAULT_OPTIONS.changed(name or "step", options),
-            model=model,
-        )
-
-    return decorate(function) if function is not None else decorate
+    if function is None:
+        return lambda plain: StepFunction(plain, **settings)
+    return StepFunction(function, **settings)
 
 
 @overload
 def pipeline(function: Callable[..., Any]) -> Pipeline: ...
 @overload
+def pipeline(**settings: Unpack[PipelineSettings]) -> Callable[[Callable[..., Any]], Pipeline]: ...
 def pipeline(
-    *,
-    name: str | None = None,
-    model: dsl.Model | None = None,
-    cache: bool = True,
-    cache_policy: CachePolicy = DEFAULT_POLICY,
-    execution_mode: str = "fail_fast",
-    dynamic: bool = False,
-    on_start: Callback | None = None,
-    on_success: Callback | None = None,
-    on_failure: Callback | None = None,
-    tags: Iterable[str] = (),
-    run_name: str | None = None,
-) -> Callable[[Callable[..., Any]], Pipeline]: ...
-def pipeline(
-    function: Callable[..., Any] | None = None,
-    *,
-    name: str | None = None,
-    model: dsl.Model | None = None,
-    cache: bool = True,
-    cache_policy: CachePolicy = DEFAULT_POLICY,
-    execution_mode: str = "fail_fast",
-    dynamic: bool = False,
-    on_start: Callback | None = None,
-    on_success: Callback | None = None,
-    on_failure: Callback | None = None,
-    tags: Iterable[str] = (),
-    run_name: str | None = None,
-) -> Pipeline | Callable[[Callable[..., Any]], Pipeline]:
+    function: Callable[..., Any] | None = None, **settings: Unpack[PipelineSettings]
+) -> Any:
     """A function that calls steps as a pipeline; calling it runs it and gives the run.
 
-    ``cache_policy`` is that of the steps which have none of their own.
-    ``execution_mode`` says what happens when a step fails: "fail_fast" and "stop_on_failure" begin
-    no other, "continue_on_failure" does all that does not need it. ``tags`` are put on its runs.
-    ``run_name`` is a template like "exp-{date}-{rate}", with the names of parameters.
-    The body of a ``dynamic`` one may branch on results: ``step(…).load()``.
+    ``name`` is the function's unless it is said. ``model`` is what its runs make or use,
+    ``cache=False`` takes no result from the cache, and ``cache_policy`` is that of the steps which
+    have none of their own. ``execution_mode`` says what happens when a step fails: "fail_fast" and
+    "stop_on_failure" begin no other, "continue_on_failure" does all that does not need it.
+    ``tags`` are put on its runs. ``run_name`` is a template like "exp-{date}-{rate}", with the
+    names of parameters. The body of a ``dynamic`` one may branch on results: ``step(…).load()``.
+    ``on_start``, ``on_success`` and ``on_failure`` are called for each run.
     """
-
-    def decorate(plain: Callable[..., Any]) -> Pipeline:
-        return Pipeline(
-            plain,
-            name=name,
-            model=model,
-            cache=cache,
-            policy=cache_policy,
-            execution_mode=execution_mode,
-            dynamic=dynamic,
-            callbacks=Callbacks(on_start, on_success, on_failure),
-            tags=tags,
-            run_name=run_name,
-        )
-
-    return decorate(function) if function is not None else decorate
+    if function is None:
+        return lambda plain: Pipeline(plain, **settings)
+    return Pipeline(function, **settings)
 
 
 def start_run(

@@ -67,16 +67,17 @@ class TooLarge(NotPlain):
 
 
 def canonical_value(
-    value: object, refer: Refer, *, root: str = "", limit: int | None = None
+    value: object, refer: Refer | None = None, *, root: str = "", limit: int | None = None
 ) -> str:
     """The canonical text of plain data, in ASCII; equal texts are equal values of equal types.
 
-    ``refer`` gives the text of what is not data (a function, a class, …), or raises NotPlain.
+    ``refer`` gives the text of what is not data (a function, a class, …), or raises NotPlain, as
+    is done without it: code that no closure has could change unseen.
     Strings and paths below ``root`` are written relative to it, so that two clones agree. Dicts
     keep their order, which code can see; sets are sorted. Raises NotPlain, and TooLarge beyond
     ``limit`` characters.
     """
-    writer = _Writer(refer, root, limit)
+    writer = _Writer(refer or _refuse, root, limit)
     writer.write(value, 0)
     return "".join(writer.pieces)
 
@@ -188,6 +189,10 @@ class _Writer:
             raise TooLarge
         descr, shape = repr(value.dtype.descr), repr(tuple(map(int, value.shape)))
         self._put(f"array {quote(descr)} {quote(shape)} {quote(value.tobytes().hex())}")
+
+
+def _refuse(value: object) -> str:
+    raise NotPlain(type(value).__name__)
 
 
 def _fields_of(value: Any) -> dict[str, Any]:

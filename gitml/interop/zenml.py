@@ -444,7 +444,6 @@ class Step(StepFunction):
             )
         own = {key: options.pop(key) for key in _OWN if key in options}
         other = super().with_options(**own)
-        assert isinstance(other, Step)  # noqa: S101 - a copy of this one
         other.defaults = {**self.defaults, **parameters}
         return other._changed("with_options", options)
 
@@ -460,9 +459,7 @@ class Step(StepFunction):
             unused.pop("output_materializers", None)
         _say_unused(where, unused)
         settings, _ = step_options(given, where)
-        changed = super().with_options(name=options.get("name"), **settings)
-        assert isinstance(changed, Step)  # noqa: S101 - a copy of this one
-        return changed
+        return super().with_options(name=options.get("name"), **settings)
 
 
 def step(function: Callable[..., Any] | None = None, **options: Any) -> Any:

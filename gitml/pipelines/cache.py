@@ -15,8 +15,7 @@ from typing import Literal
 from gitml.code.closure import Closure
 from gitml.code.sourcefile import digest_text
 from gitml.code.syntax import quote
-from gitml.code.values import NotPlain, canonical_value, looks_secret
-from gitml.errors import UnsupportedValue
+from gitml.code.values import canonical_value, looks_secret
 
 _USERINFO = re.compile(r"://[^/\s:@]*:[^/\s@]*@")
 
@@ -64,8 +63,8 @@ def step_key(
     declared variables, ``files`` what `digest_files` gave for the declared files, ``python`` the
     minor version that runs the step, ``packages`` the text of ``environment.txt`` where the whole
     environment counts, ``fan`` how the step is mapped over items, ``said`` the canonical text of
-    what the function of its policy said; without ``code`` the closure does not count. Raises
-    UnsupportedValue for a parameter that is not plain data; such a step cannot be cached.
+    what the function of its policy said; without ``code`` the closure does not count. Parameters
+    are plain data, as every call of a step is refused that has others.
     """
     texts = {
         "name": quote(name),
@@ -75,7 +74,7 @@ def step_key(
     if fan:
         texts["map"] = quote(fan)
     for key, value in parameters.items():
-        texts[f"parameter {key}"] = _parameter(key, value)
+        texts[f"parameter {key}"] = canonical_value(value)
     for key, digest in inputs.items():
         texts[f"input {key}"] = quote(digest)
     for key, materializer in input_materializers.items():
@@ -102,21 +101,6 @@ def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
     found += [Change(part, "added") for part in new.keys() - old.keys()]
     found += [Change(part, "changed") for part in old.keys() & new.keys() if old[part] != new[part]]
     return sorted(found)
-
-
-def _parameter(name: str, value: object) -> str:
-    try:
-        return canonical_value(value, _refuse)
-    except NotPlain as error:
-        raise UnsupportedValue(
-            f"the parameter `{name}` holds {type(value).__name__}, which is not plain data",
-            hint="hand it over as the output of a step, or set `cache=False`",
-        ) from error
-
-
-def _refuse(value: object) -> str:
-    """Code behind a parameter is in no closure, so that a change of it would not be seen."""
-    raise NotPlain(type(value).__name__)
 
 
 def _variable(name: str, value: str | None) -> str:

@@ -19,7 +19,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, Unpack, cast
 
 from gitml.code.closure import Closure, Tracer, unwrap
 from gitml.config import CARD
@@ -30,9 +30,8 @@ from gitml.errors import GitmlError, UsageError
 from gitml.history.tags import check_tags
 from gitml.pipelines.options import (
     DEFAULT_OPTIONS,
-    NO_CALLBACKS,
+    Callback,
     Callbacks,
-    StepOptions,
     check_mode,
 )
 from gitml.pipelines.policy import DEFAULT_POLICY, CachePolicy, check_policy
@@ -351,6 +350,24 @@ def called_plainly() -> bool:
     return _plainly.get()
 
 
+class StepSettings(typing.TypedDict, total=False):
+    """What may be said of a step: ``step`` in `gitml.api` tells what each means."""
+
+    name: str | None
+    cache: bool | None
+    environment: Sequence[str] | None
+    files: Sequence[str] | None
+    cache_policy: CachePolicy | None
+    model: Model | None
+    retries: int
+    backoff: float
+    factor: float
+    timeout: float | None
+    on_start: Callback | None
+    on_success: Callback | None
+    on_failure: Callback | None
+
+
 class StepFunction:
     """A function as a step of pipelines; called outside of one it is the plain function.
 
@@ -359,32 +376,22 @@ class StepFunction:
 
     is_command = False
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        *,
-        name: str | None = None,
-        cache: bool = True,
-        environment: tuple[str, ...] = (),
-        files: tuple[str, ...] = (),
-        policy: CachePolicy | None = None,
-        options: StepOptions = DEFAULT_OPTIONS,
-        model: Model | None = None,
-    ) -> None:
+    cache = True
+    environment: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    policy: CachePolicy | None = None
+    model: Model | None = None
+    options = DEFAULT_OPTIONS
+
+    def __init__(self, function: Callable[..., Any], **settings: Unpack[StepSettings]) -> None:
         plain, fixed = unwrap(function)
         functools.update_wrapper(self, plain)
         self.function = plain
         self._fixed = fixed
         self._given = function
-        self.name = check_name(name or str(getattr(plain, "__name__", "")), "step")
-        self.cache = cache
-        self.environment = environment
-        self.files = files
-        self.policy = policy
-        self.options = options
-        self.model = model
-        self.signature = _signature(function, self.name)
-        self._check_settings()
+        self.name = str(getattr(plain, "__name__", ""))
+        self.signature = _signature(function, settings.get("name") or self.name)
+        self._set(settings)
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
@@ -448,33 +455,29 @@ class StepFunction:
             return handles[0]
         return Handles(handles)
 
-    def with_options(
-        self,
-        *,
-        name: str | None = None,
-        cache: bool | None = None,
-        environment: list[str] | None = None,
-        files: list[str] | None = None,
-        cache_policy: CachePolicy | None = None,
-        model: Model | None = None,
-        **options: Any,
-    ) -> StepFunction:
+    def with_options(self, **settings: Unpack[StepSettings]) -> Self:
         """The same step with other options, those of `@step`; this one stays as it is.
 
         Raises UsageError for options that there are not.
         """
         other = copy.copy(self)  # a command stays one
-        other.name = check_name(name or self.name, "step")
-        other.cache = self.cache if cache is None else cache
-        other.environment = self.environment if environment is None else tuple(environment)
-        other.files = self.files if files is None else tuple(files)
-        other.policy = cache_policy or self.policy
-        other.model = model or self.model
-        other.options = self.options.changed(self.name, options)
-        other._check_settings()
+        other._set(settings)
         return other
 
-    def _check_settings(self) -> None:
+    def _set(self, settings: StepSettings) -> None:
+        options: dict[str, Any] = dict(settings)
+
+        def said(key: str, before: Any) -> Any:
+            given = options.pop(key, None)
+            return before if given is None else given
+
+        self.name = check_name(said("name", self.name), "step")
+        self.cache = said("cache", self.cache)
+        self.environment = tuple(said("environment", self.environment))
+        self.files = tuple(said("files", self.files))
+        self.policy = said("cache_policy", self.policy)
+        self.model = said("model", self.model)
+        self.options = self.options.changed(self.name, options)
         self.options.check(self.name)
         if self.policy is not None:
             check_policy(self.policy, self.name)
@@ -513,6 +516,22 @@ class StepFunction:
         return values
 
 
+class PipelineSettings(typing.TypedDict, total=False):
+    """What may be said of a pipeline: ``pipeline`` in `gitml.api` tells what each means."""
+
+    name: str | None
+    model: Model | None
+    cache: bool
+    cache_policy: CachePolicy
+    execution_mode: str
+    dynamic: bool
+    on_start: Callback | None
+    on_success: Callback | None
+    on_failure: Callback | None
+    tags: Iterable[str]
+    run_name: str | None
+
+
 class PipelineFunction:
     """A function whose calls of steps make a graph.
 
@@ -529,11 +548,13 @@ class PipelineFunction:
         name: str | None = None,
         model: Model | None = None,
         cache: bool = True,
-        policy: CachePolicy = DEFAULT_POLICY,
+        cache_policy: CachePolicy = DEFAULT_POLICY,
         execution_mode: str = "fail_fast",
-        callbacks: Callbacks = NO_CALLBACKS,
-        tags: Iterable[str] = (),
         dynamic: bool = False,
+        on_start: Callback | None = None,
+        on_success: Callback | None = None,
+        on_failure: Callback | None = None,
+        tags: Iterable[str] = (),
         run_name: str | None = None,
     ) -> None:
         functools.update_wrapper(cast("Callable[..., Any]", self), function)
@@ -542,17 +563,17 @@ class PipelineFunction:
         self.tags = check_tags(tags)
         self.model = model
         self.cache = cache
-        self.policy = check_policy(policy, self.name)
+        self.policy = check_policy(cache_policy, self.name)
         self.preset: Mapping[str, Any] = {}
         self.step_options: Mapping[str, Mapping[str, Any]] = {}
         self.retry: Mapping[str, Any] = {}
         self.run_name: str | None = run_name
         self.substitutions: Mapping[str, str] = {}
         self.execution_mode = check_mode(execution_mode, self.name)
-        self.callbacks = callbacks
+        self.callbacks = Callbacks(on_start, on_success, on_failure)
         self.dynamic = dynamic
         self.signature = _signature(function, self.name)
-        callbacks.check(self.name)
+        self.callbacks.check(self.name)
 
     def __repr__(self) -> str:
         return f"<pipeline {self.name}>"

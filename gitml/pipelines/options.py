@@ -116,7 +116,6 @@ class StepOptions(Frozen):
 
 
 DEFAULT_OPTIONS = StepOptions()
-NO_CALLBACKS = DEFAULT_OPTIONS.callbacks
 
 
 def check_mode(mode: str, owner: str) -> str:

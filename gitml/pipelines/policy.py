@@ -100,7 +100,7 @@ class CachePolicy(Frozen):
                 f"the cache_func of {step} raised {type(error).__name__}: {error}"
             ) from error
         try:
-            return canonical_value(value, _refuse)
+            return canonical_value(value)
         except NotPlain as error:
             raise UsageError(
                 f"the cache_func of {step} gave a {type(value).__name__}, which is not plain data",
@@ -133,10 +133,6 @@ def check_policy(policy: Any, owner: str) -> CachePolicy:
             hint='`cache_policy=CachePolicy(expires_after="7d")`',
         )
     return policy
-
-
-def _refuse(value: object) -> str:
-    raise NotPlain(type(value).__name__)
 
 
 def _span(seconds: float) -> str:

@@ -47,6 +47,12 @@ def name_of(value: Any) -> str:
     return str(value.__qualname__)
 
 
+def test_what_is_no_data_is_refused_where_nothing_refers_to_it() -> None:
+    for value in (len, Colour, [object()]):
+        with pytest.raises(NotPlain):
+            canonical_value(value)
+
+
 def text_of(value: object, **options: Any) -> str:
     return canonical_value(value, name_of, **options)
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from gitml.code.closure import Closure, unwrap
-from gitml.errors import UnsupportedValue
 from gitml.pipelines.cache import Change, StepKey, changes, step_key
 from tests.code.project import Project
 
@@ -84,12 +83,6 @@ def test_the_code_id_and_the_files_of_the_closure_are_no_part() -> None:
 @pytest.mark.parametrize("value", [6.0, "6", True, None, [6], {"a": 6}])
 def test_a_parameter_of_another_value_or_type_is_a_miss(value: object) -> None:
     assert why(parameters={"depth": value}) == [("parameter depth", "changed")]
-
-
-def test_a_parameter_that_is_not_plain_is_refused() -> None:
-    for value in (len, object(), [lambda: 1]):
-        with pytest.raises(UnsupportedValue, match="`depth`"):
-            key(parameters={"depth": value})
 
 
 def test_the_arguments_of_a_partial_are_a_miss(project: Project) -> None:
