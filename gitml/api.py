@@ -17,7 +17,7 @@ from gitml.evaluation import ConfusionMatrix, Curve
 from gitml.handles import RunHandle, StoredOutput, VersionHandle
 from gitml.listing import Listing
 from gitml.materializers.text import CSVString, HTMLString, MarkdownString, SVGString
-from gitml.pipelines import context, dsl
+from gitml.pipelines import context, dsl, references
 from gitml.pipelines.command import CommandStep
 from gitml.pipelines.configuration import (
     configuration,
@@ -25,9 +25,10 @@ from gitml.pipelines.configuration import (
     read_configuration,
 )
 from gitml.pipelines.context import get_context, log_metrics
-from gitml.pipelines.dsl import DataFile, PipelineSettings, StepFunction, StepSettings
+from gitml.pipelines.dsl import PipelineSettings, StepFunction, StepSettings
 from gitml.pipelines.observe import watch_imports
 from gitml.pipelines.policy import CachePolicy
+from gitml.pipelines.references import DataFile
 from gitml.pipelines.selection import Selection
 from gitml.pipelines.session import Place, Session
 from gitml.repo import Repo
@@ -64,7 +65,7 @@ __all__ = [
 watch_imports()  # a script imports its modules after this one
 
 
-class Model(dsl.Model):
+class Model(references.Model):
     """A model by name: what a pipeline's run makes, or with ``version`` what is used.
 
     ``version`` is a number, a stage ("production"), "latest", an alias or a draft's id. With
@@ -140,7 +141,7 @@ class Model(dsl.Model):
         return repository().versions(self.name)
 
 
-class Artifact(dsl.Artifact):
+class Artifact(references.Artifact):
     """A named artifact: its newest bytes, or those of a digest (``version="9c41f07b"``)."""
 
     def load(self, wanted: type | None = None) -> Any:
@@ -263,7 +264,7 @@ def pipeline(
 def start_run(
     name: str,
     *,
-    model: dsl.Model | str | None = None,
+    model: references.Model | str | None = None,
     parameters: Mapping[str, Any] | None = None,
     run_name: str | None = None,
     tags: Iterable[str] = (),
@@ -375,8 +376,8 @@ def _warn_of(note: str | None) -> None:
 
 
 def link_artifact_to_model(
-    artifact: str | dsl.Artifact | StoredOutput,
-    model: dsl.Model | str | None = None,
+    artifact: str | references.Artifact | StoredOutput,
+    model: references.Model | str | None = None,
     *,
     name: str | None = None,
 ) -> VersionHandle | None:
@@ -388,7 +389,7 @@ def link_artifact_to_model(
     has it already is given back itself.
     """
     spelling = artifact if isinstance(artifact, str) else _spelled(artifact)
-    wanted = dsl.Model(model) if isinstance(model, str) else model
+    wanted = references.Model(model) if isinstance(model, str) else model
     running = context.current()
     if running is not None:
         running.link(spelling, wanted.name if wanted is not None else None, name)
@@ -401,8 +402,8 @@ def link_artifact_to_model(
     return repository().link(wanted, spelling, name)
 
 
-def _spelled(artifact: dsl.Artifact | StoredOutput) -> str:
-    if isinstance(artifact, dsl.Artifact):
+def _spelled(artifact: references.Artifact | StoredOutput) -> str:
+    if isinstance(artifact, references.Artifact):
         return artifact.spelling
     return f"artifact/{artifact.name}@{artifact.digest.hex}"
 

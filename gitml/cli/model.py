@@ -158,7 +158,7 @@ def link_model(repo: Repo, version: str, artifact: str, name: str | None, as_jso
     gitml model link clf labels
     gitml model link clf@v3 teacher@production:model --name teacher
     """
-    from gitml.pipelines.dsl import Model
+    from gitml.pipelines.references import Model
 
     base, _, which = version.removeprefix("model/").partition("@")
     before = {one.id for one in repo.versions(base)} if base in repo.names.models else set()

@@ -84,7 +84,7 @@ def _as_wanted(name: str, given: Any, hint: Any) -> Any:
             return given.lower() == "true"
         given = parsed
     if isinstance(given, str):
-        from gitml.pipelines.dsl import number_of
+        from gitml.pipelines.annotations import number_of
 
         given = number_of(given, hint)
     if not wanted or _fits(given, wanted):

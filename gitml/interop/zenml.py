@@ -20,7 +20,7 @@ from gitml.errors import NameNotFound, UsageError
 from gitml.frozen import fields
 from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
 from gitml.interop.zenml_materializers import ArtifactType, BaseMaterializer, fileio
-from gitml.pipelines import context, dsl, policy
+from gitml.pipelines import context, dsl, policy, references
 from gitml.pipelines.configuration import PIPELINE_KEYS, STEP_KEYS, step_options
 from gitml.pipelines.dsl import StepFunction
 from gitml.pipelines.options import Callbacks
@@ -81,7 +81,7 @@ class Schedule(_Unused):
 
 
 @dataclass(frozen=True)
-class ArtifactConfig(dsl.Artifact):
+class ArtifactConfig(references.Artifact):
     """The name of an output, in ``Annotated[T, ArtifactConfig(name="features")]``."""
 
     run_metadata: Mapping[str, Any] | None = None
@@ -372,7 +372,7 @@ class Pipeline(api.Pipeline):
         if model is None or self.dynamic:
             return False
         return any(
-            isinstance(one, dsl.Artifact)
+            isinstance(one, references.Artifact)
             and one.model is not None
             and (one.model.name, _expanded(one.model.version)) == (model.name, name)
             for node in self.compose(self.arguments((), own))
@@ -380,7 +380,7 @@ class Pipeline(api.Pipeline):
         )
 
 
-def _free_name(model: dsl.Model | None) -> str | None:
+def _free_name(model: references.Model | None) -> str | None:
     """The version of a model, if that is a name of somebody's own, dates filled in."""
     if model is None or model.version is None:
         return None
@@ -598,7 +598,7 @@ def save_artifact(data: Any, name: str, version: Any = None, **options: Any) -> 
 
 
 def link_artifact_to_model(
-    artifact_version: _Output | dsl.Artifact, model: dsl.Model | None = None
+    artifact_version: _Output | references.Artifact, model: references.Model | None = None
 ) -> None:
     """Make an artifact a part of the version that the run makes, or of a new one of ``model``."""
     if isinstance(artifact_version, _Output):
@@ -622,7 +622,7 @@ def _artifact(name: str, version: str | None) -> _Lazy:
     return _Lazy(bare, version or digest or "latest")
 
 
-def _as_model(model: dsl.Model | None) -> Model:
+def _as_model(model: references.Model | None) -> Model:
     if model is None:
         raise UsageError("the pipeline has no model", hint='`@pipeline(model=Model("clf"))`')
     return Model(model.name, version=model.version)

@@ -20,8 +20,8 @@ from gitml.frozen import Frozen
 from gitml.history.journal import Logged
 from gitml.materializers import Rules
 from gitml.pipelines import context
+from gitml.pipelines.annotations import OutputSpec, without_none
 from gitml.pipelines.attempts import attempted, guarded, own_process
-from gitml.pipelines.dsl import OutputSpec, without_none
 from gitml.pipelines.fanout import FanOut
 from gitml.pipelines.given import Given
 from gitml.pipelines.observe import Observer, digest_observed

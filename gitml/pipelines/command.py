@@ -26,7 +26,8 @@ from gitml.errors import CorruptData, StepFailed, UsageError
 from gitml.fs import judge_relative_path
 from gitml.pipelines import context
 from gitml.pipelines.content import scratch
-from gitml.pipelines.dsl import DataFile, PipelineFunction, StepFunction
+from gitml.pipelines.dsl import PipelineFunction, StepFunction
+from gitml.pipelines.references import DataFile
 
 _PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _PATIENCE = 5.0

@@ -19,9 +19,11 @@ from gitml.config import CARD
 from gitml.errors import GitmlError, InvalidName, NameNotFound, UsageError
 from gitml.frozen import Frozen, field, fields, replace
 from gitml.history.tags import check_tags
-from gitml.pipelines.dsl import Model, PipelineFunction, number_of
+from gitml.pipelines.annotations import number_of
+from gitml.pipelines.dsl import PipelineFunction
 from gitml.pipelines.options import EXECUTION_MODES, Callback
 from gitml.pipelines.policy import CachePolicy
+from gitml.pipelines.references import Model
 
 P = TypeVar("P", bound=PipelineFunction)
 

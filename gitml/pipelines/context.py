@@ -18,7 +18,8 @@ from gitml.entities.records import Input, Output
 from gitml.errors import UsageError
 from gitml.frozen import replace
 from gitml.history.journal import Logged
-from gitml.pipelines.dsl import Model, called_plainly
+from gitml.pipelines.dsl import called_plainly
+from gitml.pipelines.references import Model
 from gitml.pipelines.series import Points
 
 

@@ -6,28 +6,24 @@ it is the plain function. Composing a pipeline runs its body once; nothing is lo
 
 from __future__ import annotations
 
-import collections.abc
 import contextlib
 import contextvars
 import copy
 import functools
 import inspect
-import re
 import traceback
-import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, Unpack, cast
 
 from gitml.code.closure import Closure, Tracer, unwrap
-from gitml.config import CARD
-from gitml.entities.ids import check_model_name, check_name
-from gitml.entities.metadata import check_bounds, recorded
-from gitml.entities.records import SERIES
+from gitml.entities.ids import check_name
+from gitml.entities.metadata import check_bounds
 from gitml.errors import GitmlError, UsageError
 from gitml.history.tags import check_tags
+from gitml.pipelines.annotations import OutputSpec, field_names, number_of, outputs_of, signature_of
 from gitml.pipelines.options import (
     DEFAULT_OPTIONS,
     Callback,
@@ -35,106 +31,9 @@ from gitml.pipelines.options import (
     check_mode,
 )
 from gitml.pipelines.policy import DEFAULT_POLICY, CachePolicy, check_policy
-
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z", re.ASCII)
+from gitml.pipelines.references import Artifact, DataFile, Model
 
 PARAMETER_TYPES = (type(None), bool, int, float, str)
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model by name; with ``version`` one of its versions: a number, a stage, "latest", ….
-
-    As a pipeline's ``model`` without a version it says what a run makes; with one, what it uses.
-    ``repo`` is the URL of another git repository to read it from, outside of pipelines. The other
-    fields are the card of the versions that a run makes. Raises UsageError without a name.
-    """
-
-    name: str = ""
-    version: str | int | None = None
-    description: str | None = None
-    repo: str | None = None
-    license: str | None = None
-    audience: str | None = None
-    use_cases: str | None = None
-    limitations: str | None = None
-    trade_offs: str | None = None
-    ethics: str | None = None
-    tags: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise UsageError(
-                f"a model needs a name, and this one has {self.name!r}", hint='`Model("clf")`'
-            )
-        check_model_name(self.name)
-        for field_name in ("description", *CARD):
-            said = getattr(self, field_name)
-            if field_name == "tags":
-                fits = not isinstance(said, str) and all(isinstance(one, str) for one in said)
-                object.__setattr__(self, "tags", tuple(said))
-            else:
-                fits = said is None or isinstance(said, str)
-            if not fits:
-                wanted = "a list of texts" if field_name == "tags" else "text"
-                raise UsageError(f"{field_name} of the model {self.name} should be {wanted}")
-
-    @property
-    def card(self) -> dict[str, Any]:
-        """What is said of the model besides its description."""
-        said = {name: getattr(self, name) for name in CARD}
-        return {name: list(one) if name == "tags" else one for name, one in said.items() if one}
-
-    @property
-    def which(self) -> str:
-        """The version as it is written behind the ``@``."""
-        return str(self.version) if self.version is not None else "latest"
-
-    def artifact(self, name: str) -> Artifact:
-        """A reference to an artifact of this version, to hand to a step.
-
-        Raises UsageError for a model of another repository: no commit here could be its parent.
-        """
-        if self.repo is not None:
-            raise UsageError(
-                f"{self.name} is of another repository, and a step cannot descend from it",
-                hint=f"`gitml artifact get {self.name}@{self.which}:{name} --repo {self.repo}`, "
-                "then `gitml artifact put`",
-            )
-        return Artifact(name, model=self)
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A reference to a named artifact: its newest bytes, those of a digest, or a version's.
-
-    Handed to a step it is resolved once, when the run is planned. In a return annotation
-    (``Annotated[T, Artifact("features", tags=["raw"])]``) it names the output, and says what is
-    recorded with it.
-    """
-
-    name: str
-    version: str = "latest"
-    model: Model | None = None
-    tags: Sequence[str] = ()
-    metadata: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        check_name(self.name, "artifact")
-
-    @property
-    def spelling(self) -> str:
-        """The name as the command line takes it."""
-        if self.model is not None:
-            return f"{self.model.name}@{self.model.which}:{self.name}"
-        return f"artifact/{self.name}@{self.version}"
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """A file or folder of the repository that a step reads: what ``gitml.data(path)`` gives."""
-
-    path: str
 
 
 @dataclass(frozen=True)
@@ -187,20 +86,6 @@ class Handles(tuple[Handle, ...]):
         raise UsageError(
             f"the step {self[0].node} has no output `{name}`", hint=f"its outputs are: {known}"
         )
-
-
-@dataclass(frozen=True)
-class OutputSpec:
-    """A declared output: its key within the step, its artifact name if it has one, its type.
-
-    ``tags`` and ``metadata`` are recorded with each value.
-    """
-
-    name: str
-    artifact: str | None
-    annotation: Any
-    tags: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -390,7 +275,7 @@ class StepFunction:
         self._fixed = fixed
         self._given = function
         self.name = str(getattr(plain, "__name__", ""))
-        self.signature = _signature(function, settings.get("name") or self.name)
+        self.signature = signature_of(function, settings.get("name") or self.name)
         self._set(settings)
 
     def __repr__(self) -> str:
@@ -497,7 +382,7 @@ class StepFunction:
     @functools.cached_property
     def outputs(self) -> tuple[OutputSpec, ...]:
         """The declared outputs; a step without a return annotation has one, typed by its value."""
-        return _outputs(self.hints.get("return", inspect.Parameter.empty), self.name)
+        return outputs_of(self.hints.get("return", inspect.Parameter.empty), self.name)
 
     def trace(self, tracer: Tracer) -> Closure:
         """The code that its result can depend on."""
@@ -572,7 +457,7 @@ class PipelineFunction:
         self.execution_mode = check_mode(execution_mode, self.name)
         self.callbacks = Callbacks(on_start, on_success, on_failure)
         self.dynamic = dynamic
-        self.signature = _signature(function, self.name)
+        self.signature = signature_of(function, self.name)
         self.callbacks.check(self.name)
 
     def __repr__(self) -> str:
@@ -652,157 +537,8 @@ class PipelineFunction:
         return values
 
 
-def number_of(value: Any, hint: Any) -> Any:
-    """The number that a text is, where ``hint`` wants a float and no text; else the value itself.
-
-    YAML reads ``1e-3``, which has no point, as a text.
-    """
-    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    wanted = typing.get_args(hint) if is_union else (hint,)
-    if isinstance(value, str) and float in wanted and str not in wanted and _NUMBER.match(value):
-        return float(value)
-    return value
-
-
-def override(nodes: list[Node], values: Mapping[str, Any]) -> list[Node]:
-    """The calls with parameters of steps replaced: ``{"train.depth": 8}``; raises UsageError."""
-    changed = {node.name: node for node in nodes}
-    for path, value in values.items():
-        name, _, parameter = path.rpartition(".")
-        node = changed.get(name)
-        if node is None or parameter not in node.bindings:
-            known = [f"{one.name}.{key}" for one in nodes for key in one.bindings]
-            raise UsageError(
-                f"no step has the parameter `{path}`", hint=f"there are: {', '.join(known[:8])}"
-            )
-        if isinstance(node.bindings[parameter], (Handle, Artifact, DataFile)):
-            raise UsageError(f"`{path}` is the output of another step, not a parameter")
-        value = number_of(value, node.step.hints.get(parameter))
-        check_parameter(value, path)
-        changed[name] = replace(node, bindings={**node.bindings, parameter: value})
-    return [changed[node.name] for node in nodes]
-
-
-def policy_of(step: StepFunction, pipeline: PipelineFunction) -> CachePolicy:
-    """The policy that holds for a step in a pipeline: its own, or the pipeline's.
-
-    The inputs that the pipeline's ignores count where a step has none of that name.
-    """
-    return step.policy if step.policy is not None else pipeline.policy
-
-
-def check_policies(
-    nodes: Sequence[Node], pipeline: PipelineFunction, *, whole: bool = True
-) -> None:
-    """Raise UsageError for a policy that cannot hold for the calls, all or some, of a pipeline."""
-    known = {name for node in nodes for name in node.bindings}
-    if whole:
-        pipeline.policy.check(pipeline.name, known)
-    for node in nodes:
-        ignored = policy_of(node.step, pipeline).ignored_inputs
-        over = [one for one in node.fan.over if one in ignored] if node.fan is not None else []
-        if over:
-            raise UsageError(
-                f"{node.name} is mapped over `{over[0]}`, which its cache policy ignores",
-                hint="each item has a cache of its own, by what it is mapped over",
-            )
-
-
-def with_step_options(nodes: list[Node], pipeline: PipelineFunction, *, whole: bool) -> list[Node]:
-    """The calls with the options that the pipeline's configuration says of their steps.
-
-    Where they are the ``whole`` graph, raises UsageError for a name that no step has.
-    """
-    known = [node.name for node in nodes]
-    for name in pipeline.step_options if whole else ():
-        if name not in known:
-            raise UsageError(
-                f"no step is called `{name}`, so it cannot be configured",
-                hint=f"there are: {', '.join(known[:8])}",
-            )
-    changed = []
-    for node in nodes:
-        retry = pipeline.retry if not node.step.options.retries else {}
-        options = {**retry, **pipeline.step_options.get(node.name, {})}
-        step = node.step.with_options(**options) if options else node.step
-        changed.append(replace(node, step=step))
-    return changed
-
-
 def _plain_list(value: Any) -> Any:
     return list(value) if isinstance(value, range) else value
-
-
-def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:
-    signature = inspect.signature(function)
-    for parameter in signature.parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            stars = "*" if parameter.kind == parameter.VAR_POSITIONAL else "**"
-            raise UsageError(
-                f"{name} takes {stars}{parameter.name}: its inputs would have no names",
-                hint="give every input a parameter of its own",
-            )
-        if parameter.kind == parameter.POSITIONAL_ONLY:
-            raise UsageError(f"{name} has the positional-only parameter `{parameter.name}`")
-    return signature
-
-
-def _outputs(annotation: Any, step: str) -> tuple[OutputSpec, ...]:
-    if annotation is None or annotation is type(None):
-        return ()
-    if annotation is inspect.Parameter.empty:
-        return (OutputSpec("output", None, None),)
-    if names := field_names(annotation):
-        inner = typing.get_type_hints(annotation, include_extras=True)
-        return tuple(replace(_output(inner[one], one), name=one) for one in names)
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if isinstance(origin, type) and issubclass(origin, collections.abc.Iterator):
-        raise UsageError(
-            f"the step {step} is a generator, which cannot be stored",
-            hint="return a list, a table or a file",
-        )
-    if origin is not tuple or not arguments or arguments[-1] is Ellipsis:
-        return (_output(annotation, "output"),)
-    specs = tuple(_output(one, f"output_{i}") for i, one in enumerate(arguments))
-    names = [one.name for one in specs]
-    if len(set(names)) != len(names):
-        raise UsageError(f"the step {step} names two outputs alike: {', '.join(names)}")
-    return specs
-
-
-def field_names(value: Any) -> list[str]:
-    """The fields of a NamedTuple or a dataclass, or of the class of one; of others, none."""
-    kind = value if isinstance(value, type) else type(value)
-    if issubclass(kind, tuple) and kind is not tuple and hasattr(kind, "_fields"):
-        return list(kind._fields)
-    return [one.name for one in fields(kind)] if is_dataclass(kind) else []
-
-
-def without_none(annotation: Any) -> Any:
-    """The annotation without ``| None``: what a value that is there should be."""
-    inner = [one for one in typing.get_args(annotation) if one is not type(None)]
-    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    return inner[0] if is_union and len(inner) == 1 else annotation
-
-
-def _output(annotation: Any, fallback: str) -> OutputSpec:
-    if typing.get_origin(annotation) is not typing.Annotated:
-        return OutputSpec(fallback, None, annotation)
-    inner, *extras = typing.get_args(annotation)
-    for extra in extras:
-        name = extra.name if isinstance(extra, Artifact) else extra
-        if name == SERIES:
-            raise UsageError(
-                f"an output is called `{SERIES}`, as the one that keeps what `log_metrics` logs",
-                hint="give it another name",
-            )
-        if isinstance(name, str):
-            check_name(name, "output")
-            if not isinstance(extra, Artifact):
-                return OutputSpec(name, name, inner)
-            said = recorded(extra.metadata) if extra.metadata else None
-            return OutputSpec(name, name, inner, check_tags(extra.tags), said)
-    return OutputSpec(fallback, None, inner)
 
 
 def check_parameter(value: Any, where: str, depth: int = 0) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from gitml.code.closure import Closure, Tracer
 from gitml.code.sourcefile import digest_text
 from gitml.pipelines import context
-from gitml.pipelines.dsl import Model, PipelineFunction, StepFunction
+from gitml.pipelines.dsl import PipelineFunction, StepFunction
+from gitml.pipelines.references import Model
 
 
 class _Link(StepFunction):

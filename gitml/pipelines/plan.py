@@ -17,23 +17,12 @@ from gitml.entities.ids import ObjectId, check_twins
 from gitml.entities.records import Code, Output, Pin, Step
 from gitml.errors import NameNotFound
 from gitml.history.revs import Found, Names
-from gitml.pipelines.dsl import (
-    Artifact,
-    DataFile,
-    Fan,
-    Handle,
-    Model,
-    Node,
-    OutputSpec,
-    PipelineFunction,
-    StepFunction,
-    check_policies,
-    override,
-    policy_of,
-    with_step_options,
-)
+from gitml.pipelines.annotations import OutputSpec
+from gitml.pipelines.dsl import Fan, Handle, Node, PipelineFunction, StepFunction
+from gitml.pipelines.graph import check_policies, override, policy_of, with_step_options
 from gitml.pipelines.naming import run_name
 from gitml.pipelines.policy import DEFAULT_POLICY, CachePolicy
+from gitml.pipelines.references import Artifact, DataFile, Model
 
 
 @dataclass(frozen=True, slots=True)

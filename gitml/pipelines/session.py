@@ -23,8 +23,6 @@ from gitml.frozen import Frozen
 from gitml.history.revs import Names
 from gitml.pipelines import context
 from gitml.pipelines.dsl import (
-    Artifact,
-    Model,
     Node,
     PipelineFunction,
     Resolve,
@@ -33,6 +31,7 @@ from gitml.pipelines.dsl import (
     composing,
 )
 from gitml.pipelines.plan import is_large
+from gitml.pipelines.references import Artifact, Model
 
 T = TypeVar("T")
 

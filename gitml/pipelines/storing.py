@@ -13,7 +13,7 @@ from gitml.errors import UnsupportedValue, UsageError
 from gitml.frozen import replace
 from gitml.materializers import Rules
 from gitml.pipelines import series
-from gitml.pipelines.dsl import OutputSpec, field_names
+from gitml.pipelines.annotations import OutputSpec, field_names
 from gitml.pipelines.plan import PlannedStep, artifact_name
 from gitml.store.store import Writer
 

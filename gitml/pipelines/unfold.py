@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gitml.errors import GitmlError, UsageError
-from gitml.pipelines.dsl import Handle, Node, PipelineFunction, override, with_step_options
+from gitml.pipelines.dsl import Handle, Node, PipelineFunction
 from gitml.pipelines.execute import Execution
+from gitml.pipelines.graph import override, with_step_options
 from gitml.pipelines.plan import PlannedStep, Planner, call_of
 
 MOST_LOADS = 1000

@@ -18,9 +18,9 @@ from gitml.history.lineage import given_output
 from gitml.history.record import Recorder, timestamp
 from gitml.history.revs import ModelState
 from gitml.pipelines.card import model_card
-from gitml.pipelines.dsl import Model
 from gitml.pipelines.outcome import Done
 from gitml.pipelines.plan import Plan
+from gitml.pipelines.references import Model
 from gitml.pipelines.signature import Signatures
 
 

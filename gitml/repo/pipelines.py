@@ -23,10 +23,11 @@ from gitml.repo.stages import Stages
 
 if TYPE_CHECKING:
     from gitml.pipelines.discovery import Definition
-    from gitml.pipelines.dsl import Model, PipelineFunction
+    from gitml.pipelines.dsl import PipelineFunction
     from gitml.pipelines.explain import Explanation
     from gitml.pipelines.outcome import StepEvent
     from gitml.pipelines.output import Live
+    from gitml.pipelines.references import Model
     from gitml.pipelines.run import Finished, Runner
     from gitml.pipelines.selection import Selection
     from gitml.pipelines.session import Session
@@ -149,8 +150,8 @@ class Pipelines(Stages):
         """
         import dataclasses
 
-        from gitml.pipelines.dsl import Model as Wanted
         from gitml.pipelines.linking import linking
+        from gitml.pipelines.references import Model as Wanted
 
         wanted = Wanted(model) if isinstance(model, str) else model
         found = self.artifact(artifact)

@@ -12,7 +12,7 @@ import pytest
 from gitml import CachePolicy
 from gitml.errors import GitmlError, NameNotFound, UsageError
 from gitml.pipelines.configuration import RunConfiguration, read_configuration
-from gitml.pipelines.dsl import Model
+from gitml.pipelines.references import Model
 from gitml.testing.sealed import SealedEnvironment
 from tests.workshop import Workshop, load
 

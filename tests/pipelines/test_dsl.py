@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
@@ -13,7 +12,8 @@ import pytest
 from gitml import Artifact, Model, data, pipeline, step
 from gitml.errors import InvalidName, UsageError
 from gitml.pipelines import dsl
-from gitml.pipelines.dsl import DataFile, Handle
+from gitml.pipelines.dsl import Handle
+from gitml.pipelines.references import DataFile
 
 
 @step
@@ -108,22 +108,6 @@ def test_pipelines_that_call_each_other_are_named_as_a_cycle() -> None:
         hen.compose({})
 
 
-def test_parameters_of_steps_can_be_replaced() -> None:
-    def example() -> None:
-        double(double(number()))
-
-    nodes = dsl.override(compose(example), {"double_2.times": 9, "number.start": 4})
-    assert [node.bindings.get("times") for node in nodes] == [None, 2, 9]
-    assert nodes[0].bindings == {"start": 4}
-    for path, words in (
-        ("double_3.times", "no step has the parameter `double_3.times`"),
-        ("double.speed", "no step has the parameter `double.speed`"),
-        ("double.value", "the output of another step"),
-    ):
-        with pytest.raises(UsageError, match=words):
-            dsl.override(compose(example), {path: 1})
-
-
 @pytest.mark.parametrize(
     "value", [None, True, 3, 2.5, float("inf"), "text", [1, [2, "x"]], {"a": {"b": (1,)}}]
 )
@@ -191,80 +175,6 @@ def test_calls_that_do_not_fit_say_so() -> None:
 def test_a_pipeline_without_steps_is_refused() -> None:
     with pytest.raises(UsageError, match="calls no step"):
         pipeline(name="empty")(lambda: None).compose({})
-
-
-def test_inputs_need_names() -> None:
-    with pytest.raises(UsageError, match=r"takes \*values"):
-
-        @step
-        def gather(*values: int) -> int:
-            return sum(values)
-
-    with pytest.raises(UsageError, match=r"takes \*\*values"):
-
-        @pipeline
-        def gathering(**values: int) -> None:
-            pass
-
-    with pytest.raises(UsageError, match="positional-only parameter `value`"):
-
-        @step
-        def only(value: int, /) -> int:
-            return value
-
-
-def test_outputs_come_from_the_annotation() -> None:
-    @step
-    def nothing() -> None:
-        pass
-
-    @step
-    def anything():  # type: ignore[no-untyped-def]
-        return 1
-
-    @step
-    def many() -> tuple[int, ...]:
-        return (1, 2)
-
-    @step
-    def mixed() -> tuple[int, Annotated[str, "text"], Annotated[bool, Artifact("flag")]]:
-        return 1, "a", True
-
-    assert nothing.outputs == ()
-    assert [one.name for one in anything.outputs] == ["output"]
-    assert [one.name for one in many.outputs] == ["output"]
-    assert [(one.name, one.artifact) for one in mixed.outputs] == [
-        ("output_0", None),
-        ("text", "text"),
-        ("flag", "flag"),
-    ]
-
-
-def test_a_generator_annotation_is_refused_when_the_step_is_called() -> None:
-    @step
-    def stream() -> Iterator[int]:
-        yield 1
-
-    with pytest.raises(UsageError, match="the step stream is a generator"):
-        pipeline(name="streaming")(lambda: stream()).compose({})
-
-
-def test_outputs_named_alike_are_refused() -> None:
-    @step
-    def twins() -> tuple[Annotated[int, "a"], Annotated[int, "a"]]:
-        return 1, 2
-
-    with pytest.raises(UsageError, match="names two outputs alike"):
-        _ = twins.outputs
-
-
-def test_an_annotation_that_cannot_be_resolved_says_what_to_import() -> None:
-    def lost(value: Missing) -> None:  # type: ignore[name-defined]  # noqa: F821
-        pass
-
-    with pytest.raises(UsageError, match="an annotation of the step lost cannot be resolved") as it:
-        _ = step(lost).outputs
-    assert "import `Missing` at the module's top level" in (it.value.hint or "")
 
 
 def test_names_follow_the_grammar() -> None:
