@@ -24,7 +24,7 @@ from gitml.pipelines.annotations import OutputSpec, without_none
 from gitml.pipelines.attempts import attempted, guarded, own_process
 from gitml.pipelines.fanout import FanOut
 from gitml.pipelines.given import Given
-from gitml.pipelines.observe import Observer, digest_observed
+from gitml.pipelines.observe import Observer
 from gitml.pipelines.options import Moment
 from gitml.pipelines.outcome import Said, StepEvent, Telling
 from gitml.pipelines.output import Capture
@@ -239,9 +239,8 @@ class Calling:
         """Keep the results of a mapped step that has failed, so that the next run has them."""
         if fan is None or not fan.base or running.loads or seen.unstable:
             return
-        observed = digest_observed(self.root, seen.observed, seen.listed)
         with contextlib.suppress(StorageError):  # the step has failed already
-            self.said.items = fan.kept(self.plan.pipeline, observed)
+            self.said.items = fan.kept(self.plan.pipeline, seen.record())
 
     def _keep(self, printed: Sequence[bytes]) -> Log | None:
         data = b"".join(printed)

@@ -65,9 +65,8 @@ def load(definition: Definition, root: Path) -> PipelineFunction:
     Modules are found at the root and in its ``src``, too.
     """
     from gitml.pipelines.dsl import PipelineFunction  # listing pipelines has no use for these
-    from gitml.pipelines.observe import watch_imports
+    from gitml.pipelines.observe import importing
 
-    watch_imports()
     module_name = ".".join(_inside(definition.path, root).with_suffix("").parts)
     for folder in (root, root / "src", definition.path.parent):
         if str(folder) not in sys.path and folder.is_dir():
@@ -80,7 +79,8 @@ def load(definition: Definition, root: Path) -> PipelineFunction:
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
         try:
-            spec.loader.exec_module(module)
+            with importing():
+                spec.loader.exec_module(module)
         except GitmlError:
             sys.modules.pop(module_name, None)
             raise

@@ -31,8 +31,8 @@ from gitml.pipelines.cache import StepKey, step_key
 from gitml.pipelines.calling import Called, Calling, Save
 from gitml.pipelines.dsl import Handle
 from gitml.pipelines.fanout import FanOut
-from gitml.pipelines.given import Given, as_input, besides
-from gitml.pipelines.observe import digest_files, digest_observed
+from gitml.pipelines.given import Given, as_input, data_among
+from gitml.pipelines.observe import digest_files
 from gitml.pipelines.outcome import Done, FailedStep, Said, StepEvent, Telling, as_it_is
 from gitml.pipelines.output import Capture
 from gitml.pipelines.past import Past
@@ -454,11 +454,7 @@ class Execution:
             key=key.digest if key else None,
             parts=key.parts if key else {},
             loads=tuple(running.loads.values()),
-            observed=digest_observed(
-                self.root,
-                besides(running.loads, seen.observed),
-                besides(running.loads, seen.listed),
-            ),
+            observed=seen.record(data_among(running.loads)),
             metadata=running.metadata,
             log=self.said.log,
             attempts=called.attempts if called.attempts > 1 else None,

@@ -62,7 +62,6 @@ def as_input(name: str, given: Pinned) -> Input:
     return Input(name, output.digest, output.kind, given.commit, output.artifact or None)
 
 
-def besides(loads: Iterable[str], paths: Iterable[str]) -> list[str]:
-    """The paths that are not, and not below, data that the step asked for by name."""
-    data = [one.removeprefix(_DATA) for one in loads if one.startswith(_DATA)]
-    return [one for one in paths if not any(f"{one}/".startswith(f"{path}/") for path in data)]
+def data_among(loads: Iterable[str]) -> list[str]:
+    """The paths of the repository's data that a step asked for by name."""
+    return [one.removeprefix(_DATA) for one in loads if one.startswith(_DATA)]

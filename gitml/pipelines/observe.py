@@ -1,10 +1,10 @@
 """What a step really touched: files of the repository, listings of its folders, programs.
 
 The static closure cannot see a path that is computed, so while a step runs an audit hook watches;
-what it saw is recorded with digests, and a later hit needs them unchanged. What a module of the
-closure read while it was imported belongs to the steps that it is part of. Code that reads files
-without Python (pyarrow's own file system, a memory map made in C) is not seen: declare those with
-``@step(files=[…])``.
+what it saw is recorded with digests, and a later hit needs them unchanged. So does what it was told
+of files that it did not open (``asking``). What a module of the closure read while it was imported
+belongs to the steps that it is part of. Code that reads files without Python (pyarrow's own file
+system, a memory map made in C) is not seen: declare those with ``@step(files=[…])``.
 """
 # An audit hook runs at every open: paths are plain text.
 # ruff: noqa: PTH100, PTH112, PTH116, PTH118, PTH119
@@ -14,8 +14,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import source_from_cache
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
@@ -26,10 +26,18 @@ from gitml.code.closure import Closure
 from gitml.code.imports import ABSENT, Territory
 from gitml.errors import CorruptData, UsageError
 from gitml.fs import judge_relative_path
+from gitml.pipelines import asking
 from gitml.store.digest import hash_bytes, hash_file
 
+
+class _Answer(str):
+    """What was found at a path that was asked about, and neither opened nor listed."""
+
+    __slots__ = ()
+
+
 # Of a file its time and size, of a folder that was listed its names; None where there is neither.
-_Signature = tuple[int, int] | str | None
+_Signature = tuple[int, int] | str | _Answer | None
 _NAMES = "names "
 
 
@@ -37,9 +45,10 @@ class Observer:
     """Watches one step: a context manager around its call.
 
     Afterwards ``observed`` are the repository files that were opened for reading or imported and
-    are not in the closure, ``listed`` the folders whose names were read, ``subprocesses`` the
-    programs that were started, ``unstable`` those of the files and folders that changed after the
-    step had read them: its result must not be reused, since nobody knows which content it saw.
+    are not in the closure, ``listed`` the folders whose names were read, ``asked`` what was found
+    at paths that it only asked about, ``subprocesses`` the programs that were started, ``unstable``
+    those of the files and folders that others changed after the step had seen them: its result
+    must not be reused, since nobody knows which content it saw.
     ``excluded`` are repository paths of files or folders that are accounted for elsewhere (declared
     files, inputs).
 
@@ -59,11 +68,15 @@ class Observer:
         self._excluded = tuple(excluded)
         self._seen: dict[str, _Signature] = {}
         self._listed: dict[str, _Signature] = {}
+        self._answers: dict[str, str] = {}
         self._made: set[str] = set()
+        self._changed: set[str] = set()  # by the step itself, in whatever way
         self._programs: dict[str, None] = {}
         self._thread = 0
+        self._listening = ExitStack()
         self.observed: tuple[str, ...] = ()
         self.listed: tuple[str, ...] = ()
+        self.asked: dict[str, str] = {}
         self.unstable: tuple[str, ...] = ()
         self.subprocesses: tuple[str, ...] = ()
 
@@ -73,6 +86,7 @@ class Observer:
         with _lock:
             _install()
             _running.append(self)
+        self._listening.enter_context(asking.listening(_hear_question))
         return self
 
     def __exit__(
@@ -82,6 +96,7 @@ class Observer:
         trace: TracebackType | None,
     ) -> None:
         """Stop watching, and sum up."""
+        self._listening.close()
         with _lock:
             _running.remove(self)
         if self._counts_loaded:
@@ -94,11 +109,32 @@ class Observer:
                 self._note(read, signature)
         self.observed = tuple(path for path in sorted(self._seen) if self._is_ours(path, file=True))
         self.listed = tuple(path for path in sorted(self._listed) if self._is_ours(path))
+        seen = {*self.observed, *self.listed, "."}
+        self.asked = {
+            path: self._answers[path]
+            for path in sorted(self._answers.keys() - seen)
+            if self._is_ours(path)
+        }
+        asked = self.asked.items()
         self.unstable = tuple(
             [one for one in self.observed if _signature(self._full(one)) != self._seen[one]]
             + [one for one in self.listed if _names(self._full(one)) != self._listed[one]]
+            + [one for one, said in asked if not (one in self._changed or self._still(one, said))]
         )
         self.subprocesses = tuple(sorted(self._programs))
+
+    def record(self, excluded: Iterable[str] = ()) -> dict[str, str]:
+        """What a record keeps of all that was seen, as far as it is not, or below, ``excluded``."""
+        known = tuple(excluded)
+        files, folders, asked = (
+            [one for one in paths if not _is_among(one, known)]
+            for paths in (self.observed, self.listed, self.asked)
+        )
+        found = digest_observed(Path(self._territory.root), files, folders)
+        return {**found, **{one: self.asked[one] for one in asked}}
+
+    def _still(self, path: str, said: str) -> bool:
+        return asking.still(self._full(path), said)
 
     def _full(self, path: str) -> str:
         return os.path.join(self._territory.root, path)
@@ -116,16 +152,18 @@ class Observer:
             full = _listed_folder(arguments)
             if full is not None:
                 self._note(full, _names(full))
+        elif event == _QUESTION:
+            self._note(*arguments)
+        elif event in _CHANGES:
+            self._change(event, arguments)
         elif event == "open":
             path, mode, flags = arguments
+            if _writes(mode, flags):
+                self._changed.add(self._path(path) or "")
             if _creates(mode, flags):
                 self._write(path)
             elif _reads(mode, flags):
                 self._read(path)
-        elif event == "os.rename":
-            source, target = map(self._path, arguments[:2])
-            if source in self._made and target:
-                self._made.add(target)
         elif event == "sqlite3.connect":
             self._read(arguments[0])
         else:
@@ -146,14 +184,29 @@ class Observer:
         path = "." if self._territory.is_root(full) else self._territory.inside(full)
         if path is None or path in self._known or path in self._made:
             return
-        if not any(path == one or path.startswith(one.rstrip("/") + "/") for one in self._excluded):
-            seen = self._listed if isinstance(signature, str) else self._seen
-            seen.setdefault(path, signature)
+        if _is_among(path, self._excluded):
+            return
+        if isinstance(signature, _Answer):
+            if path not in self._changed:
+                known = self._answers.setdefault(path, str(signature))
+                self._answers[path] = asking.joined(known, str(signature))
+            return
+        seen = self._listed if isinstance(signature, str) else self._seen
+        seen.setdefault(path, signature)
 
     def _write(self, name: Any) -> None:
         path = self._path(name)
         if path is not None and path not in self._seen:
             self._made.add(path)
+
+    def _change(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Take note of what the step makes, moves and removes itself."""
+        paths = [self._path(one) for one in arguments[: _CHANGES[event]]]
+        self._changed |= {one for one in paths if one is not None}
+        if event == "os.rename" and paths[0] in self._made and paths[1]:
+            self._made.add(paths[1])
+        if event == "os.mkdir" and paths[0] is not None and self._answers.get(paths[0]) == ABSENT:
+            del self._answers[paths[0]]  # it made sure of a folder
 
 
 class _AtImport:
@@ -164,12 +217,14 @@ class _AtImport:
     """
 
     def __init__(self) -> None:
-        self._reads: dict[str, tuple[CodeType, dict[str, _Signature]]] = {}
+        self._reads: dict[str, tuple[CodeType, dict[tuple[str, str], _Signature]]] = {}
 
     def hear(self, event: str, arguments: tuple[Any, ...], frame: FrameType | None) -> None:
         """Take note of an audit event that was raised in a frame."""
         if event in _LISTINGS:
             full = _listed_folder(arguments)
+        elif event == _QUESTION:
+            full = arguments[0]
         elif event == "open" and _reads(*arguments[1:]) and not _creates(*arguments[1:]):
             full = _opened(arguments[0])
         else:
@@ -184,12 +239,16 @@ class _AtImport:
         module = os.path.abspath(body.co_filename)
         if self._reads.get(module, (None,))[0] is not body:  # imported anew
             self._reads[module] = body, {}
+        if event == _QUESTION:
+            self._reads[module][1].setdefault((full, _QUESTION), arguments[1])
+            return
         signature = _names(full) if event in _LISTINGS else _signature(full)
-        self._reads[module][1].setdefault(full, signature)
+        self._reads[module][1].setdefault((full, ""), signature)
 
     def reads(self, module: str) -> list[tuple[str, _Signature]]:
         """What a module's file read, each with what was seen of it then."""
-        return list(self._reads[module][1].items()) if module in self._reads else []
+        found = self._reads[module][1].items() if module in self._reads else ()
+        return [(full, signature) for (full, _), signature in found]
 
 
 _at_import = _AtImport()
@@ -209,7 +268,17 @@ _PROGRAMS = {
     "os.startfile": 0,
 }
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
-_EVENTS = frozenset({"open", "os.rename", "sqlite3.connect", *_LISTINGS, *_PROGRAMS})
+_CHANGES = {  # how many of the arguments are paths
+    "os.rename": 2,
+    "os.link": 2,
+    "os.symlink": 2,
+    "os.mkdir": 1,
+    "os.remove": 1,
+    "os.rmdir": 1,
+}
+_QUESTION = "question"
+"""No event of Python's: what `asking` hears."""
+_EVENTS = frozenset({"open", "sqlite3.connect", *_CHANGES, *_LISTINGS, *_PROGRAMS})
 _IMPORTING = frozenset({"importlib._bootstrap_external", "importlib.metadata"})
 """Modules that list folders in search of code, which is accounted for by its own digest."""
 
@@ -221,6 +290,14 @@ def watch_imports() -> None:
     """
     with _lock:
         _install()
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """A block that imports modules: what these only ask of files while they do counts, too."""
+    watch_imports()
+    with asking.listening(_hear_question):
+        yield
 
 
 def _install() -> None:
@@ -244,6 +321,20 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         with suppress(OSError, TypeError, ValueError, AttributeError):
             _at_import.hear(event, arguments, frame)
         _tell(event, arguments)
+    finally:
+        _busy.now = False
+
+
+def _hear_question(full: str, found: str, frame: FrameType | None) -> None:
+    """Take note of what was found at a path that somebody asked about."""
+    if getattr(_busy, "now", False):
+        return
+    _busy.now = True
+    try:
+        arguments = (full, _Answer(found))
+        with suppress(OSError, TypeError, ValueError, AttributeError):
+            _at_import.hear(_QUESTION, arguments, frame)
+        _tell(_QUESTION, arguments)
     finally:
         _busy.now = False
 
@@ -282,6 +373,13 @@ def _reads(mode: Any, flags: Any) -> bool:
     if isinstance(mode, str):
         return "r" in mode or "+" in mode
     return not isinstance(flags, int) or flags & os.O_ACCMODE != os.O_WRONLY
+
+
+def _writes(mode: Any, flags: Any) -> bool:
+    """Whether a file is opened so that it can be changed."""
+    if isinstance(mode, str):
+        return not mode.startswith("r") or "+" in mode
+    return isinstance(flags, int) and flags & os.O_ACCMODE != os.O_RDONLY
 
 
 def _creates(mode: Any, flags: Any) -> bool:
@@ -336,9 +434,12 @@ def digest_observed(root: Path, files: Iterable[str], folders: Iterable[str]) ->
 
 def is_unchanged(root: Path, observed: Mapping[str, str]) -> bool:
     """Whether all that a record observed is as it was."""
+    asked = {path: said for path, said in observed.items() if asking.is_state(said)}
+    if not all(asking.still(str(root / _judged(path)), said) for path, said in asked.items()):
+        return False
     folders = [path for path, digest in observed.items() if digest.startswith(_NAMES)]
-    files = observed.keys() - set(folders)
-    return digest_observed(root, files, folders) == observed
+    files = observed.keys() - asked.keys() - set(folders)
+    return {**digest_observed(root, files, folders), **asked} == observed
 
 
 def _digest_of_names(root: Path, folder: str) -> str:
@@ -356,6 +457,11 @@ def digest_files(root: Path, paths: Iterable[str]) -> Mapping[str, str]:
     for path in paths:
         found[path] = _digest_of(Path(root, _judged(path)))
     return found
+
+
+def _is_among(path: str, known: Iterable[str]) -> bool:
+    """Whether a path is one of others or below one."""
+    return any(path == one or path.startswith(one.rstrip("/") + "/") for one in known)
 
 
 def _judged(path: str) -> str:

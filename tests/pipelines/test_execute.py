@@ -42,7 +42,7 @@ def test_files_that_a_step_reads_are_observed(steps: Write) -> None:
     bench.commit()
     first = bench.run("example")
     record = bench.record(first.steps["read"].entry.commit, "step.json")
-    assert list(record["observed"]) == ["notes.txt"]
+    assert list(record["observed"]) == ["absent.txt", "notes.txt"]
     assert bench.states("example") == {"read": "cached"}
     bench.write("notes.txt", "abcd")
     again = bench.run("example")
@@ -51,6 +51,37 @@ def test_files_that_a_step_reads_are_observed(steps: Write) -> None:
     bench.write("notes.txt", "abc")
     assert load(bench.run("example"), "read") == 3
     assert bench.states("example") == {"read": "cached"}
+
+
+def test_a_step_runs_again_when_a_file_comes_or_goes_that_it_only_asks_about(
+    steps: Write,
+) -> None:
+    bench = steps(
+        """
+        @step
+        def ask() -> int:
+            size = Path("notes.txt").stat().st_size if Path("notes.txt").is_file() else 0
+            Path("out/deep").mkdir(parents=True, exist_ok=True)
+            return size
+
+        @pipeline
+        def example():
+            ask()
+        """
+    )
+    first = bench.run("example")
+    record = bench.record(first.steps["ask"].entry.commit, "step.json")
+    assert record["observed"] == {"notes.txt": "absent"}
+    assert bench.states("example") == {"ask": "cached"}
+    bench.write("notes.txt", "abc")
+    assert load(bench.run("example"), "ask") == 3
+    assert bench.states("example") == {"ask": "cached"}
+    bench.write("notes.txt", "xyz")
+    assert bench.states("example") == {"ask": "cached"}
+    bench.write("notes.txt", "longer")
+    assert load(bench.run("example"), "ask") == 6
+    Path("notes.txt").unlink()
+    assert bench.states("example") == {"ask": "cached"}
 
 
 def test_a_file_that_is_added_to_a_folder_which_a_step_lists_makes_it_run_again(

@@ -12,6 +12,7 @@ import textwrap
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from gitml.pipelines.observe import (
     Observer,
     digest_files,
     digest_observed,
+    importing,
     is_unchanged,
     watch_imports,
 )
@@ -293,3 +295,141 @@ def test_what_a_module_reads_while_it_is_imported_counts_for_steps_that_use_it(
     with Observer(project.root, project.trace(module.train)) as observer:
         module.train()
     assert observer.unstable == ("table.json",)
+
+
+def asked(root: Path, act: Callable[[], object], *excluded: str) -> dict[str, str]:
+    with Observer(root, excluded=excluded) as observer:
+        act()
+    assert (observer.observed, observer.unstable) == ((), ())
+    return observer.asked
+
+
+def test_files_that_are_only_asked_about_are_observed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    file, sized, folder = {"a.txt": "is file"}, {"a.txt": "is file 5"}, {"data": "is folder"}
+    ways: list[tuple[Callable[[], object], dict[str, str]]] = [
+        (lambda: os.path.exists("a.txt"), file),
+        (lambda: os.path.isfile(root / "a.txt"), file),
+        (lambda: os.path.isdir(b"data"), folder),
+        (lambda: Path("a.txt").exists(), file),
+        (lambda: Path("data").is_dir(), folder),
+        (lambda: os.access("a.txt", os.R_OK), sized),
+        (lambda: os.stat("a.txt"), sized),
+        (lambda: os.path.getsize("a.txt"), sized),
+        (lambda: Path("a.txt").stat().st_size, sized),
+        (lambda: Path("a.txt").lstat().st_size, sized),
+        (lambda: (os.path.exists("a.txt"), os.path.getsize("a.txt")), sized),
+        (lambda: glob("a.txt"), file),
+        (lambda: os.path.exists("none.yaml"), {"none.yaml": "absent"}),
+        (lambda: os.path.exists("."), {}),
+        (lambda: os.path.exists(".git/index"), {}),
+        (lambda: os.path.exists("env/lib/site-packages/m.py"), {}),
+        (lambda: os.path.exists(root.parent), {}),
+        (lambda: os.path.realpath("a.txt"), {}),
+        (lambda: os.path.exists(0), {}),
+        (lambda: os.path.exists("\0"), {}),
+    ]
+    for act, expected in ways:
+        assert asked(root, act) == expected
+    assert asked(root, lambda: os.path.exists("data/c.txt"), "data") == {}
+    original = os.stat
+    assert asked(root, lambda: original("a.txt")) == {}
+    assert os.stat is original
+
+
+def test_what_is_read_or_listed_counts_by_that(root: Path) -> None:
+    def look() -> None:
+        assert (root / "a.txt").exists()
+        (root / "a.txt").read_text()
+        assert (root / "data").is_dir()
+        list((root / "data").iterdir())
+
+    with Observer(root) as observer:
+        look()
+    assert (observer.observed, observer.listed, observer.asked) == (("a.txt",), ("data",), {})
+
+
+def test_what_a_step_makes_after_it_asked_is_its_own_doing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+
+    def write() -> None:
+        if not os.path.exists("out"):
+            os.makedirs("out/deep")
+        if not os.path.exists("out/x.txt"):
+            Path("out/x.txt").write_text("1")
+        assert Path("out/x.txt").stat().st_size == 1
+        Path("out").mkdir(parents=True, exist_ok=True)
+        Path("out/y.txt").write_text("2")
+
+    assert asked(root, write) == {"out/x.txt": "absent"}
+    assert asked(root, write) == {"out": "is folder", "out/x.txt": "is file 1"}
+
+    def remove() -> None:
+        if os.path.exists("out/x.txt"):
+            os.remove("out/x.txt")
+        assert not os.path.exists("out/x.txt")
+        if not os.path.exists("final.txt"):
+            os.replace("out/y.txt", "final.txt")
+
+    assert asked(root, remove) == {"final.txt": "absent", "out/x.txt": "is file"}
+
+
+def test_a_file_that_others_make_after_a_step_asked_is_unstable(root: Path) -> None:
+    touch = ["touch", str(root / "new.txt")]
+    with Observer(root) as observer:
+        assert not (root / "new.txt").exists()
+        subprocess.run(touch, check=True)
+    assert observer.unstable == ("new.txt",)
+
+
+def test_what_was_found_is_recorded_and_asked_again(root: Path) -> None:
+    with Observer(root) as observer:
+        os.path.exists(root / "a.txt")
+        os.path.getsize(root / "b.txt")
+        os.path.exists(root / "data")
+        os.path.exists(root / "none")
+        (root / "data/c.txt").read_text()
+    record = observer.record()
+    digest = record.pop("data/c.txt")
+    assert digest.startswith("blake3:")
+    assert record == {
+        "a.txt": "is file",
+        "b.txt": "is file 5",
+        "data": "is folder",
+        "none": "absent",
+    }
+    assert observer.record(["data", "b.txt"]).keys() == {"a.txt", "none"}
+    (root / "a.txt").write_text("longer than before")
+    assert is_unchanged(root, record)
+    changes: list[tuple[str, Callable[[Path], object]]] = [
+        ("a.txt", Path.unlink),
+        ("b.txt", lambda path: path.write_text("longer than before")),
+        ("none", Path.touch),
+        ("data", lambda path: path.rename(root / "elsewhere")),
+    ]
+    for name, change in changes:
+        change(root / name)
+        assert not is_unchanged(root, {name: record[name]}), name
+
+
+def test_what_a_module_asks_while_it_is_imported_counts_for_steps_that_use_it(
+    project: Project,
+) -> None:
+    project.write("helper.py", "import os\nFAST = os.path.exists('fast')\n")
+    project.write("steps.py", "import helper\ndef train(): return helper.FAST\n")
+    project.monkeypatch.chdir(project.root)
+    with importing():
+        module = project.load()
+    with Observer(project.root, project.trace(module.train)) as observer:
+        module.train()
+    assert observer.asked == {"fast": "absent"}
+
+
+def test_questions_of_a_step_in_its_own_threads_are_its_own(root: Path) -> None:
+    with Observer(root) as observer, ThreadPoolExecutor(1) as pool:
+        pool.submit(os.path.exists, root / "a.txt").result()
+    assert observer.asked == {"a.txt": "is file"}
