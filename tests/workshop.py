@@ -194,7 +194,7 @@ class Workshop(GitRepository):
 
     def forget(self) -> None:
         """Drop the project's modules from memory, as the end of a process would."""
-        for name, module in list(sys.modules.items()):
+        for name, module in sys.modules.copy().items():  # a finalizer may import in between
             if _INSTALLED.get(name) is module:
                 continue
             places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]

@@ -16,8 +16,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +43,8 @@ _KEPT = frozenset(
     }
 )
 _KEPT_PREFIXES = ("PYTEST_", "COVERAGE_", "COV_CORE_", "HYPOTHESIS_")
+
+_IGNORED_BY_PYTHON = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 
 # No process of git may outlive its test: background maintenance would race with the clean-up, and
 # a commit, a fetch or a push would start one process more that finds nothing to do.
@@ -226,16 +230,41 @@ def seal(patch: pytest.MonkeyPatch, home: Path) -> SealedEnvironment:
     return SealedEnvironment(home, patch)
 
 
+def seal_process() -> None:
+    """Make of this process what a login makes of one, where the one that started it did not.
+
+    Files are readable for all (a umask is inherited), and signals do what they do by themselves:
+    whoever starts the tests in the background, by a script or under nohup, has some of them
+    ignored, and so would every command that a test means to interrupt.
+    """
+    os.umask(0o022)
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - _IGNORED_BY_PYTHON:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, usual)
+
+
+@pytest.fixture(scope="session")
+def _sealed_process() -> None:
+    """What all processes of the tests inherit, whatever their environment."""
+    seal_process()
+
+
 @pytest.fixture
 def sealed_environment(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    _sealed_process: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> SealedEnvironment:
     """A home, a git configuration and variables of the test's own; the test starts in the home."""
     return seal(monkeypatch, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session")
-def sealed_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SealedEnvironment]:
+def sealed_session(
+    _sealed_process: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SealedEnvironment]:
     """The same for what is made once for many tests: module and session fixtures."""
     with pytest.MonkeyPatch.context() as patch:
         yield seal(patch, tmp_path_factory.mktemp("session-home"))

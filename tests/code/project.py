@@ -36,7 +36,7 @@ class Project:
 
     def forget(self) -> None:
         """Drop the project's modules from memory, as the end of the process would."""
-        for name, module in list(sys.modules.items()):
+        for name, module in sys.modules.copy().items():
             places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
             if any(place and str(place).startswith(str(self.root)) for place in places):
                 del sys.modules[name]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
+from threading import Barrier, Lock
 
 import pytest
 
@@ -104,7 +104,7 @@ def test_what_another_try_cannot_mend_is_told_at_once(lake: FolderRemote) -> Non
 
 
 def test_no_more_at_once_than_the_limit(lake: FolderRemote) -> None:
-    running, most, lock = 0, 0, Lock()
+    running, most, lock, together = 0, 0, Lock(), Barrier(2)
 
     class Watched(Layer):
         def get(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -112,6 +112,7 @@ def test_no_more_at_once_than_the_limit(lake: FolderRemote) -> None:
             with lock:
                 running += 1
                 most = max(most, running)
+            together.wait(60)
             yield from super().get(key, start, length)
             with lock:
                 running -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,33 @@ def test_git_sees_only_the_sealed_configuration(sealed_environment: SealedEnviro
     sealed = f"file:{sealed_environment.home}.sealed/gitconfig\t"
     assert listing
     assert [line for line in listing if not line.startswith(sealed)] == []
+
+
+def test_what_processes_inherit_is_not_that_of_whoever_started_the_tests(tmp_path: Path) -> None:
+    """As under nohup, in the background of a script, for somebody with a strict umask."""
+    code = (
+        "import os, signal\n"
+        "from gitml.testing.sealed import seal_process\n"
+        "seal_process()\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+        "assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN  # which is Python's own way\n"
+        "assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()\n"
+        "open('file', 'w').close()\n"
+        "print(oct(os.stat('file').st_mode & 0o777), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGHUP)\n"
+    )
+
+    def inherit() -> None:
+        os.umask(0o077)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, preexec_fn=inherit, capture_output=True
+    )
+    assert (done.stdout, done.stderr) == (b"0o644\n", b"")
+    assert done.returncode == -signal.SIGHUP
 
 
 def test_commits_carry_the_sealed_identity(git_repository: GitRepository) -> None:
