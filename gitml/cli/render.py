@@ -271,13 +271,16 @@ def pairs(items: Iterable[tuple[str, str]]) -> list[str]:
 
 def width(text: str) -> int:
     """How many columns a text takes on a terminal, its labels not counted."""
+    if text.isascii() and text.isprintable():  # nearly always: no label, nothing unsafe
+        return len(text)
     plain = visible(text.translate(_UNLABELLED))
     if plain.isascii():
         return len(plain)
     import unicodedata
 
-    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in plain)
-    return len(plain) + wide - sum(unicodedata.combining(one) > 0 for one in plain)
+    others = re.findall(r"[^\x00-\x7f]", plain)
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in others)
+    return len(plain) + wide - sum(unicodedata.combining(one) > 0 for one in others)
 
 
 def number(value: float) -> str:

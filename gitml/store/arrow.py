@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 from operator import gt
 from typing import TYPE_CHECKING
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData
+from gitml.store.knowntrees import KnownTrees, Proof
 from gitml.store.tree import MAX_ARROW_BYTES, MAX_ENTRIES, Columns, Tree, arrow_schema
 
 if TYPE_CHECKING:
@@ -69,55 +70,98 @@ def _batch_message(count: int, lengths: Sequence[int]) -> bytes:
     return _MESSAGE.pack(_CONTINUES, len(batch)) + batch
 
 
-def _own_columns(data: bytes) -> Columns | None:
-    """The columns of a stream that `encode` could have made, or None for any other stream."""
-    start = len(_SCHEMA) + _MESSAGE.size
-    if not data.startswith(_SCHEMA) or len(data) < start + _BATCH.size:
-        return None
-    fields = _BATCH.unpack_from(data, start)
-    count = fields[3]
-    if count > MAX_ENTRIES or fields[10] > len(data):
-        return None
-    lengths = [4 * (count + 1), fields[10], 4 * count, 8 * count, 32 * count]
-    position = start + _BATCH.size
-    views = []
-    for length in lengths:
-        views.append(memoryview(data)[position : position + length])
-        position += length + -length % 8
-    is_ours = data[len(_SCHEMA) : start + _BATCH.size] == _batch_message(count, lengths)
-    if not is_ours or data[position:] != _END:
-        return None
-    offsets, modes, sizes = array("i"), array("I"), array("Q")
-    for column, view in ((offsets, views[0]), (modes, views[2]), (sizes, views[3])):
-        column.frombytes(view)
-    paths = bytes(views[1])
-    if offsets[0] or offsets[-1] != len(paths):
-        return None
-    return Columns(offsets, paths, modes, sizes, bytes(views[4]))
-
-
-def decode(data: bytes, digest: Digest, *, is_judged: bool = False) -> Tree:
+def decode(
+    read: Callable[[], Iterable[bytes]], digest: Digest, known: KnownTrees | None = None
+) -> Tree:
     """The tree with this digest from its Arrow form; raises CorruptData if they disagree.
 
-    Columns that this version does not know are left aside; they are no part of the identity. A
-    stream that ``is_judged`` gave this very tree before.
+    ``read`` gives the form in pieces. Our own is taken apart while it comes, so that a long one is
+    in memory once; for that of another writer it is asked again. Columns that this version does
+    not know are left aside; they are no part of the identity. What is ``known`` is not judged
+    again, and what was judged is noted there.
     """
-    if len(data) > MAX_ARROW_BYTES:
-        raise CorruptData(f"a tree of {len(data):,} bytes is too large")
-    columns = _own_columns(data)
-    if columns is not None and is_judged:
-        return Tree(columns, digest)
+    proof = Proof(digest)
+    columns = _own_columns(_Pieces(_seen(read(), proof)))
     if columns is None:
-        tree = _decode_any(data, digest)
+        proof = Proof(digest)
+        tree = _decode_any(b"".join(_seen(read(), proof)), digest)
+    elif known is not None and known.knows(proof):
+        return Tree(columns, digest)
     else:
-        offsets, paths, modes, sizes, digests = columns
-        if any(map(gt, offsets, islice(offsets, 1, None))):
-            raise CorruptData(f"the entries of tree {digest.hex} cannot be read")
-        names = [paths[at:end] for at, end in pairwise(offsets)]
-        tree = Tree.of_columns(names, modes, sizes, digests)
+        tree = _judged(columns, digest)
     if tree.digest != digest:
         raise CorruptData(f"the entries of tree {digest.hex} are not what its digest says")
+    if known is not None:
+        known.note(proof)
     return tree
+
+
+def _seen(pieces: Iterable[bytes], proof: Proof) -> Iterator[bytes]:
+    """The pieces, as the proof takes them in; raises CorruptData when they are too much."""
+    for piece in pieces:
+        proof.add(piece)
+        if proof.length > MAX_ARROW_BYTES:
+            raise CorruptData(f"a tree has at most {MAX_ARROW_BYTES:,} bytes")
+        yield piece
+
+
+class _Pieces:
+    """Bytes that come in pieces, taken in other portions from the start to the end."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = filter(None, pieces)
+        self._rest = memoryview(b"")
+
+    def views(self, count: int) -> Iterator[memoryview]:
+        """The next ``count`` bytes, or what is left."""
+        while count:
+            if not self._rest:
+                self._rest = memoryview(next(self._pieces, b""))
+                if not self._rest:
+                    return
+            view, self._rest = self._rest[:count], self._rest[count:]
+            count -= len(view)
+            yield view
+
+    def take(self, count: int) -> bytes:
+        """`views` as one piece."""
+        return b"".join(self.views(count))
+
+    def padded(self, count: int) -> bytes:
+        """`take`, and behind it what fills up eight bytes is left aside."""
+        taken = self.take(count)
+        self.take(-count % 8)
+        return taken
+
+
+def _own_columns(stream: _Pieces) -> Columns | None:
+    """The columns of a stream that `encode` could have made, or None for any other stream."""
+    head = stream.take(len(_SCHEMA) + _MESSAGE.size + _BATCH.size)
+    start = len(_SCHEMA) + _MESSAGE.size
+    if not head.startswith(_SCHEMA) or len(head) < start + _BATCH.size:
+        return None
+    fields = _BATCH.unpack_from(head, start)
+    count = fields[3]
+    if count > MAX_ENTRIES or fields[10] > MAX_ARROW_BYTES:
+        return None
+    lengths = [4 * (count + 1), fields[10], 4 * count, 8 * count, 32 * count]
+    if head[len(_SCHEMA) :] != _batch_message(count, lengths):
+        return None
+    offsets, paths, modes, sizes, digests = map(stream.padded, lengths)
+    if stream.take(len(_END) + 1) != _END:
+        return None
+    columns = Columns(array("i", offsets), paths, array("I", modes), array("Q", sizes), digests)
+    is_covered = columns.offsets[0] == 0 and columns.offsets[-1] == len(paths)
+    return columns if is_covered else None
+
+
+def _judged(columns: Columns, digest: Digest) -> Tree:
+    """The tree of columns that nobody has looked at; raises CorruptData."""
+    offsets, paths, modes, sizes, digests = columns
+    if any(map(gt, offsets, islice(offsets, 1, None))):
+        raise CorruptData(f"the entries of tree {digest.hex} cannot be read")
+    names = [paths[at:end] for at, end in pairwise(offsets)]
+    return Tree.of_columns(names, modes, sizes, digests)
 
 
 def _decode_any(data: bytes, digest: Digest) -> Tree:

@@ -25,7 +25,7 @@ from gitml.store.lookup import SmallBlobs
 from gitml.store.members import Stats
 from gitml.store.pack import Pack
 from gitml.store.restore import Restoration
-from gitml.store.tree import MAX_ARROW_BYTES, MAX_ENTRIES, Tree, TreeEntry
+from gitml.store.tree import MAX_ENTRIES, Tree, TreeEntry
 from gitml.store.window import Spans, Window
 
 Kind = Literal["blob", "tree"]
@@ -321,20 +321,7 @@ def verified_tree(copy: Copy, known: KnownTrees | None = None) -> Tree:
     """The tree of a tree's copy; raises CorruptData. What is ``known`` is not judged again."""
     if copy.stored.entries > MAX_ENTRIES:
         raise CorruptData(f"a tree has at most {MAX_ENTRIES:,} entries")
-    pieces: list[bytes] = []
-    left = MAX_ARROW_BYTES
-    for piece in _readable_pieces(copy):
-        pieces.append(piece)
-        left -= len(piece)
-        if left < 0:
-            raise CorruptData(f"a tree has at most {MAX_ARROW_BYTES:,} bytes")
-    data = b"".join(pieces)
-    pieces.clear()
-    digest = copy.stored.digest
-    is_judged = known is not None and known.knows(digest, data)
-    tree = decode_tree(data, digest, is_judged=is_judged)
-    if known is not None and not is_judged:
-        known.note(digest, data)
+    tree = decode_tree(lambda: _readable_pieces(copy), copy.stored.digest, known)
     if (tree.size, len(tree)) != (copy.stored.size, copy.stored.entries):
         raise CorruptData("the tree has not the size that the pack says")
     return tree

@@ -30,7 +30,7 @@ from gitml.store.directory import (
     raw_name,
 )
 from gitml.store.holdings import Holdings, described
-from gitml.store.knowntrees import KnownTrees
+from gitml.store.knowntrees import KnownTrees, Proof
 from gitml.store.large import is_worth_cutting, put_chunks
 from gitml.store.layout import discard
 from gitml.store.lease import Lease
@@ -233,7 +233,7 @@ class Writer(Reader):
             self._packs.finish_if_full()
             data = arrow.encode(tree)
             if self._store.known_trees is not None:
-                self._store.known_trees.note(digest, data)
+                self._store.known_trees.note(Proof(digest, data))
             parts = self._put_parts(data)
             self._building().add_object(digest.raw, TREE, tree.size, len(tree), parts)
         return digest

@@ -8,6 +8,7 @@ when a tree is read: the Arrow bytes are only as good as the canonical form that
 from __future__ import annotations
 
 import os
+import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -170,10 +171,12 @@ class Tree:
         raw = prefix.rstrip("/").encode("utf-8", "surrogateescape")
         return Entries(self, range(self._row_of(raw + b"/"), self._row_of(raw + b"0")))
 
-    def raw_paths(self) -> list[bytes]:
-        """Every path as bytes, in order."""
-        paths = self.columns.paths
-        return [paths[start:end] for start, end in pairwise(self.columns.offsets)]
+    def raw_paths(self, rows: range | None = None) -> list[bytes]:
+        """Every path as bytes in order, or those of neighbouring rows."""
+        paths, offsets = self.columns.paths, self.columns.offsets
+        if rows is not None:
+            offsets = offsets[rows.start : rows.stop + 1]
+        return [paths[start:end] for start, end in pairwise(offsets)]
 
     def raw_digests(self) -> Iterator[bytes]:
         """The 32 bytes of every digest, in order of the paths."""
@@ -384,45 +387,60 @@ def _compare(old: Tree, new: Tree) -> _Rows:
     byte for byte or a few rows. So only what lies around a difference is looked at row by row.
     """
     rows: _Rows = ([], [], [], [])
-    todo = [(range(len(old)), range(len(new)))]
+    todo = [(0, len(old), 0, len(new))]
     while todo:
-        ours, theirs = todo.pop()
-        if len(ours) <= _BLOCK and _are_equal(old, ours, new, theirs):
+        at, end, to, its_end = todo.pop()
+        count, its_count = end - at, its_end - to
+        if count == its_count <= _BLOCK and _are_equal(old.columns, at, new.columns, to, count):
             continue
-        if min(len(ours), len(theirs)) <= _FEW:
-            _compare_rows(old, ours, new, theirs, rows)
+        if count <= _FEW or its_count <= _FEW:
+            _compare_rows(old, range(at, end), new, range(to, its_end), rows)
             continue
-        middle = len(ours) // 2
-        other = bisect_left(theirs, old.raw_path(ours[middle]), key=new.raw_path)
-        todo += [(ours[middle:], theirs[other:]), (ours[:middle], theirs[:other])]
+        middle = at + count // 2
+        other = _row_beside(new, old.raw_path(middle), middle - at + to, to, its_end)
+        todo += [(middle, end, other, its_end), (at, middle, to, other)]
     return rows
 
 
-def _are_equal(old: Tree, ours: range, new: Tree, theirs: range) -> bool:
-    """Whether rows of two trees are the same."""
-    if len(ours) != len(theirs):
-        return False
-    at, to = slice(ours.start, ours.stop), slice(theirs.start, theirs.stop)
-    one, two = old.columns, new.columns
-    first, other = one.offsets[at.start], two.offsets[to.start]
+def _row_beside(tree: Tree, path: bytes, guess: int, start: int, end: int) -> int:
+    """The first row from ``start`` whose path is not before ``path``: likely the guessed one."""
+    if guess < end and tree.raw_path(guess) == path:
+        return guess
+    return bisect_left(range(end), path, start, key=tree.raw_path)
+
+
+def _are_equal(one: Columns, at: int, two: Columns, to: int, count: int) -> bool:
+    """Whether ``count`` rows of two trees are the same."""
+    end, its_end = at + count, to + count
+    first, other = one.offsets[at], two.offsets[to]
     return (
-        one.digests[32 * at.start : 32 * at.stop] == two.digests[32 * to.start : 32 * to.stop]
-        and one.modes[at] == two.modes[to]
-        and one.sizes[at] == two.sizes[to]
-        and one.paths[first : one.offsets[at.stop]] == two.paths[other : two.offsets[to.stop]]
-        and all(
-            end - first == its - other
-            for end, its in zip(one.offsets[at], two.offsets[to], strict=True)
-        )
+        one.digests[32 * at : 32 * end] == two.digests[32 * to : 32 * its_end]
+        and one.modes[at:end] == two.modes[to:its_end]
+        and one.sizes[at:end] == two.sizes[to:its_end]
+        and one.paths[first : one.offsets[end]] == two.paths[other : two.offsets[its_end]]
+        and _are_shifted(one.offsets[at:end], two.offsets[to:its_end], first - other)
     )
+
+
+def _are_shifted(some: array[int], others: array[int], by: int) -> bool:
+    """Whether numbers are those of another column and ``by``, each of them.
+
+    As one long number they are subtracted in one step; both grow, so no digit borrows.
+    """
+    if not by:
+        return some == others
+    if by < 0:
+        return _are_shifted(others, some, -by)
+    whole, its = (int.from_bytes(column.tobytes(), sys.byteorder) for column in (some, others))
+    return whole - its == int.from_bytes(by.to_bytes(4, sys.byteorder) * len(some), sys.byteorder)
 
 
 def _compare_rows(old: Tree, ours: range, new: Tree, theirs: range, rows: _Rows) -> None:
     """Add to ``rows`` what differs between these rows, in their order."""
     removed, added, was, now = rows
-    before = {old.raw_path(row): row for row in ours}
-    for row in theirs:
-        other = before.pop(new.raw_path(row), None)
+    before = dict(zip(old.raw_paths(ours), ours, strict=True))
+    for path, row in zip(new.raw_paths(theirs), theirs, strict=True):
+        other = before.pop(path, None)
         if other is None:
             added.append(row)
         elif old.content(other) != new.content(row):

@@ -12,7 +12,7 @@ from gitml.errors import CorruptData
 from gitml.store import arrow, knowntrees
 from gitml.store import tree as trees
 from gitml.store.digest import hash_bytes
-from gitml.store.knowntrees import KnownTrees
+from gitml.store.knowntrees import KnownTrees, Proof
 from gitml.store.store import Store
 from gitml.store.tree import Tree, TreeEntry
 
@@ -33,63 +33,63 @@ def known(tmp_path: Path) -> KnownTrees:
 
 def test_only_the_stored_form_that_was_judged_is_known(known: KnownTrees) -> None:
     data = arrow.encode(ONE)
-    assert not known.knows(ONE.digest, data)
-    known.note(ONE.digest, data)
-    assert known.knows(ONE.digest, data)
-    assert not known.knows(ONE.digest, data + b"\0")
-    assert not known.knows(OTHER.digest, data)
+    assert not known.knows(Proof(ONE.digest, data))
+    known.note(Proof(ONE.digest, data))
+    assert known.knows(Proof(ONE.digest, data))
+    assert not known.knows(Proof(ONE.digest, data + b"\0"))
+    assert not known.knows(Proof(OTHER.digest, data))
 
 
 def test_the_proof_of_one_tree_is_none_of_another(known: KnownTrees) -> None:
     data = arrow.encode(ONE)
-    known.note(ONE.digest, data)
+    known.note(Proof(ONE.digest, data))
     (known.folder / ONE.digest.hex).rename(known.folder / OTHER.digest.hex)
-    assert not known.knows(OTHER.digest, data)
+    assert not known.knows(Proof(OTHER.digest, data))
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646])
 def test_a_file_that_others_may_write_is_not_believed(known: KnownTrees, mode: int) -> None:
     data = arrow.encode(ONE)
-    known.note(ONE.digest, data)
+    known.note(Proof(ONE.digest, data))
     (known.folder / ONE.digest.hex).chmod(mode)
-    assert not known.knows(ONE.digest, data)
+    assert not known.knows(Proof(ONE.digest, data))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_file_of_another_user_is_not_believed(known: KnownTrees) -> None:
     data = arrow.encode(ONE)
-    known.note(ONE.digest, data)
+    known.note(Proof(ONE.digest, data))
     os.chown(known.folder / ONE.digest.hex, 65534, 65534)
-    assert not known.knows(ONE.digest, data)
+    assert not known.knows(Proof(ONE.digest, data))
 
 
 def test_a_link_and_a_torn_file_are_not_believed(known: KnownTrees, tmp_path: Path) -> None:
     data = arrow.encode(ONE)
-    known.note(ONE.digest, data)
+    known.note(Proof(ONE.digest, data))
     file = known.folder / ONE.digest.hex
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    assert not known.knows(ONE.digest, data)
+    assert not known.knows(Proof(ONE.digest, data))
     file.unlink()
     file.write_bytes((tmp_path / "elsewhere").read_bytes()[:31])
-    assert not known.knows(ONE.digest, data)
+    assert not known.knows(Proof(ONE.digest, data))
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "gitml").write_text("a file")
     known = KnownTrees(tmp_path / "gitml")
-    known.note(ONE.digest, arrow.encode(ONE))
-    assert not known.knows(ONE.digest, arrow.encode(ONE))
+    known.note(Proof(ONE.digest, arrow.encode(ONE)))
+    assert not known.knows(Proof(ONE.digest, arrow.encode(ONE)))
 
 
 def test_the_older_ones_make_room(known: KnownTrees, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(knowntrees, "_MOST", 4)
     digests = [hash_bytes(bytes([number])) for number in range(12)]
     for number, digest in enumerate(digests):
-        known.note(digest, b"data")
+        known.note(Proof(digest, b"data"))
         os.utime(known.folder / digest.hex, ns=(0, number))
-    assert not known.knows(digests[0], b"data")
-    assert known.knows(digests[-1], b"data")
+    assert not known.knows(Proof(digests[0], b"data"))
+    assert known.knows(Proof(digests[-1], b"data"))
     assert len(list(known.folder.iterdir())) <= 5
 
 
@@ -111,7 +111,7 @@ def test_what_is_put_is_known_at_once(tmp_path: Path) -> None:
     known = KnownTrees(tmp_path / "gitml")
     with Store(tmp_path / "store", known_trees=known).writer() as writer:
         writer.put_tree(ONE)
-    assert known.knows(ONE.digest, arrow.encode(ONE))
+    assert known.knows(Proof(ONE.digest, arrow.encode(ONE)))
 
 
 def test_damage_to_a_known_tree_is_noticed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pyarrow as pa
@@ -52,6 +53,12 @@ entries = st.builds(
 )
 
 
+def decoded(data: bytes, digest: Digest, size: int = 1 << 20) -> Tree:
+    """The tree out of its stored form, which comes in pieces of a size."""
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    return arrow.decode(lambda: pieces, digest)
+
+
 @given(st.lists(entries, max_size=8), st.randoms())
 def test_round_trip_and_order(listed: list[TreeEntry], random: object) -> None:
     try:
@@ -61,14 +68,14 @@ def test_round_trip_and_order(listed: list[TreeEntry], random: object) -> None:
     shuffled = list(listed)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert Tree.of(shuffled) == tree
-    assert arrow.decode(arrow.encode(tree), tree.digest) == tree
+    assert decoded(arrow.encode(tree), tree.digest) == tree
 
 
 def test_paths_sort_as_bytes_and_keep_what_is_no_utf8() -> None:
     odd = b"\xff".decode("utf-8", "surrogateescape")
     tree = Tree.of([entry("é"), entry("a/b"), entry("a.b"), entry(odd), entry("Z")])
     assert [one.path for one in tree.entries] == ["Z", "a.b", "a/b", "é", odd]
-    assert arrow.decode(arrow.encode(tree), tree.digest) == tree
+    assert decoded(arrow.encode(tree), tree.digest) == tree
 
 
 def test_a_tree_and_a_blob_never_share_a_digest() -> None:
@@ -119,7 +126,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_arrow_forms_are_refused(name: str) -> None:
     with pytest.raises(CorruptData):
-        arrow.decode(HOSTILE[name], TREE.digest)
+        decoded(HOSTILE[name], TREE.digest)
 
 
 @given(st.data())
@@ -127,12 +134,32 @@ def test_a_flipped_byte_gives_the_same_tree_or_none(data: st.DataObject) -> None
     good = bytearray(arrow.encode(TREE))
     good[data.draw(st.integers(0, len(good) - 1))] ^= data.draw(st.integers(1, 255))
     with suppress(CorruptData):
-        assert arrow.decode(bytes(good), TREE.digest) == TREE
+        assert decoded(bytes(good), TREE.digest) == TREE
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 64, 1000])
+def test_the_stored_form_may_come_in_pieces_of_any_size(size: int) -> None:
+    assert decoded(arrow.encode(TREE), TREE.digest, size) == TREE
+    later = arrow_form(TREE, note=pa.array(["x", "y"]))
+    assert decoded(later, TREE.digest, size) == TREE
+    with pytest.raises(CorruptData):
+        decoded(arrow.encode(TREE)[:-20], TREE.digest, size)
+
+
+def test_more_than_a_tree_may_have_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless() -> Iterator[bytes]:
+        yield arrow.encode(TREE)[:2000]
+        while True:
+            yield bytes(1000)
+
+    monkeypatch.setattr(arrow, "MAX_ARROW_BYTES", 100_000)
+    with pytest.raises(CorruptData, match="at most"):
+        arrow.decode(endless, TREE.digest)
 
 
 def test_columns_of_a_later_version_are_left_aside() -> None:
     later = arrow_form(TREE, note=pa.array(["x", "y"]))
-    assert arrow.decode(later, TREE.digest) == TREE
+    assert decoded(later, TREE.digest) == TREE
 
 
 @pytest.mark.parametrize(
@@ -217,6 +244,20 @@ def test_a_diff_leads_from_the_old_tree_to_the_new(old: Tree, new: Tree, halved:
     assert not gone & {(one.mode == trees.SYMLINK, one.digest) for one in diff.added}
     for part in (diff.added, diff.removed):
         assert [one.raw_path for one in part] == sorted(one.raw_path for one in part)
+
+
+def test_names_that_are_one_text_and_cut_elsewhere_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also behind rows that only one of the trees has, which shift all that follow."""
+    monkeypatch.setattr(trees, "_FEW", 1)
+    last = [entry("y"), entry("z")]
+    for extra in ([], [entry("-long"), entry("-longer")]):
+        old = Tree.of([*extra, entry("0"), entry("ab"), entry("c"), *last])
+        new = Tree.of([entry("0"), entry("a"), entry("bc"), *last])
+        assert trees._are_equal(old.columns, len(old) - 2, new.columns, len(new) - 2, 2)
+        for one, two in ((old, new), (new, old)):
+            diff = diff_trees(one, two)
+            assert len(diff.renamed) == 2
+            assert len(diff.added) + len(diff.removed) == len(extra)
 
 
 @given(small_trees, small_trees, st.sets(few_paths))
