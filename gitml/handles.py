@@ -13,7 +13,8 @@ from gitml.entities.records import Failure, Log, Output, Revocation, RunStep, Si
 from gitml.errors import GitmlError, MissingBytes, NameNotFound, UsageError
 from gitml.frozen import Frozen, field
 from gitml.git.odb import Odb
-from gitml.history.index import Index, RunEntry, StepEntry, VersionEntry
+from gitml.history.entries import RunEntry, StepEntry, VersionEntry
+from gitml.history.index import Index
 from gitml.history.notes import Notes
 from gitml.history.revs import ModelState, Names
 

@@ -15,7 +15,7 @@ from gitml.cli.render import paint
 if TYPE_CHECKING:
     from gitml.diff.lineages import StepPair
     from gitml.entities.records import Input
-    from gitml.history.index import StepEntry
+    from gitml.history.entries import StepEntry
     from gitml.history.lineage import Ancestor
     from gitml.repo import Repo
 

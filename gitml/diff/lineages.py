@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from gitml.diff.records import key_changes
 from gitml.entities.ids import Digest
 from gitml.frozen import Frozen
-from gitml.history.index import Index, StepEntry
+from gitml.history.entries import StepEntry
+from gitml.history.index import Index
 from gitml.history.lineage import Ancestor
 from gitml.pipelines.cache import Change
 

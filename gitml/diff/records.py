@@ -19,7 +19,7 @@ from gitml.errors import GitmlError
 from gitml.frozen import Frozen, field
 from gitml.git.process import Git
 from gitml.handles import Parts, RunHandle, StoredOutput, VersionHandle
-from gitml.history.index import StepEntry
+from gitml.history.entries import StepEntry
 from gitml.history.lineage import given_output
 
 if TYPE_CHECKING:

@@ -36,7 +36,8 @@ from gitml.git import walk
 from gitml.git.odb import Commit, Odb
 from gitml.git.process import Git
 from gitml.git.refs import Ref, list_refs
-from gitml.history.index import PATTERNS, line_of
+from gitml.history.entries import line_of
+from gitml.history.index import PATTERNS
 from gitml.history.record import (
     RUNS,
     SOURCES,

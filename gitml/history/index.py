@@ -9,31 +9,41 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
-from gitml.entities.records import Run, Saved, Step, Version
-from gitml.errors import CorruptData, GitmlError, MissingBytes, StorageError
+from gitml.errors import GitmlError, StorageError
 from gitml.frozen import Frozen
 from gitml.fs import make_directories
 from gitml.git import refs
-from gitml.git.odb import Odb, Tag, parse_commit, parse_tag
+from gitml.git.odb import Odb, Tag
 from gitml.git.process import Git
 from gitml.git.refs import Ref
+from gitml.history.entries import (
+    Reader,
+    RunEntry,
+    SavedEntry,
+    StepEntry,
+    VersionEntry,
+    joined,
+    read_saved,
+    remembered_step,
+    run_entry,
+    step_entry,
+    version_entry,
+    who,
+)
+from gitml.history.intake import Intake, forget, prepare, transaction
 from gitml.history.record import (
-    MAX_LINE,
     RUNS,
     SOURCES,
     STAGES,
     TAGS,
     TRACKING,
     VERSIONS,
-    saved_ref,
     seconds_of,
 )
 
@@ -45,7 +55,6 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Frozen)
 T = TypeVar("T")
 
-_LAYOUT = 5
 _LONGEST_MARK = 32 << 10
 """Bytes up to which a listing is its own mark: to import what makes a digest takes longer."""
 _DIGEST_BYTES = 32
@@ -57,74 +66,11 @@ _LITTLE = 500
 """Rows that are new up to which a server reads them again instead of keeping them."""
 _PATIENCE = 20.0
 """Seconds to wait for another process that writes the index."""
-_VERSION_TAG = r"refs/tags/[^/@]+@v[1-9][0-9]{0,8}\Z"
 _TAG_PATTERNS = (f"{TAGS}/*@*", f"{TAGS}/*@*/*", f"{TAGS}/*@alias/*/*")
 _TRACKED = tuple(f"{TRACKING}/*/{one.removeprefix('refs/')}" for one in _TAG_PATTERNS)
 _MODELS = (VERSIONS, STAGES, *_TAG_PATTERNS)
 _NARROW = (*_MODELS, *_TRACKED)
 PATTERNS = (RUNS, SOURCES, *_NARROW)
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT);
-CREATE TABLE refs (name TEXT PRIMARY KEY, target TEXT, id TEXT) WITHOUT ROWID;
-CREATE TABLE runs (id TEXT PRIMARY KEY, pipeline TEXT, state TEXT, at REAL, author TEXT,
-                   document TEXT, metrics TEXT) WITHOUT ROWID;
-CREATE INDEX runs_at ON runs (at);
-CREATE INDEX runs_pipeline ON runs (pipeline, at);
-CREATE INDEX runs_name ON runs (json_extract(document, '$.name'), at);
-CREATE TABLE steps (id TEXT PRIMARY KEY, key TEXT, pipeline TEXT, name TEXT, at REAL,
-                    inputs TEXT, parents TEXT, document TEXT, metrics TEXT) WITHOUT ROWID;
-CREATE INDEX steps_key ON steps (key, at);
-CREATE INDEX steps_place ON steps (key, name, inputs, at);
-CREATE TABLE run_steps (run TEXT, step TEXT, PRIMARY KEY (run, step)) WITHOUT ROWID;
-CREATE INDEX run_steps_step ON run_steps (step);
-CREATE TABLE outputs (artifact TEXT, digest TEXT, step TEXT, output TEXT, at REAL,
-                      PRIMARY KEY (artifact, step, output)) WITHOUT ROWID;
-CREATE TABLE versions (id TEXT PRIMARY KEY, model TEXT, at REAL, author TEXT, document TEXT,
-                       metrics TEXT) WITHOUT ROWID;
-CREATE INDEX versions_run ON versions (json_extract(document, '$.run'));
-CREATE TABLE tags (id TEXT PRIMARY KEY, name TEXT, target TEXT, tagger TEXT,
-                   message TEXT) WITHOUT ROWID;
-CREATE TABLE problems (id TEXT PRIMARY KEY, text TEXT) WITHOUT ROWID;
-"""
-
-
-class RunEntry(Frozen):
-    """A run: its commit, its record, its metrics, who ran it and when it ended (seconds)."""
-
-    id: ObjectId
-    record: Run
-    metrics: dict[str, float]
-    author: str
-    at: float
-
-
-class StepEntry(Frozen):
-    """A step execution: its commit with parents, its record, its metrics."""
-
-    id: ObjectId
-    record: Step
-    metrics: dict[str, float]
-    parents: tuple[ObjectId, ...]
-    at: float
-
-
-class VersionEntry(Frozen):
-    """A model version: its commit, its record, its metrics, who made it and when (seconds)."""
-
-    id: ObjectId
-    record: Version
-    metrics: dict[str, float]
-    author: str
-    at: float
-
-
-class SavedEntry(Frozen):
-    """A value saved by hand: its source commit, its record, who saved it."""
-
-    id: ObjectId
-    record: Saved
-    author: str
-    at: float
 
 
 class Index:
@@ -140,7 +86,7 @@ class Index:
     def __init__(self, git: Git, odb: Odb, *, of_runs: bool = True) -> None:
         self._git = git
         self._odb = odb
-        self._reader = _Reader(odb)
+        self._reader = Reader(odb)
         self._path = git.common / "gitml" / ("index.sqlite" if of_runs else "models.sqlite")
         self._of_runs = of_runs
         self._narrow = False
@@ -205,9 +151,9 @@ class Index:
         mark = b"".join([*lines[:place], line, *lines[place:]])
         whole = len(self.mark) != _DIGEST_BYTES and not (self._git.common / "shallow").exists()
         if whole and not known and len(mark) <= _LONGEST_MARK:
-            with _transaction(connection):
+            with transaction(connection):
                 if connection.execute(_STORED, ("listing",)).fetchone() == (self.mark,):
-                    _Intake(connection, self._odb).take(made)
+                    Intake(connection, self._odb).take(made)
                     connection.execute("UPDATE meta SET value = ? WHERE key = 'listing'", (mark,))
                     connection.execute("DELETE FROM meta WHERE key = 'narrow'")
                     self.mark, self._ids = mark, None
@@ -276,21 +222,21 @@ class Index:
             f" WHERE {' AND '.join(where)} ORDER BY at DESC, id LIMIT ?",
             values,
         )
-        return [_run_entry(row) for row in rows]
+        return [run_entry(row) for row in rows]
 
     def tagged_runs(self) -> list[RunEntry]:
         """The runs that were recorded with tags."""
         rows = self._rows(
             "SELECT id, document, metrics, author, at FROM runs WHERE instr(document, '\"tags\"')"
         )
-        return [one for one in map(_run_entry, rows) if one.record.tags]
+        return [one for one in map(run_entry, rows) if one.record.tags]
 
     def tagged_steps(self) -> list[StepEntry]:
         """The steps of which an output was declared with tags."""
         rows = self._rows(
             "SELECT id, document, metrics, parents, at FROM steps WHERE instr(document, '\"tags\"')"
         )
-        return [one for one in map(_step_entry, rows) if any(o.tags for o in one.record.outputs)]
+        return [one for one in map(step_entry, rows) if any(o.tags for o in one.record.outputs)]
 
     def run(self, oid: ObjectId) -> RunEntry | None:
         """The run of this commit."""
@@ -298,7 +244,7 @@ class Index:
             "SELECT id, document, metrics, author, at FROM runs WHERE id = ?", (str(oid),)
         )
         row = rows[0] if rows else self._reader.find(oid, "run")
-        return _run_entry(row) if row else None
+        return run_entry(row) if row else None
 
     def run_named(self, name: str) -> ObjectId | None:
         """The newest run that was given this name."""
@@ -345,7 +291,7 @@ class Index:
         if row[0] not in self._steps:
             if len(self._steps) >= _REMEMBERED:
                 self._steps.clear()
-            self._steps[row[0]] = _decoded(row)
+            self._steps[row[0]] = remembered_step(row)
         return self._steps[row[0]]
 
     def steps_with_key(self, key: str, limit: int) -> list[StepEntry]:
@@ -378,7 +324,7 @@ class Index:
         """The newest executions with this cache key of this step on outputs of these commits."""
         place = "key = ? AND name = ? AND inputs = ?"
         query = f"{_STEP} WHERE {place} ORDER BY at DESC, id LIMIT ?"
-        rows = self._rows(query, (key, name, _joined(inputs), limit))
+        rows = self._rows(query, (key, name, joined(inputs), limit))
         return [self._step(row) for row in rows]
 
     def steps_named(self, name: str, pipeline: str | None = None) -> list[StepEntry]:
@@ -468,7 +414,7 @@ class Index:
             " WHERE ?1 IS NULL OR model = ?1 ORDER BY at, id",
             (model,),
         )
-        return [_version_entry(row) for row in rows]
+        return [version_entry(row) for row in rows]
 
     def version(self, oid: ObjectId) -> VersionEntry | None:
         """The model version of this commit."""
@@ -476,7 +422,7 @@ class Index:
             "SELECT id, document, metrics, author, at FROM versions WHERE id = ?", (str(oid),)
         )
         row = rows[0] if rows else self._reader.find(oid, "version")
-        return _version_entry(row) if row else None
+        return version_entry(row) if row else None
 
     def version_models(self) -> dict[ObjectId, str]:
         """The model of every version, by the version's commit."""
@@ -503,7 +449,7 @@ class Index:
             " WHERE json_extract(document, '$.run') = ?",
             (str(run),),
         )
-        return [_version_entry(row) for row in rows]
+        return [version_entry(row) for row in rows]
 
     def unique_length(self, oid: ObjectId, least: int = 7) -> tuple[int, bool]:
         """How many digits of an id, ``least`` or more, no other record's begins with.
@@ -544,7 +490,7 @@ class Index:
             if tag is not None and ref.commit not in damaged:
                 record = read_saved(tag, ref.name)
                 at = seconds_of(record.at)
-                found.append(SavedEntry(ref.commit, record, _who(tag.tagger), at))
+                found.append(SavedEntry(ref.commit, record, who(tag.tagger), at))
         return sorted(found, key=lambda one: -one.at)
 
     def problems(self) -> list[tuple[ObjectId, str]]:
@@ -601,7 +547,7 @@ class Index:
             where = ":memory:" if self._private else self._path
             connection = sqlite3.connect(where, timeout=_PATIENCE, isolation_level=None)
             try:
-                self._prepare(connection)
+                prepare(connection)
                 if self._of_runs or self._private:
                     self._refresh(connection)
                 else:
@@ -615,20 +561,6 @@ class Index:
             self._behind = False
             self._refresh(self._open)
         return self._open
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        # A power cut must not leave an index that looks whole and lacks rows.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found != _LAYOUT:
-            with _transaction(connection):
-                if connection.execute("PRAGMA user_version").fetchone()[0] != _LAYOUT:
-                    tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
-                    for (name,) in connection.execute(tables).fetchall():
-                        connection.execute(f'DROP TABLE "{name}"')
-                    for statement in _TABLES.split(";"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {_LAYOUT}")
 
     def _refreshed_copy(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """The index up to date: in memory where little is new, for a flush takes longer than that.
@@ -695,7 +627,7 @@ class Index:
             return
         self._steps.clear()
         self._ids = None
-        with _transaction(connection):
+        with transaction(connection):
             if connection.execute(_STORED, (key,)).fetchone() != stored:
                 # Another process was here while we waited. Our listing may be older than what it
                 # has taken in, and would put that back.
@@ -706,171 +638,17 @@ class Index:
             known = {row[0] for row in connection.execute(lines)}
             broken = {row[0] for row in connection.execute(f"{lines} AND {_IS_BROKEN}")}
             connection.execute(f"DELETE FROM problems WHERE {of_these}")  # noqa: S608 - fixed
-            intake = _Intake(connection, self._odb)
+            intake = Intake(connection, self._odb)
             moved = refs.parse_lines(sorted(listed - known | listed & broken))
             for ref in moved:
                 intake.take(ref)
             gone = {line.partition(" ")[0] for line in known - listed} - {one.name for one in moved}
             connection.executemany("DELETE FROM refs WHERE name = ?", [(name,) for name in gone])
             if gone:
-                _forget(connection)
+                forget(connection)
             # What the other kind of look has seen is not what is here now.
             connection.execute("DELETE FROM meta WHERE key IN ('listing', 'narrow')")
             connection.execute("INSERT INTO meta VALUES (?, ?)", (key, self.mark))
-
-
-class _Reader:
-    """Reads records from git, each with its row as the queries above select it."""
-
-    def __init__(self, odb: Odb) -> None:
-        self._odb = odb
-
-    def find(self, oid: ObjectId, kind: str) -> tuple[Any, ...] | None:
-        """The row of the record of this kind in a commit, None where it is none."""
-        found = self._odb.read(oid)
-        if found is None or found[1] != "commit":
-            return None
-        trailers = dict(parse_commit(oid, found[2]).trailers())
-        if trailers.get("Gitml-Kind") != kind:
-            return None
-        readers = {"run": self.run, "step": self.step, "version": self.version}
-        return readers[kind](oid)[1]
-
-    def kind(self, oid: ObjectId) -> str | None:
-        """The kind of record that a commit is, None where it is none; raises MissingBytes."""
-        return dict(self._odb.commit(oid).trailers()).get("Gitml-Kind")
-
-    def run(self, oid: ObjectId) -> tuple[Run, tuple[Any, ...]]:
-        """A run and its row; raises CorruptData, MissingBytes."""
-        record, document = self._record(Run, oid, "run.json")
-        author = _who(self._odb.commit(oid).author)
-        at = seconds_of(record.started) + record.duration
-        return record, (str(oid), document, self._metrics(oid), author, at)
-
-    def step(self, oid: ObjectId) -> tuple[Step, tuple[Any, ...]]:
-        """A step and its row; raises CorruptData, MissingBytes."""
-        record, document = self._record(Step, oid, "step.json")
-        parents = " ".join(str(one) for one in self._odb.commit(oid).parents)
-        at = seconds_of(record.started) + record.duration
-        return record, (str(oid), document, self._metrics(oid), parents, at)
-
-    def version(self, oid: ObjectId) -> tuple[Version, tuple[Any, ...]]:
-        """A model version and its row; raises CorruptData, MissingBytes."""
-        record, document = self._record(Version, oid, "model.json")
-        author = _who(self._odb.commit(oid).author)
-        at = seconds_of(record.created)
-        return record, (str(oid), document, self._metrics(oid), author, at)
-
-    def _record(self, kind: type[R], oid: ObjectId, name: str) -> tuple[R, str]:
-        data = self._odb.file(oid, f".gitml/{name}")
-        if data is None:
-            self._odb.commit(oid)  # a shallow clone lacks the whole commit
-            raise CorruptData(f"{oid.short} has no .gitml/{name}")
-        return codec.from_json(kind, data, f"{oid.short}:.gitml/{name}"), data.decode("utf-8")
-
-    def _metrics(self, oid: ObjectId) -> str:
-        data = self._odb.file(oid, ".gitml/metrics.json")
-        return data.decode("utf-8") if data is not None else '{"format": 1, "metrics": {}}'
-
-
-class _Intake:
-    """Reads the records behind new refs into the tables."""
-
-    def __init__(self, connection: sqlite3.Connection, odb: Odb) -> None:
-        self._connection = connection
-        self._odb = odb
-        self._reader = _Reader(odb)
-
-    def take(self, ref: Ref) -> None:
-        """Read what the ref names; a record that cannot be read becomes a problem."""
-        try:
-            if ref.target != ref.commit:
-                self._tag(ref.target)
-            if ref.name.startswith(RUNS + "/"):
-                self._run(ref.commit)
-            elif ref.name.startswith(VERSIONS + "/") or (
-                re.match(_VERSION_TAG, ref.name) and self._reader.kind(ref.commit) == "version"
-            ):
-                self._version(ref.commit)
-            elif ref.name.startswith(SOURCES + "/"):
-                self._saved(ref)
-        except (CorruptData, MissingBytes) as error:
-            self._insert("problems", ref.commit, error.message)
-        self._insert("refs", ref.name, ref.target, ref.commit)
-
-    def _tag(self, oid: ObjectId) -> None:
-        found = self._odb.read(oid)
-        if found is not None and found[1] == "tag":
-            tag = parse_tag(oid, found[2])
-            self._insert("tags", oid, tag.name, tag.target, tag.tagger, tag.message)
-
-    def _run(self, oid: ObjectId) -> None:
-        record, (_, document, metrics, author, at) = self._reader.run(oid)
-        self._insert("runs", oid, record.pipeline, record.state, at, author, document, metrics)
-        missing: MissingBytes | None = None
-        for step in record.steps:
-            if step.commit is not None:
-                try:
-                    self._step(step.commit)
-                    self._insert("run_steps", oid, step.commit)
-                except MissingBytes as error:
-                    missing = missing or error
-        if missing is not None:
-            raise missing
-
-    def _step(self, oid: ObjectId) -> None:
-        known = self._connection.execute("SELECT 1 FROM steps WHERE id = ?", (str(oid),))
-        if known.fetchone():
-            return
-        record, (_, document, metrics, parents, at) = self._reader.step(oid)
-        inputs = _joined(one.commit for one in record.inputs)
-        own = (record.key, record.pipeline, record.name, at, inputs)
-        self._insert("steps", oid, *own, parents, document, metrics)
-        for output in record.outputs:
-            self._insert("outputs", output.artifact, output.digest, oid, output.name, at)
-
-    def _version(self, oid: ObjectId) -> None:
-        record, (_, document, metrics, author, at) = self._reader.version(oid)
-        self._insert("versions", oid, record.model, at, author, document, metrics)
-
-    def _saved(self, ref: Ref) -> None:
-        found = self._odb.read(ref.target)
-        if found is None or found[1] != "tag":
-            raise CorruptData(f"{ref.name} is not an annotated tag")
-        read_saved(parse_tag(ref.target, found[2]), ref.name)
-
-    def _insert(self, table: str, *values: object) -> None:
-        plain = [_storable(one) for one in values]
-        marks = ", ".join("?" * len(plain))
-        self._connection.execute(
-            f"INSERT OR REPLACE INTO {table} VALUES ({marks})",  # noqa: S608 - fixed names
-            plain,
-        )
-
-
-def _storable(value: object) -> object:
-    """A value as SQLite takes it: names of people may hold bytes that are no UTF-8."""
-    if isinstance(value, (ObjectId, Digest)):
-        return str(value)
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-def read_saved(tag: Tag, ref: str) -> Saved:
-    """The saved value in a tag; raises CorruptData unless the ref is the one it was made for."""
-    record = codec.from_document(Saved, line_of(tag), ref)
-    if ref != saved_ref(record.name, record.digest):
-        raise CorruptData(f"{ref} holds the record of {record.name}@{record.digest.short}")
-    return record
-
-
-def line_of(tag: Tag) -> dict[str, Any]:
-    """The JSON line of a tag of gitml's; raises CorruptData where it has none."""
-    lines = tag.message.split("\n")
-    if len(lines) > 2 and not lines[1] and lines[2].startswith("{"):
-        if len(lines[2]) > MAX_LINE:
-            raise CorruptData(f"the record of {tag.name} is larger than {MAX_LINE >> 10} KiB")
-        return codec.parse(lines[2], tag.name)
-    raise CorruptData(f"the tag {tag.name} carries no record")
 
 
 def _is_out_of_reach(error: sqlite3.DatabaseError) -> bool:
@@ -881,32 +659,6 @@ def _is_out_of_reach(error: sqlite3.DatabaseError) -> bool:
         *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL),
         *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR),
     }
-
-
-def _forget(connection: sqlite3.Connection) -> None:
-    """Drop the records that no ref names any more: git may have collected them."""
-    for statement in (
-        "DELETE FROM runs WHERE id NOT IN (SELECT id FROM refs)",
-        "DELETE FROM versions WHERE id NOT IN (SELECT id FROM refs)",
-        "DELETE FROM tags WHERE id NOT IN (SELECT target FROM refs)",
-        "DELETE FROM problems WHERE id NOT IN (SELECT id FROM refs)",
-        "DELETE FROM run_steps WHERE run NOT IN (SELECT id FROM runs)",
-        "DELETE FROM steps WHERE id NOT IN (SELECT step FROM run_steps)",
-        "DELETE FROM outputs WHERE step NOT IN (SELECT id FROM steps)",
-    ):
-        connection.execute(statement)
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        if connection.in_transaction:  # a full disk makes SQLite roll back by itself
-            connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
 
 
 _LINES = "SELECT name || ' ' || target || ' ' || iif(id = target, '', id) FROM refs"
@@ -923,50 +675,3 @@ _IS_NARROW = (
 _STORED = "SELECT value FROM meta WHERE key = ?"
 _STEP = "SELECT id, document, metrics, parents, at FROM steps"
 _IDS = ("SELECT id FROM runs", "SELECT id FROM steps", "SELECT id FROM versions")
-
-
-def _run_entry(row: Sequence[Any]) -> RunEntry:
-    oid, document, metrics, author, at = row
-    record = codec.from_json(Run, document, f"{oid[:12]}:.gitml/run.json")
-    return RunEntry(ObjectId(oid), record, _read_metrics(oid, metrics), author, at)
-
-
-_decoded_steps: dict[str, StepEntry] = {}
-"""The last steps that this process has decoded, by commit: what a commit says never changes."""
-_DECODED = 1000
-
-
-def _decoded(row: Sequence[Any]) -> StepEntry:
-    """The step of a row: runs in one process (a sweep, a notebook) ask for the same again."""
-    if row[0] not in _decoded_steps:
-        if len(_decoded_steps) >= _DECODED:
-            _decoded_steps.clear()
-        _decoded_steps[row[0]] = _step_entry(row)
-    return _decoded_steps[row[0]]
-
-
-def _step_entry(row: Sequence[Any]) -> StepEntry:
-    oid, document, metrics, parents, at = row
-    record = codec.from_json(Step, document, f"{oid[:12]}:.gitml/step.json")
-    above = tuple(ObjectId(one) for one in parents.split())
-    return StepEntry(ObjectId(oid), record, _read_metrics(oid, metrics), above, at)
-
-
-def _version_entry(row: Sequence[Any]) -> VersionEntry:
-    oid, document, metrics, author, at = row
-    record = codec.from_json(Version, document, f"{oid[:12]}:.gitml/model.json")
-    return VersionEntry(ObjectId(oid), record, _read_metrics(oid, metrics), author, at)
-
-
-def _joined(commits: Iterable[ObjectId]) -> str:
-    """Commits as one text, in their order."""
-    return " ".join(map(str, commits))
-
-
-def _read_metrics(oid: str, text: str) -> dict[str, float]:
-    return codec.metrics_from_json(text, f"{oid[:12]}:.gitml/metrics.json")
-
-
-def _who(line: str) -> str:
-    """The name in a raw identity line."""
-    return line.partition(" <")[0]

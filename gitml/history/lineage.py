@@ -13,7 +13,8 @@ from gitml.entities.ids import ObjectId
 from gitml.entities.records import Input, Output, Source
 from gitml.frozen import Frozen
 from gitml.git.odb import Commit, Odb
-from gitml.history.index import Index, StepEntry
+from gitml.history.entries import StepEntry
+from gitml.history.index import Index
 from gitml.history.record import covering_steps
 
 

@@ -14,7 +14,8 @@ from gitml.entities.records import Revocation
 from gitml.errors import CorruptData
 from gitml.git.odb import Odb
 from gitml.git.refs import Ref
-from gitml.history.index import Index, line_of
+from gitml.history.entries import line_of
+from gitml.history.index import Index
 from gitml.history.lineage import Lineage
 from gitml.history.record import TAGS, revocation_tag
 

@@ -17,7 +17,8 @@ from gitml.errors import AmbiguousName, CorruptData, InvalidName, NameNotFound, 
 from gitml.frozen import Frozen, field
 from gitml.git.odb import Odb, Tag
 from gitml.git.refs import Change, Ref
-from gitml.history.index import Index, line_of
+from gitml.history.entries import line_of
+from gitml.history.index import Index
 from gitml.history.record import STAGES, TAGS, TRACKING, VERSIONS
 
 _VERSION = r"v([1-9][0-9]{0,8})\Z"

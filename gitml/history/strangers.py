@@ -11,7 +11,7 @@ from gitml.errors import CorruptData, GitmlError
 from gitml.frozen import Frozen
 from gitml.git.odb import Tag
 from gitml.git.refs import Ref
-from gitml.history.index import line_of
+from gitml.history.entries import line_of
 from gitml.history.record import STAGES, TAGS, TRACKING, VERSIONS
 
 _MOVE = r"[1-9][0-9]{0,8}\Z"

@@ -28,7 +28,7 @@ from gitml.git import refs
 from gitml.git.odb import Odb, Tag, is_ancestor, parse_tag
 from gitml.git.process import Git
 from gitml.git.refs import Ref
-from gitml.history.index import line_of
+from gitml.history.entries import line_of
 from gitml.history.record import RUNS, STAGES, TAGS, VERSIONS, seconds_of
 from gitml.history.revs import read_alias, read_promotion, read_tombstone
 from gitml.history.strangers import USUAL, is_stranger

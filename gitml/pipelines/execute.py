@@ -20,7 +20,8 @@ from gitml.entities.ids import ObjectId
 from gitml.entities.records import CodeFile, Output, RunStep, Step
 from gitml.errors import GitmlError, MissingBytes, StorageError, UsageError
 from gitml.frozen import replace
-from gitml.history.index import Index, StepEntry
+from gitml.history.entries import StepEntry
+from gitml.history.index import Index
 from gitml.history.journal import FinishedStep, Journal
 from gitml.history.lineage import Lineage
 from gitml.history.record import Recorder, timestamp

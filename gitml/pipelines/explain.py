@@ -8,7 +8,7 @@ from typing import Any
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import NameNotFound
-from gitml.history.index import StepEntry
+from gitml.history.entries import StepEntry
 from gitml.pipelines.cache import Change, StepKey, changes
 from gitml.pipelines.dsl import PipelineFunction
 from gitml.pipelines.execute import Execution

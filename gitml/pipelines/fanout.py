@@ -22,7 +22,7 @@ from gitml.entities.ids import ObjectId
 from gitml.entities.records import Map, Output
 from gitml.errors import CorruptData, MissingBytes, UsageError
 from gitml.frozen import Frozen, replace
-from gitml.history.index import StepEntry
+from gitml.history.entries import StepEntry
 from gitml.materializers import Rules, arrow
 from gitml.materializers.items import Cell, Items, cell, cells
 from gitml.pipelines.attempts import attempted

@@ -10,7 +10,7 @@ from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.records import Log, Output, RunStep, Step
 from gitml.errors import GitmlError
 from gitml.frozen import Frozen
-from gitml.history.index import StepEntry
+from gitml.history.entries import StepEntry
 
 
 @dataclass(frozen=True, slots=True)

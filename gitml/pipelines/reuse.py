@@ -15,7 +15,8 @@ from pathlib import Path
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.records import Input, Output
 from gitml.errors import CorruptData, GitmlError, MissingBytes
-from gitml.history.index import Index, StepEntry
+from gitml.history.entries import StepEntry
+from gitml.history.index import Index
 from gitml.history.record import made_at, seconds_of
 from gitml.pipelines.observe import is_unchanged
 from gitml.pipelines.past import Past

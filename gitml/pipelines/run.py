@@ -32,7 +32,8 @@ from gitml.git.refs import Change
 from gitml.git.snapshot import WorkTree, code_state, looking
 from gitml.git.upkeep import keep_up
 from gitml.history import journal
-from gitml.history.index import Index, VersionEntry
+from gitml.history.entries import VersionEntry
+from gitml.history.index import Index
 from gitml.history.journal import Journal, Orphan
 from gitml.history.live import FOLDER, Window
 from gitml.history.record import (

@@ -12,7 +12,8 @@ from gitml.entities.ids import ObjectId
 from gitml.entities.records import RunStep
 from gitml.errors import GitmlError, NameNotFound, UsageError
 from gitml.frozen import Frozen, field
-from gitml.history.index import Index, RunEntry, StepEntry
+from gitml.history.entries import RunEntry, StepEntry
+from gitml.history.index import Index
 from gitml.pipelines.dsl import PipelineFunction
 from gitml.pipelines.plan import FromStep, Pinned, PlannedStep, Value
 

@@ -13,7 +13,8 @@ from gitml.config import CARD
 from gitml.entities.ids import Digest, ObjectId
 from gitml.entities.records import Input, RunModel, Version, VersionArtifact
 from gitml.frozen import Frozen, replace
-from gitml.history.index import Index, VersionEntry
+from gitml.history.entries import VersionEntry
+from gitml.history.index import Index
 from gitml.history.lineage import given_output
 from gitml.history.record import Recorder, timestamp
 from gitml.history.revs import ModelState

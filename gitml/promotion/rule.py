@@ -21,7 +21,8 @@ from gitml.frozen import Frozen, field, fields
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.git.signing import Signature
-from gitml.history.index import Index, VersionEntry
+from gitml.history.entries import VersionEntry
+from gitml.history.index import Index
 from gitml.history.notes import Notes
 from gitml.history.revocations import Revocations
 from gitml.history.revs import ModelState, Names

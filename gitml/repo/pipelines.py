@@ -17,7 +17,7 @@ from gitml.git import locks
 from gitml.git.refs import Ref
 from gitml.handles import RunHandle, VersionHandle
 from gitml.history import journal
-from gitml.history.index import StepEntry
+from gitml.history.entries import StepEntry
 from gitml.history.record import Person, made_at, run_ref
 from gitml.repo.stages import Stages
 

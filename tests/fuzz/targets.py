@@ -28,7 +28,7 @@ from gitml.errors import ConnectionLost, CorruptData, GitmlError
 from gitml.fs import ProcessIdentity, judge_relative_paths
 from gitml.git.odb import parse_commit, parse_tag, parse_tree
 from gitml.history import journal, notes, revs
-from gitml.history.index import line_of
+from gitml.history.entries import line_of
 from gitml.materializers import Rules
 from gitml.pipelines.configuration import read_configuration
 from gitml.remotes.base import Access

@@ -22,7 +22,8 @@ from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
 from gitml.history import index as index_module
-from gitml.history.index import Index, line_of
+from gitml.history.entries import line_of
+from gitml.history.index import Index
 from gitml.history.record import run_ref, seconds_of
 from gitml.testing.sealed import GitRepository, SealedEnvironment
 from tests.history.ledger import Ledger, digest_of

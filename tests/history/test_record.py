@@ -18,7 +18,7 @@ from gitml.frozen import replace
 from gitml.git import refs
 from gitml.git.refs import Change
 from gitml.history import record
-from gitml.history.index import line_of
+from gitml.history.entries import line_of
 from gitml.history.record import (
     ATTRIBUTES,
     Person,
