@@ -26,6 +26,7 @@ KEYS = (
     "policy.<stage>.require",
     "groups.<name>",
     "signing.tags",
+    "signing.runs",
     "signing.allowed_signers",
     "signing.revoked_signers",
     "signing.gpg_keys",
@@ -57,9 +58,13 @@ FILE_LIMIT = 10_000_000
 
 
 class Signing(Frozen):
-    """Whether numbers and moves are signed, and the files that say whose signatures count."""
+    """Whether numbers and moves, and runs with their versions, are signed.
+
+    And the files that say whose signatures count.
+    """
 
     tags: bool = False
+    runs: bool = False
     allowed_signers: str = "allowed_signers"
     revoked_signers: str = "revoked_signers"
     gpg_keys: str = "signers.asc"
@@ -326,7 +331,7 @@ def _texts(table: _Table) -> dict[str, str]:
 def _signing(table: _Table) -> Signing:
     files = ("allowed_signers", "revoked_signers", "gpg_keys")
     named = {key: text for key in files if (text := table.text(key))}
-    return Signing(table.flag("tags"), **named)
+    return Signing(table.flag("tags"), table.flag("runs"), **named)
 
 
 def _card(table: _Table) -> dict[str, Any]:

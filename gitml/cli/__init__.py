@@ -80,7 +80,7 @@ TASKS = {
         Entry(
             "verify",
             "gitml.cli.verify:verify",
-            "Verify a stage's moves, or a version's roots.",
+            "Verify a stage's moves, or what a version or a run stands on.",
         ),
         Entry(
             "revoke", "gitml.cli.revoke:revoke", "Say that nothing may stand on something any more."

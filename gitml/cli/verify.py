@@ -11,6 +11,7 @@ from gitml.cli.invocation import json_option, with_repo
 from gitml.cli.render import paint
 
 if TYPE_CHECKING:
+    from gitml.promotion.roots import Link
     from gitml.repo import Repo
 
 
@@ -20,37 +21,38 @@ if TYPE_CHECKING:
 @json_option
 @with_repo
 def verify(repo: Repo, name: str, accept: bool, as_json: bool) -> None:
-    """Verify a stage's moves, or a version's roots.
+    """Verify a stage's moves, or what a version or a run stands on.
 
     Of a stage every move is looked at, from the first to the last: that none is missing or altered,
     that it is signed as the policy asks, and that it is not behind what you have seen of it before,
-    in any clone. Of a version, and of the one that holds the stage, every record is looked at that
-    it was made of. The first that does not hold is named, with exit code 5. Whose keys count
-    stands on the main branch.
+    in any clone. Of a version or a run, and of the version that holds the stage, every record is
+    looked at that it was made of, with the signatures of runs and versions. The first that does not
+    hold is named, with exit code 5. Whose keys count stands on the main branch.
 
     \b
     gitml verify clf@production
-    gitml verify clf@v3
+    gitml verify 7ad3f1c02b5e
     """
     found = repo.verify(name, accept=accept)
     if as_json:
-        links = [
-            {
-                "tag": one.name,
-                "version": one.what,
-                "signature": one.signature.state,
-                "by": one.signature.who or None,
-                "key": one.signature.key or None,
-            }
-            for one in found.links
-        ]
-        render.answer_json("verify", {"name": found.name, "links": links, "records": found.records})
+        links = [{"tag": one.name, "version": one.what, **_signature(one)} for one in found.links]
+        signed = [{"record": one.name, **_signature(one)} for one in found.signed]
+        answer = {"links": links, "signed": signed, "records": found.records}
+        render.answer_json("verify", {"name": found.name, **answer})
         return
     rows = [
         [paint("stage", one.name), paint("version", one.what), one.signature.words]
         for one in found.links
     ]
+    rows += [[one.name, one.what, one.signature.words] for one in found.signed]
     if rows:
         render.answer(*render.table(rows))
-    moves = f"{render.count(len(found.links), 'tag')}, {render.count(found.records, 'record')}"
-    render.answer(f"Verified {paint('version', found.name)}: {moves}")
+    counts = [render.count(len(found.links), "tag")] if found.links or "@" in found.name else []
+    counts.append(render.count(found.records, "record"))
+    counts += [f"{len(found.signed)} signed"] if found.signed else []
+    render.answer(f"Verified {paint('version', found.name)}: {', '.join(counts)}")
+
+
+def _signature(link: Link) -> dict[str, str | None]:
+    found = link.signature
+    return {"signature": found.state, "by": found.who or None, "key": found.key or None}

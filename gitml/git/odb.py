@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, cast
 
@@ -335,11 +335,21 @@ class Builder:
         author: str,
         committer: str,
         message: str,
+        *,
+        seal: Callable[[bytes, bytes], bytes] | None = None,
     ) -> ObjectId:
-        """The id of a commit; identities are raw header lines (``Name <mail> 0 +0000``)."""
-        lines = [f"tree {tree}", *(f"parent {one}" for one in dict.fromkeys(parents))]
+        """The id of a commit; identities are raw header lines (``Name <mail> 0 +0000``).
+
+        ``seal`` puts a signature to its bytes; it is given a pack of what the commit names and
+        waits here.
+        """
+        above = list(dict.fromkeys(parents))
+        lines = [f"tree {tree}", *(f"parent {one}" for one in above)]
         lines += [f"author {author}", f"committer {committer}", "", message]
-        return self._add("commit", "\n".join(lines).encode("utf-8", "surrogateescape"))
+        data = "\n".join(lines).encode("utf-8", "surrogateescape")
+        if seal is not None:
+            data = seal(data, self._pack_of([tree, *above]))
+        return self._add("commit", data)
 
     def tag(
         self,
@@ -401,10 +411,18 @@ class Builder:
         self._entries.clear()
         self._bases.clear()
 
-    def _pack_bytes(self) -> bytes:
+    def _pack_of(self, oids: Iterable[ObjectId]) -> bytes:
+        """A pack of those of these objects that wait here, with what they are deltas of."""
+        found = {oid: self._entries[oid] for oid in oids if oid in self._entries}
+        bases = {one.base for one in found.values() if one.base is not None}
+        found = {oid: self._entries[oid] for oid in bases} | found
+        return self._pack_bytes(found) if found else b""
+
+    def _pack_bytes(self, chosen: Mapping[ObjectId, _Entry] | None = None) -> bytes:
         from dulwich.object_format import SHA1
         from dulwich.pack import UnpackedObject, write_pack_data
 
+        entries = self._entries if chosen is None else chosen
         records = (
             UnpackedObject(
                 entry.type,
@@ -413,12 +431,10 @@ class Builder:
                 decomp_len=len(entry.data),
                 sha=bytes.fromhex(oid.hex),
             )
-            for oid, entry in self._entries.items()
+            for oid, entry in entries.items()
         )
         parts: list[bytes] = []
-        write_pack_data(
-            parts.append, records, SHA1, num_records=len(self._entries), compression_level=1
-        )
+        write_pack_data(parts.append, records, SHA1, num_records=len(entries), compression_level=1)
         return b"".join(parts)
 
 

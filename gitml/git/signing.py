@@ -1,4 +1,4 @@
-"""Signatures of tags, made and verified by git itself with its ssh and gpg.
+"""Signatures of tags and records, made and verified by git itself with its ssh and gpg.
 
 It happens in a scratch repository over the same objects: nothing is in the user's before it is
 known to be good, and none of its hooks and settings ask questions. Whose key counts is decided by
@@ -17,7 +17,7 @@ from pathlib import Path
 from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, UsageError
 from gitml.frozen import Frozen
-from gitml.git.odb import parse_tag
+from gitml.git.odb import EMPTY_TREE, parse_commit, parse_tag
 from gitml.git.process import Git, GitFailed
 
 GOOD, NONE, BAD = "good", "none", "bad"
@@ -33,10 +33,10 @@ _KEY_TYPE = r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[A-Za-z0-9@.-]+"
 
 
 class Signature(Frozen):
-    """How a tag is signed.
+    """How a tag or a record is signed.
 
     ``state`` is "good"; "none"; "stranger" (a key that the project does not list); "expired" (not
-    valid at the time that the tag names); "revoked"; or "bad" (the tag was altered). ``who`` is the
+    valid at the time that it names); "revoked"; or "bad" (it was altered). ``who`` is the
     address that the project gives the key, ``key`` its fingerprint.
     """
 
@@ -54,7 +54,7 @@ class Signature(Frozen):
             STRANGER: f"signed by a key that is nobody's here ({self.key or 'unknown'})",
             EXPIRED: f"{by} was not valid at that time",
             REVOKED: f"{by} is revoked",
-            BAD: "the signature is not that of this tag",
+            BAD: "the signature is of other bytes",
         }[self.state]
 
 
@@ -73,16 +73,13 @@ class Signers(Frozen):
 
 
 class Signer(Frozen):
-    """Signs tags with this user's key, as git's own settings say."""
+    """Signs tags and records with this user's key, as git's own settings say."""
 
     git: Git
 
     def sign(self, data: bytes) -> bytes:
         """The tag object with a signature; raises UsageError where git cannot sign."""
         tag = parse_tag(ObjectId("0" * 40), data)
-        name, _, rest = tag.tagger.partition(" <")
-        mail, _, date = rest.partition("> ")
-        identity = {"NAME": name, "EMAIL": mail, "DATE": f"@{date}"}
         with _scratch(self.git) as scratch:
             asked = ("tag", "--sign", "--cleanup=verbatim", "-F", "-", tag.name, str(tag.target))
             try:
@@ -90,14 +87,49 @@ class Signer(Frozen):
                     *self._settings(),
                     *asked,
                     stdin=tag.message.encode("utf-8", "surrogateescape"),
-                    env={f"GIT_COMMITTER_{key}": value for key, value in identity.items()},
+                    env=_identity("COMMITTER", tag.tagger),
                 )
             except GitFailed as error:
-                raise self._cannot() from error
+                raise self._cannot("the tag") from error
             signed = scratch.run("cat-file", "tag", f"refs/tags/{tag.name}")
         if not any(b"\n" + mark in signed[len(data) - 1 :] for mark in _MARKS):
-            raise self._cannot()  # git 2.39 makes a tag without one where ssh-keygen fails
+            raise self._cannot("the tag")  # git 2.39 makes a tag without one where ssh-keygen fails
         return signed
+
+    def sign_commit(self, data: bytes, named: bytes = b"") -> bytes:
+        """The commit object with a signature; raises UsageError where git cannot sign.
+
+        ``named`` is a pack of the objects that it names and that are not in the repository yet.
+        """
+        commit = parse_commit(ObjectId("0" * 40), data)
+        identity = {
+            **_identity("AUTHOR", commit.author),
+            **_identity("COMMITTER", commit.committer),
+        }
+        parents = [part for one in commit.parents for part in ("-p", str(one))]
+        with _scratch(self.git) as scratch:
+            if named:
+                scratch.run("unpack-objects", "-q", stdin=named)
+            try:
+                made = scratch.run(
+                    *(*self._settings(), "-c", "i18n.commitEncoding=UTF-8"),
+                    *("commit-tree", "-S", *parents, str(commit.tree)),
+                    stdin=commit.message.encode("utf-8", "surrogateescape"),
+                    env=identity,
+                )
+            except GitFailed as error:
+                raise self._cannot("the record") from error
+            signed = scratch.run("cat-file", "commit", made.decode().strip())
+        found = parse_commit(commit.id, signed)
+        same = (found.tree, found.parents, found.message)
+        if _mark_of(signed) is None or same != (commit.tree, commit.parents, commit.message):
+            raise self._cannot("the record")
+        return signed
+
+    def try_out(self, identity: str) -> None:
+        """Sign something that nobody keeps; raises UsageError where git cannot sign."""
+        lines = [f"tree {EMPTY_TREE}", f"author {identity}", f"committer {identity}", "", "x\n"]
+        self.sign_commit("\n".join(lines).encode())
 
     def _settings(self) -> list[str]:
         """The user's settings for signing: the scratch repository does not have those of theirs."""
@@ -110,20 +142,14 @@ class Signer(Frozen):
                 found += ["-c", f"{key}={value}"]
         return found
 
-    def _cannot(self) -> UsageError:
+    def _cannot(self, what: str) -> UsageError:
         if self.git.config("user.signingkey") is None:
             hint = "`git config gpg.format ssh && git config user.signingKey ~/.ssh/id_ed25519.pub`"
-            return UsageError("the tag is to be signed, and git knows no key of yours", hint=hint)
+            return UsageError(f"{what} is to be signed, and git knows no key of yours", hint=hint)
         return UsageError(
-            "git cannot sign the tag with your key",
+            f"git cannot sign {what} with your key",
             hint="`git config user.signingKey` shows which key it is",
         )
-
-
-def signs_tags(git: Git, project: bool) -> bool:
-    """Whether tags of numbers and moves are signed: by the project's wish or git's setting."""
-    wish = git.config("tag.gpgSign")
-    return project or (wish is not None and wish.lower() in ("true", "yes", "on", "1", ""))
 
 
 class Verifier:
@@ -149,9 +175,7 @@ class Verifier:
 
     def verify_commit(self, data: bytes) -> Signature:
         """How a commit object with these bytes is signed; raises as `verify`."""
-        head = data.partition(b"\n\n")[0]
-        mark = next((one for one in _MARKS if b"\ngpgsig " + one in head), None)
-        return self._verify("commit", data, mark)
+        return self._verify("commit", data, _mark_of(data))
 
     def _verify(self, kind: str, data: bytes, mark: bytes | None) -> Signature:
         if mark is None:
@@ -211,6 +235,20 @@ class Verifier:
         env = {"GNUPGHOME": str(home)}
         done = scratch.process(*settings, *what, env=env)
         return _of_status(done.stderr.decode(errors="replace"), done.returncode)
+
+
+def _mark_of(commit: bytes) -> bytes | None:
+    """How the signature of a commit begins; None where it has none that we know."""
+    head = commit.partition(b"\n\n")[0]
+    return next((one for one in _MARKS if b"\ngpgsig " + one in head), None)
+
+
+def _identity(who: str, line: str) -> dict[str, str]:
+    """A raw header line as the variables from which git makes it."""
+    name, _, rest = line.partition(" <")
+    mail, _, date = rest.partition("> ")
+    parts = {"NAME": name, "EMAIL": mail, "DATE": f"@{date}"}
+    return {f"GIT_{who}_{key}": value for key, value in parts.items()}
 
 
 def _of_status(words: str, code: int) -> Signature:

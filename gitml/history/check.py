@@ -109,6 +109,7 @@ class Checker:
     places: dict[Digest, dict[str, ObjectId | None]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     checked: set[ObjectId] = field(default_factory=set)
+    kinds: dict[ObjectId, str] = field(default_factory=dict)
     blobs: dict[Digest, set[ObjectId]] = field(default_factory=dict)
     _trees: set[Digest] = field(default_factory=set)
     _elsewhere: set[Digest] = field(default_factory=set)
@@ -128,9 +129,9 @@ class Checker:
         assert self.bytes_of is not None  # noqa: S101 - who checks bytes hands the store in
         return self.bytes_of
 
-    def lineage(self, version: ObjectId) -> None:
-        """Look at a version and every record that it was made of, and at no bytes."""
-        self._record(version, "version")
+    def lineage(self, record: ObjectId, kind: str) -> None:
+        """Look at a record of a kind and every record that it was made of, and at no bytes."""
+        self._record(record, kind)
         self._inputs()
 
     def records(self, commits: Iterable[ObjectId]) -> None:
@@ -250,6 +251,7 @@ class Checker:
         if expected and kind != expected:
             raise CorruptData(f"is a {kind or 'commit without a kind'}, not a {expected}")
         self._above[oid] = commit.parents
+        self.kinds[oid] = kind
         checks: Mapping[str, Callable[[Commit], Iterable[tuple[ObjectId, str]]]] = {
             "source": self._source,
             "step": self._step,
@@ -557,10 +559,10 @@ def check_records(
     return checker
 
 
-def check_lineage(git: Git, odb: Odb, version: ObjectId) -> Checker:
-    """A finished check of a model version and of all records that it was made of."""
+def check_lineage(git: Git, odb: Odb, record: ObjectId, kind: str = "version") -> Checker:
+    """A finished check of a model version, or a run, and of all records that it was made of."""
     checker = Checker(git, odb, None)
-    checker.lineage(version)
+    checker.lineage(record, kind)
     return checker
 
 

@@ -117,6 +117,7 @@ class Recorder:
     """Builds records in memory and publishes them. Not for use by several threads at once.
 
     ``seal`` signs the tags of numbers and moves: it puts a signature to the bytes of a tag.
+    ``seal_record`` does so with the commits of runs and versions; see `Builder.commit`.
     """
 
     def __init__(
@@ -125,11 +126,13 @@ class Recorder:
         odb: Odb,
         person: Person,
         seal: Callable[[bytes], bytes] | None = None,
+        seal_record: Callable[[bytes, bytes], bytes] | None = None,
     ) -> None:
         self.git = git
         self.odb = odb
         self.person = person
         self.seal = seal
+        self.seal_record = seal_record
         self.builder = Builder(git)
         self._roots: dict[ObjectId, list[TreeEntry]] = {}
 
@@ -172,7 +175,8 @@ class Recorder:
         count = f"{len(record.steps)} step{'s' if len(record.steps) != 1 else ''}"
         subject = f"Run {record.pipeline}: {record.state}, {count}, {cached} cached"
         parents, trailers = [commit for _, commit in covering], run_trailers(record, covering)
-        return self._commit(record.code, files, parents, subject, trailers, at)
+        seal = self.seal_record
+        return self._commit(record.code, files, parents, subject, trailers, at, seal)
 
     def version(
         self, record: Version, metrics: Mapping[str, float], card: str, at: float
@@ -189,7 +193,8 @@ class Recorder:
             files[f"artifacts/{artifact.name}{SUFFIX}"] = pointer.encode()
         subject = f"Version of {record.model}, made by {record.pipeline}"
         trailers = version_trailers(record)
-        return self._commit(record.code, files, [record.run], subject, trailers, at)
+        seal = self.seal_record
+        return self._commit(record.code, files, [record.run], subject, trailers, at, seal)
 
     def number(self, model: str, number: int, commit: ObjectId, committer: str) -> ObjectId:
         """The tag object that gives a version its number: a function of commit and number.
@@ -243,11 +248,13 @@ class Recorder:
         subject: str,
         trailers: list[tuple[str, str]],
         at: float,
+        seal: Callable[[bytes, bytes], bytes] | None = None,
     ) -> ObjectId:
         line = self.person.at(at)
         parents = [code.commit, *self._folded(inputs, at)]
         root = self._tree(code.tree, files)
-        return self.builder.commit(root, parents, line, line, _message(subject, trailers))
+        message = _message(subject, trailers)
+        return self.builder.commit(root, parents, line, line, message, seal=seal)
 
     def _folded(self, commits: Sequence[ObjectId], at: float) -> list[ObjectId]:
         """The commits themselves, or folds of at most 64 where there are more than that."""

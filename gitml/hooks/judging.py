@@ -71,10 +71,12 @@ class Judging:
             *(self.git, self.odb, self.index, names, self.policies),
             *(move.model, move.stage, target, kind, evidence),
         )
-        with Verifier(self.git, signers_at(self.odb, self.tip)) as verifier:
+        signers = signers_at(self.odb, self.tip)
+        with Verifier(self.git, signers) as verifier:
             found = self.odb.read(tag)
             data = found[2] if found is not None else b""
-            signed = replace(evidence, signature=lambda: verifier.verify(data))
+            looked = {"signature": lambda: verifier.verify(data), "signers": lambda: signers}
+            signed = replace(evidence, **looked)
             verdict = judge(replace(case, evidence=signed))
             missed = [one for one in verdict.missed if not _is_vouched_for(one, move)]
             believed = len(missed) < len(verdict.missed)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId
@@ -67,6 +67,9 @@ from gitml.stack.stack import Stack
 from gitml.store.store import Store, Writer
 from gitml.workspace.workingtree import WorkingTree
 
+if TYPE_CHECKING:
+    from gitml.pipelines.sealing import Sealing
+
 _TRIES = 20
 
 
@@ -89,7 +92,8 @@ class Finished:
 class Runner:
     """Runs pipelines in one repository and records them.
 
-    With ``strict_env`` a step is cached only where every installed package is the same.
+    With ``strict_env`` a step is cached only where every installed package is the same. ``sealing``
+    signs what is recorded.
     """
 
     git: Git
@@ -102,6 +106,7 @@ class Runner:
     live: Live = 2
     cards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     strict_env: bool = False
+    sealing: Sealing | None = None
     _left_out: tuple[str, ...] = field(default=(), init=False)
 
     @property
@@ -253,7 +258,7 @@ class Runner:
             seen = opened.enter_context(looking(self.git)) if record else None
             self.index.refresh()
             names = Names.now(self.index, self.odb)
-            recorder = Recorder(self.git, self.odb, self.person)
+            recorder = self._recorder() if record else Recorder(self.git, self.odb, self.person)
             data = _DataFiles(WorkingTree(self.git, lambda: self.store), writer, recorder)
             code = partial(self._code, data, seen) if seen else self._code_as_it_is
             planner = Planner(root, names, stack, data.take, data.take_value, code)
@@ -276,9 +281,19 @@ class Runner:
             cache=plan.cache and record,
             packages=environment_text().decode() if self.strict_env else None,
         )
+        if self.sealing is not None:
+            self.sealing.tell = lambda note: execution.tell(StepEvent("", "note", notes=(note,)))
         if pipeline.dynamic:
             return execution, partial(unfold, planner, pipeline, parameters, execution)
         return execution, lambda do: do(execution.plan.steps)
+
+    def _recorder(self) -> Recorder:
+        """What makes the records of a run; raises UsageError where they shall be signed in vain."""
+        seal = self.sealing
+        if seal is None:
+            return Recorder(self.git, self.odb, self.person)
+        seal.try_out(self.person.at(time.time()))
+        return Recorder(self.git, self.odb, self.person, seal.tag, seal.record)
 
     def _code(self, data: _DataFiles, seen: Callable[[], WorkTree], closure: set[str]) -> Code:
         pointers = data.pointers()

@@ -165,14 +165,18 @@ class Card(Rule):
 
 
 class LineageIs(Rule):
-    """Every record that the version was made of is whole; "clean" wants no snapshot among them."""
+    """Every record that the version was made of is whole.
+
+    "clean" wants no snapshot among them, "signed" that a known key signed the runs and versions.
+    """
 
     lineage: str
     moves = HOLDERS
 
     def complain(self, config: Config) -> str | None:
-        """A word that is neither."""
-        return None if self.lineage in ("complete", "clean") else 'it is "complete" or "clean"'
+        """A word that is none of these."""
+        known = ("complete", "clean", "signed")
+        return None if self.lineage in known else 'it is "complete", "clean" or "signed"'
 
     def expects(self) -> str:
         """What it has to be."""
@@ -180,6 +184,8 @@ class LineageIs(Rule):
 
     def judge(self, case: Case) -> Check:
         """Read every record again, and compare it with its parents: none may be left out."""
+        if self.lineage == "signed":
+            return self._signed(case)
         from gitml.history.check import check_lineage  # what it stands on takes a server 30 ms
 
         found = check_lineage(case.git, case.odb, case.version)
@@ -191,6 +197,20 @@ class LineageIs(Rule):
             if code is not None and code.snapshot:
                 return self.failed(f"{commit.short} ran code that was not committed")
         return self.passed(f"{len(found.checked)} records")
+
+    def _signed(self, case: Case) -> Check:
+        """Look at the signatures of all runs and versions below."""
+        from gitml.promotion.roots import look_below
+
+        if case.evidence.signers is None:
+            return self.unknown("nobody has looked")
+        below = look_below(case.git, case.version, "version", case.evidence.signers())
+        if below.problem is not None:
+            return self.failed(f"{below.problem.what}: {below.problem.detail}")
+        if below.unsigned is not None:
+            why = f"{below.unsigned.name} is {below.unsigned.signature.words}"
+            return self.failed(why, "`git config gitml.signRuns true` signs runs from now on")
+        return self.passed(f"{len(below.signed)} of {below.records} records are runs and versions")
 
 
 class Has(Rule):

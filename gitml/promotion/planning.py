@@ -259,6 +259,7 @@ class Planner(Frozen):
             via=PULL_REQUEST,
             approvals=on_forge if forge is not None else None,
             signed_for=signed_for,
+            signers=lambda: signers_at(self.odb, self.wishes.tip),
         )
 
     def _source(self, model: str, stage: str) -> Wishes:

@@ -20,7 +20,8 @@ from gitml.git import locks, refs
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
-from gitml.git.signing import Signer, Signers, Verifier, signs_tags
+from gitml.git.settings import signs_tags
+from gitml.git.signing import Signer, Signers, Verifier
 from gitml.history.index import Index
 from gitml.history.record import (
     FORKS,
@@ -435,7 +436,7 @@ class Promoter:
         names = Names.now(self.index, self.odb)
         return Case(
             *(self.git, self.odb, self.index, names, self.policies),
-            *(state.name, stage, version, move, self.evidence),
+            *(state.name, stage, version, move, replace(self.evidence, signers=self.signers)),
         )
 
     def _judged(self, case: Case) -> Verdict:
@@ -449,7 +450,7 @@ class Promoter:
     def _judged_tag(self, case: Case, verdict: Verdict, tag: bytes) -> Verdict:
         """The verdict with what is asked of the event tag, which is not stored yet."""
         with Verifier(self.git, self.signers()) as verifier:
-            evidence = replace(self.evidence, signature=lambda: verifier.verify(tag))
+            evidence = replace(case.evidence, signature=lambda: verifier.verify(tag))
             whole = judge_tag(replace(case, evidence=evidence), verdict)
         if not whole.ok and not self.dry_run:
             raise whole.refusal()

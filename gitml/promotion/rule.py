@@ -20,7 +20,7 @@ from gitml.errors import ConfigError, CorruptData, NameNotFound
 from gitml.frozen import Frozen, field, fields
 from gitml.git.odb import Odb
 from gitml.git.process import Git
-from gitml.git.signing import Signature
+from gitml.git.signing import Signature, Signers
 from gitml.history.entries import VersionEntry
 from gitml.history.index import Index
 from gitml.history.notes import Notes
@@ -168,8 +168,8 @@ class Evidence(Frozen):
     ``via`` is how the promotion comes about ("pull-request", or empty for a direct one).
     ``approvals`` gives those that a forge knows of, ``signed_for`` those of signed commits,
     ``absent`` the places whose bytes a remote lacks, by its name, its URL and a version, ``look``
-    which of some bytes can be had nowhere, ``run`` the exit code and last line of a program, and
-    ``signature`` how the event tag is signed.
+    which of some bytes can be had nowhere, ``run`` the exit code and last line of a program,
+    ``signature`` how the event tag is signed, and ``signers`` whose signatures count.
     """
 
     via: str | None = ""
@@ -179,6 +179,7 @@ class Evidence(Frozen):
     look: Look | None = None
     run: Run | None = None
     signature: Callable[[], Signature] | None = None
+    signers: Callable[[], Signers] | None = None
 
 
 class Case(Frozen):

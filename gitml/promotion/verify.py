@@ -1,4 +1,4 @@
-"""``verify``: a stage's whole chain of moves, or a version down to the roots, each link looked at.
+"""``verify``: a stage's chain of moves, a version or a run down to the roots, each link looked at.
 
 The first link that is missing, altered or not signed as it should be is named, and nothing behind
 it counts. Everything is read from git's objects, whose bytes are hashed again.
@@ -15,29 +15,25 @@ from gitml.frozen import Frozen
 from gitml.git.odb import CheckedOdb, Odb
 from gitml.git.process import Git
 from gitml.git.signing import GOOD, NONE, Signature, Signers, Verifier
-from gitml.history.check import check_lineage
 from gitml.history.index import Index
 from gitml.history.record import version_tag
 from gitml.history.revs import Event, ModelState, Names
 from gitml.promotion.chain import check_chain
 from gitml.promotion.memory import Memory
+from gitml.promotion.roots import Link, Roots, look_below
 from gitml.promotion.rule import Case, Evidence, Policies
 
 
-class Link(Frozen):
-    """A tag that was verified: its name, what it says, and its signature."""
-
-    name: str
-    what: str
-    signature: Signature
-
-
 class Verified(Frozen):
-    """What held: the tags, oldest first, and how many records a version stands on."""
+    """What held: the tags, oldest first, and how many records a version or a run stands on.
+
+    ``signed`` are the runs and versions among these that are signed, newest first.
+    """
 
     name: str
     links: tuple[Link, ...]
     records: int = 0
+    signed: tuple[Link, ...] = ()
 
 
 @dataclass
@@ -70,10 +66,12 @@ class Verification:
                 f"{state.label(holder)} holds {stage} and is deleted: both were done at once",
                 hint=f"`gitml stage clear {model} {stage} -m WHY`, or promote another version",
             )
-        below = self._roots(state, holder) if holder is not None else 0
+        below = Roots()
+        if holder is not None:
+            below = self._roots(state.label(holder), holder)
         if events:
             self.memory.note(model, stage, events[-1].promotion.n, events[-1].tag)
-        return Verified(f"{model}@{stage}", tuple(links), below)
+        return Verified(f"{model}@{stage}", tuple(links), below.records, below.signed)
 
     def version(self, model: str, version: ObjectId) -> Verified:
         """A version: its number, and every record that it was made of; raises as `stage`."""
@@ -92,7 +90,14 @@ class Verification:
             if found.state != GOOD and (needed or found.state != NONE):
                 raise NotTrusted(f"{label}: {found.words}")
             links.append(Link(label, version.short, found))
-        return Verified(label, tuple(links), self._roots(state, version))
+        below = self._roots(label, version)
+        return Verified(label, tuple(links), below.records, below.signed)
+
+    def run(self, run: ObjectId) -> Verified:
+        """A run, and every record that it is made of; raises as `stage`."""
+        self._refuse_shallow()
+        below = self._roots(f"the run {run.short}", run, "run")
+        return Verified(run.short, (), below.records, below.signed)
 
     def _signed(
         self, names: Names, state: ModelState, stage: str, events: tuple[Event, ...]
@@ -149,19 +154,18 @@ class Verification:
                 hint=f"`git show {here.short}:gitml.toml` is that policy",
             )
 
-    def _roots(self, state: ModelState, version: ObjectId) -> int:
-        """How many records a version stands on; raises NotTrusted for one that does not hold."""
-        odb = CheckedOdb(self.git)
-        try:
-            found = check_lineage(self.git, odb, version)
-        finally:
-            odb.close()
-        for problem in found.problems:
+    def _roots(self, label: str, record: ObjectId, kind: str = "version") -> Roots:
+        """What a record stands on; raises NotTrusted for the first that does not hold."""
+        found = look_below(self.git, record, kind, self.signers)
+        if found.problem is not None:
             raise NotTrusted(
-                f"{state.label(version)} stands on {problem.what}: {problem.detail}",
+                f"{label} stands on {found.problem.what}: {found.problem.detail}",
                 hint="`gitml fsck` lists all that is off",
             )
-        return len(found.checked)
+        if self.policies.config.signing.runs and found.unsigned is not None:
+            one = found.unsigned
+            raise NotTrusted(f"{label} stands on {one.name}, which is {one.signature.words}")
+        return found
 
     def _object(self, name: str, oid: ObjectId, kind: str) -> bytes:
         """The bytes of an object, hashed again."""

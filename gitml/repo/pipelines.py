@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gitml.pipelines.output import Live
     from gitml.pipelines.references import Model
     from gitml.pipelines.run import Finished, Runner
+    from gitml.pipelines.sealing import Sealing
     from gitml.pipelines.selection import Selection
     from gitml.pipelines.session import Session
 
@@ -313,7 +314,20 @@ class Pipelines(Stages):
             live=live,
             cards=self.config.models,
             strict_env=self.strict_env or self.config.strict_env,
+            sealing=self._sealing(),
         )
+
+    def _sealing(self) -> Sealing | None:
+        """What signs the records of runs; None where nobody asked for it."""
+        from gitml.git.settings import signs_runs, signs_tags
+
+        asked = self.config.signing
+        tags, runs = signs_tags(self.git, asked.tags), signs_runs(self.git, asked.runs)
+        if not tags and not runs:
+            return None
+        from gitml.pipelines.sealing import Sealing
+
+        return Sealing(self.git, tags=tags, records=runs)
 
     def _pipelines_with(self, text: str, here: Path) -> Iterator[PipelineFunction]:
         from gitml.pipelines import discovery

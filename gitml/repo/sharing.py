@@ -123,7 +123,8 @@ class Sharing(Data):
     @property
     def _seal(self) -> Callable[[bytes], bytes] | None:
         """What signs the tags of numbers; None where nobody asked for it."""
-        from gitml.git.signing import Signer, signs_tags
+        from gitml.git.settings import signs_tags
+        from gitml.git.signing import Signer
 
         project = self._has_config and self.config.signing.tags
         return Signer(self.git).sign if signs_tags(self.git, project) else None

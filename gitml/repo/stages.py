@@ -396,7 +396,7 @@ class Stages(Sharing):
         return self.odb.resolve("HEAD")
 
     def verify(self, text: str, *, accept: bool = False) -> Verified:
-        """Verify a stage (``clf@production``) or a version; see `Verification`.
+        """Verify a stage (``clf@production``), a version or a run; see `Verification`.
 
         With ``accept`` what this user saw of the stage before does not count any more.
         """
@@ -414,11 +414,23 @@ class Stages(Sharing):
             *(self.git, self.odb, self.index, policies or Policies(self.config, {})),
             *(signers_at(self.odb, tip), memory),
         )
+        if not which and model not in self.names.models:
+            return verification.run(self._run_named(text))
         state = self.names.model(model)
         is_stage = which in state.stages or which in state.broken or which in state.forked
         if is_stage or f"{model}@{which}" in memory.stages:  # all its moves may have gone
             return verification.stage(model, which)
         return verification.version(model, self.names.version(model, which))
+
+    def _run_named(self, text: str) -> ObjectId:
+        """The run that a name means; raises UsageError for what is nothing that can be verified."""
+        found = self.names.resolve(text)
+        if found.kind not in ("run", "pipeline") or found.commit is None:
+            raise UsageError(
+                f"{text} is a {found.kind}: a stage, a version or a run can be verified",
+                hint="`gitml verify clf@production`, `gitml verify clf@v3`, `gitml verify RUN`",
+            )
+        return found.commit
 
     def _wish_commit(self, online: Online | None, model: str) -> ObjectId | None:
         """The commit of the default branch that last changed the wishes for a model."""

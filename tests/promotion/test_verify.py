@@ -215,7 +215,7 @@ def test_an_altered_last_record_is_told_by_its_signature(team: Team) -> None:
     data = team.tag("clf@production/1").replace(b'"reason": "better"', b'"reason": "bettor"')
     team.put("clf@production/1", data)
     team.environment = {}
-    team.refused("clf@production/1: the signature is not that of this tag")
+    team.refused("clf@production/1: the signature is of other bytes")
 
 
 def test_a_date_of_the_past_does_not_make_a_key_valid(three: Team) -> None:
