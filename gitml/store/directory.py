@@ -18,7 +18,7 @@ from gitml.entities.ids import Digest
 from gitml.errors import StorageError, UsageError
 from gitml.fs import clone, flush_to_disk, storage_errors, temporary_name, write_fully
 from gitml.store.copying import copy_hashed
-from gitml.store.digest import new_hasher, read_pieces
+from gitml.store.digest import hash_up_to, read_pieces
 from gitml.store.tree import EXECUTABLE, REGULAR, SYMLINK
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -95,10 +95,11 @@ class SourceFile:
 
     def digest(self) -> Digest:
         """The digest of all bytes."""
-        hasher = new_hasher()
-        for piece in self.pieces():
-            hasher.update(piece)
-        return Digest(hasher.hexdigest())
+        with storage_errors(self.path, "read"):
+            digest, count = hash_up_to(self._descriptor, self.size)
+        if count != self.size:
+            raise self.changed()
+        return digest
 
     def flush(self) -> None:
         """Make the bytes durable; raises StorageError."""
