@@ -273,7 +273,7 @@ def _leftovers(patient: Patient) -> Iterator[Finding]:
         says = f"{len(left)} files of processes that are gone"
         yield Finding("leftovers", "note", says, "`gitml doctor --fix`", mend=recover)
     yield from _unfinished(patient)
-    orphans = journal.orphans(patient.git.common / "gitml" / "journal")
+    orphans = journal.orphans(journal.folder(patient.git.common))
     if orphans:
         says = f"{len(orphans)} runs whose process was killed are not recorded"
         yield Finding("leftovers", "warning", says, "`gitml log` records them")

@@ -31,6 +31,11 @@ ABANDONED_AFTER = 7 * 24 * 3600
 """Seconds without a line after which the journal of a process that cannot be judged is nobody's."""
 
 
+def folder(common: Path) -> Path:
+    """Where the journals of runs in flight lie, in the common folder of a repository."""
+    return common / "gitml" / "journal"
+
+
 class FinishedStep(Frozen):
     """A line of a journal: a step as it stands in the run, and its record if it was executed."""
 

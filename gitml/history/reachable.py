@@ -30,6 +30,7 @@ from gitml.errors import (
 from gitml.frozen import Frozen
 from gitml.git import walk
 from gitml.git.process import Git
+from gitml.history import journal
 
 if TYPE_CHECKING:
     from gitml.store.reader import Reader
@@ -84,7 +85,7 @@ class _Marks:
         tips: set[ObjectId] = set()
         for place in places:
             tips |= walk.heads(place.git.directory)
-        for path in _files(git.common / "gitml" / "journal", "*.jsonl"):
+        for path in _files(journal.folder(git.common), "*.jsonl"):
             tips |= self._journal(path)
         for path in _files(git.common / "gitml" / "moves", "*"):
             tips |= {ObjectId(one.decode()) for one in _ID.findall(_read(path))}

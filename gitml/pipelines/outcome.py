@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from gitml.entities.records import Log, Output, RunStep, Step
 from gitml.errors import GitmlError
 from gitml.frozen import Frozen
 from gitml.history.entries import StepEntry
+from gitml.history.record import covering_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +125,9 @@ def as_it_is(name: str, entry: StepEntry, *, taken: bool = False) -> Done:
         new=False,
         taken=taken,
     )
+
+
+def covering(done: Collection[Done]) -> list[tuple[str, ObjectId]]:
+    """The steps through which all steps that are done can be reached: the parents of their run."""
+    steps = [(one.name, one.commit) for one in done]
+    return covering_steps(steps, {one.commit: one.parents for one in done})

@@ -12,20 +12,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId
-from gitml.entities.pointer import Pointer
 from gitml.entities.records import (
     Code,
     Failure,
     Run,
     RunStep,
 )
-from gitml.errors import GitmlError, MissingBytes, RaceLost, StepFailed, StorageError
-from gitml.git import locks, refs
+from gitml.errors import GitmlError, MissingBytes, StepFailed, StorageError
+from gitml.git import refs
 from gitml.git.odb import EMPTY_TREE, Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
@@ -34,14 +32,11 @@ from gitml.git.upkeep import keep_up
 from gitml.history import journal
 from gitml.history.entries import VersionEntry
 from gitml.history.index import Index
-from gitml.history.journal import Journal, Orphan
 from gitml.history.live import FOLDER, Window
 from gitml.history.record import (
     Person,
     Recorder,
-    covering_steps,
     run_ref,
-    seconds_of,
     timestamp,
     version_ref,
     version_tag,
@@ -53,14 +48,12 @@ from gitml.pipelines.environment import environment_text
 from gitml.pipelines.execute import Execution
 from gitml.pipelines.failure import describe
 from gitml.pipelines.options import Callbacks, Moment
-from gitml.pipelines.outcome import Done, StepEvent
+from gitml.pipelines.outcome import Done, StepEvent, covering
 from gitml.pipelines.output import Capture, Live
-from gitml.pipelines.plan import Pinned, Plan, Planner
+from gitml.pipelines.plan import Plan, Planner
 from gitml.pipelines.selection import WHOLE, Selection, choose
-from gitml.pipelines.series import Points
 from gitml.pipelines.session import Session
-from gitml.pipelines.sources import take
-from gitml.pipelines.storing import store_series, store_value
+from gitml.pipelines.sources import DataFiles
 from gitml.pipelines.unfold import Do, unfold
 from gitml.pipelines.versions import Share, new_version, other_models, same_version, shares, united
 from gitml.stack.stack import Stack
@@ -108,11 +101,6 @@ class Runner:
     strict_env: bool = False
     sealing: Sealing | None = None
     _left_out: tuple[str, ...] = field(default=(), init=False)
-
-    @property
-    def journals(self) -> Path:
-        """The folder of the journals of runs in flight."""
-        return self.git.common / "gitml" / "journal"
 
     def run(
         self,
@@ -259,11 +247,12 @@ class Runner:
             self.index.refresh()
             names = Names.now(self.index, self.odb)
             recorder = self._recorder() if record else Recorder(self.git, self.odb, self.person)
-            data = _DataFiles(WorkingTree(self.git, lambda: self.store), writer, recorder)
+            data = DataFiles(WorkingTree(self.git, lambda: self.store), writer, recorder)
             code = partial(self._code, data, seen) if seen else self._code_as_it_is
             planner = Planner(root, names, stack, data.take, data.take_value, code)
             plan = planner.plan(pipeline, parameters)
         started = time.time()
+        journals = journal.folder(self.git.common)
         execution = Execution(
             root=root,
             plan=plan,
@@ -273,7 +262,7 @@ class Runner:
             store=self.store,
             writer=writer,
             recorder=recorder,
-            journal=Journal(self.journals, self._header(plan, started)) if record else None,
+            journal=journal.Journal(journals, self._header(plan, started)) if record else None,
             rules=self.rules,
             capture=capture,
             take_data=data.take,
@@ -295,7 +284,7 @@ class Runner:
         seal.try_out(self.person.at(time.time()))
         return Recorder(self.git, self.odb, self.person, seal.tag, seal.record)
 
-    def _code(self, data: _DataFiles, seen: Callable[[], WorkTree], closure: set[str]) -> Code:
+    def _code(self, data: DataFiles, seen: Callable[[], WorkTree], closure: set[str]) -> Code:
         pointers = data.pointers()
         state = code_state(self.git, self.odb, closure=closure, pointers=pointers, seen=seen)
         self._left_out = state.left_out
@@ -374,7 +363,7 @@ class Runner:
         )
         execution.writer.commit()
         recorder = execution.recorder
-        commit = self._record_run(recorder, run, metrics, environment_text(), done, now)
+        commit = recorder.run(run, metrics, environment_text(), covering(done), now)
         ref = run_ref(run.pipeline, run.started, commit)
         changes = [Change(ref, commit, None)]
         versions = {name: one.id for name, one in resolved.items()}
@@ -419,19 +408,6 @@ class Runner:
         others = [(name, one.error) for name, one in failed if name != execution.current]
         return tuple(describe(error, name, self.environment) for name, error in others) or None
 
-    def _record_run(
-        self,
-        recorder: Recorder,
-        run: Run,
-        metrics: Mapping[str, float],
-        environment: bytes,
-        done: Iterable[Done],
-        now: float,
-    ) -> ObjectId:
-        steps = [(one.name, one.commit) for one in done]
-        parents = {one.commit: one.parents for one in done}
-        return recorder.run(run, metrics, environment, covering_steps(steps, parents), now)
-
     def _publish_versions(
         self, recorder: Recorder, versions: Mapping[str, ObjectId], changes: list[Change]
     ) -> None:
@@ -460,164 +436,6 @@ class Runner:
         """A model as it is now, None before its first version."""
         names = Names.now(self.index, self.odb)
         return names.model(name) if name in names.models else None
-
-    def recover(self) -> list[ObjectId]:
-        """Tidy up after killed processes; record the runs that they interrupted; their commits."""
-        locks.settle(self.git)
-        found = journal.orphans(self.journals)
-        if found or any(self.store.layout.abandoned()):
-            self.store.recover()
-        commits = [commit for one in found if (commit := self._replay(one)) is not None]
-        if commits:
-            self.index.refresh()
-        return commits
-
-    def _replay(self, orphan: Orphan) -> ObjectId | None:
-        """The commit of a killed run, made of its journal; None where nothing finished."""
-        header = orphan.header
-        if not (orphan.steps or orphan.logged) or not self._is_worth_recording(orphan):
-            orphan.path.unlink(missing_ok=True)
-            return None
-        code = codec.from_document(Code, header["code"], orphan.path.name)
-        recorder = Recorder(self.git, self.odb, Person(*header["person"]))
-        done = self._rebuilt(orphan, recorder)
-        last = max([*(one.at for one in orphan.steps), *(one.at for one in orphan.logged)])
-        steps = [RunStep(d.name, d.state, d.commit) for d in done]
-        known = [*header["steps"], *(one.step for one in orphan.logged)]
-        left = [name for name in dict.fromkeys(known) if name not in {one.name for one in done}]
-        broken, logged = self._broken_off(orphan, left)
-        steps += broken
-        started = header["started"]
-        run = Run(
-            pipeline=header["pipeline"],
-            state="interrupted",
-            code=code,
-            stack=header["stack"],
-            parameters=dict(header["parameters"])
-            | {name: value for one in orphan.logged for name, value in one.parameters.items()},
-            steps=tuple(steps),
-            started=started,
-            duration=round(max(last - seconds_of(started), 0.0), 6),
-            model=header.get("model"),
-            name=header.get("name"),
-        )
-        metrics = united({**{one.name: one.metrics for one in done}, **logged})
-        environment = header["environment"].encode()
-        commit = self._record_run(recorder, run, metrics, environment, done, last)
-        change = Change(run_ref(run.pipeline, started, commit), commit, None)
-        with contextlib.suppress(RaceLost):
-            recorder.publish([change], f"recover {run.pipeline}")
-        orphan.path.unlink(missing_ok=True)
-        return commit
-
-    def _broken_off(
-        self, orphan: Orphan, left: list[str]
-    ) -> tuple[list[RunStep], dict[str, Mapping[str, float]]]:
-        """The steps that a killed run did not finish, and what each of them had logged.
-
-        Interrupted were those that had logged something, or else the first.
-        """
-        heard = {one.step for one in orphan.logged}
-        interrupted = [name for name in left if name in heard] or left[:1]
-        steps: list[RunStep] = []
-        metrics: dict[str, Mapping[str, float]] = {}
-        with self.store.writer() as writer:
-            for name in left:
-                logs = [one for one in orphan.logged if one.step == name]
-                if name not in interrupted:
-                    steps.append(RunStep(name, "skipped"))
-                    continue
-                metrics[name] = {key: value for one in logs for key, value in one.metrics.items()}
-                metadata = {key: value for one in logs for key, value in one.metadata.items()}
-                points = Points.of(logs)
-                kept = store_series(writer, points, orphan.header["pipeline"], name)
-                steps.append(RunStep(name, "interrupted", series=kept, metadata=metadata or None))
-            writer.commit()
-        return steps, metrics
-
-    def _is_worth_recording(self, orphan: Orphan) -> bool:
-        """Whether a run was not published before the kill, and git has kept its snapshot since."""
-        code = codec.from_document(Code, orphan.header["code"], orphan.path.name)
-        started = orphan.header["started"]
-        recorded = self.index.runs(pipeline=orphan.header["pipeline"])
-        return code.commit in self.odb and all(one.record.started != started for one in recorded)
-
-    def _rebuilt(self, orphan: Orphan, recorder: Recorder) -> list[Done]:
-        """The finished steps of a journal as commits again, up to one that cannot be rebuilt."""
-        done: list[Done] = []
-        for step in orphan.steps:
-            commit = step.entry.commit
-            if commit is None:
-                break
-            if step.record is None:
-                entry = self.index.step(commit)
-                if entry is None:
-                    break
-                record, parents = entry.record, entry.parents
-            else:
-                record = step.record
-                logs = [record.log.digest] if record.log is not None else []
-                if not all(map(self.store.has, [*logs, *(one.digest for one in record.outputs)])):
-                    break
-                if not self._rebuild_sources(recorder, record.input_commits(), record):
-                    break
-                if recorder.step(record, step.metrics, step.at) != commit:
-                    break
-                parents = (record.code.commit, *record.input_commits())
-            state = step.entry.state
-            new = step.record is not None
-            metrics = step.metrics if new else self.index.step(commit).metrics  # type: ignore[union-attr]
-            done = [one for one in done if one.name != step.entry.name]  # it was made again
-            cached, taken = state != "completed", state == "taken"
-            done.append(
-                Done(step.entry.name, commit, record, metrics, parents, step.at, cached, new, taken)
-            )
-        return done
-
-    def _rebuild_sources(
-        self, recorder: Recorder, commits: Iterable[ObjectId], record: Any
-    ) -> bool:
-        """Make the source commits that a step names again; False where one cannot be made."""
-        missing = {one for one in commits if one not in recorder.builder and one not in self.odb}
-        for one in (*record.inputs, *record.loads):
-            if one.commit in missing and self.store.has(one.digest):
-                size = self.store.info(one.digest).size
-                missing.discard(recorder.source(one.digest, one.kind, size))
-        return not missing
-
-
-@dataclass
-class _DataFiles:
-    """Takes files of the repository, and large parameters, into the store, each once in a run."""
-
-    tree: WorkingTree
-    writer: Writer
-    recorder: Recorder
-    _taken: dict[str, Pinned] = field(default_factory=dict)
-    _values: dict[int, tuple[Any, Pinned]] = field(default_factory=dict)
-
-    def pointers(self) -> dict[str, bytes]:
-        """The pointers of what was taken, by path: they stand in a snapshot for the data."""
-        found = {}
-        for pinned in self._taken.values():
-            output = pinned.output
-            pointer = Pointer(output.digest, output.kind, output.size)
-            found[pinned.spelling] = pointer.encode()
-        return found
-
-    def take(self, path: str) -> Pinned:
-        """A file or folder as a pinned input; its bytes are in the run's writer."""
-        if path not in self._taken:
-            self._taken[path] = take(self.tree, path, self.writer, self.recorder)
-        return self._taken[path]
-
-    def take_value(self, value: Any) -> Pinned:
-        """A large parameter as an input; its bytes are in the run's writer."""
-        if id(value) not in self._values:
-            made = store_value(self.writer, value, name="argument", artifact="", rules=Rules())
-            commit = self.recorder.source(made.digest, made.kind, made.size)
-            self._values[id(value)] = value, Pinned("", made, commit, is_argument=True)
-        return self._values[id(value)][1]
 
 
 def _told(

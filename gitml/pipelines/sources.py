@@ -4,19 +4,57 @@ from __future__ import annotations
 
 import posixpath
 import shlex
+from dataclasses import dataclass, field
+from typing import Any
 
 from gitml.entities.pointer import Pointer
 from gitml.entities.records import Output
 from gitml.errors import CorruptData, NameNotFound, UsageError
 from gitml.fs import judge_relative_path
 from gitml.history.record import Recorder
+from gitml.materializers import Rules
 from gitml.pipelines.plan import Pinned
+from gitml.pipelines.storing import store_value
 from gitml.store.store import Writer
 from gitml.workspace import adding, pointerfiles
 from gitml.workspace.workingtree import WorkingTree
 
 
-def take(tree: WorkingTree, path: str, writer: Writer, recorder: Recorder) -> Pinned:
+@dataclass
+class DataFiles:
+    """Takes files of the repository, and large parameters, into the store, each once in a run."""
+
+    tree: WorkingTree
+    writer: Writer
+    recorder: Recorder
+    _taken: dict[str, Pinned] = field(default_factory=dict)
+    _values: dict[int, tuple[Any, Pinned]] = field(default_factory=dict)
+
+    def pointers(self) -> dict[str, bytes]:
+        """The pointers of what was taken, by path: they stand in a snapshot for the data."""
+        found = {}
+        for pinned in self._taken.values():
+            output = pinned.output
+            pointer = Pointer(output.digest, output.kind, output.size)
+            found[pinned.spelling] = pointer.encode()
+        return found
+
+    def take(self, path: str) -> Pinned:
+        """A file or folder as a pinned input; its bytes are in the run's writer."""
+        if path not in self._taken:
+            self._taken[path] = _take(self.tree, path, self.writer, self.recorder)
+        return self._taken[path]
+
+    def take_value(self, value: Any) -> Pinned:
+        """A large parameter as an input; its bytes are in the run's writer."""
+        if id(value) not in self._values:
+            made = store_value(self.writer, value, name="argument", artifact="", rules=Rules())
+            commit = self.recorder.source(made.digest, made.kind, made.size)
+            self._values[id(value)] = value, Pinned("", made, commit, is_argument=True)
+        return self._values[id(value)][1]
+
+
+def _take(tree: WorkingTree, path: str, writer: Writer, recorder: Recorder) -> Pinned:
     """The file or folder at a path relative to the root, stored, with its source commit built.
 
     What has a pointer and has not changed since is not read again; where the data is not what its

@@ -116,7 +116,7 @@ class Pipelines(Stages):
 
         self._refuse_second_config(Path(pipeline.file).parent)
         runner = self._runner(live)
-        runner.recover()
+        self._record_killed()
         with self._recorded_failures():
             finished = runner.run(
                 pipeline,
@@ -137,7 +137,7 @@ class Pipelines(Stages):
         file = Path(session.pipeline.file)
         self._refuse_second_config(file.parent if file.is_file() else self.root)
         runner = self._runner(1)
-        runner.recover()
+        self._record_killed()
         ended: list[Finished] = []
         with self._recorded_failures(), runner.block(session, self.active_stack, ended.append):
             yield
@@ -231,9 +231,14 @@ class Pipelines(Stages):
         Locks on refs that killed processes left are broken.
         """
         locks.break_abandoned(self.git)
-        if not journal.orphans(self.git.common / "gitml" / "journal"):
+        if not journal.orphans(journal.folder(self.git.common)):
             return []
-        return self._runner(2).recover()
+        return self._record_killed()
+
+    def _record_killed(self) -> list[ObjectId]:
+        from gitml.pipelines.recovery import Recovery
+
+        return Recovery(self.git, self.odb, self.index, self.store).recover()
 
     def explain(self, text: str, here: Path) -> list[Explanation]:
         """Why a step would run or be cached now: ``STEP`` or ``PIPELINE.STEP``."""
