@@ -12,6 +12,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitml.entities.ids import Digest, ObjectId
@@ -96,6 +97,7 @@ class Index:
         self._steps: dict[str, StepEntry] = {}
         self._ids: list[str] | None = None
         self._asked = 0
+        self._turn = RLock()  # threads may ask, one at a time
         self.mark = b""
 
     @property
@@ -515,7 +517,8 @@ class Index:
 
         for attempt in range(3):
             try:
-                return action(self._connection())
+                with self._turn:
+                    return action(self._connection())
             except sqlite3.DatabaseError as error:
                 self.close()
                 if attempt == 2:
@@ -545,7 +548,9 @@ class Index:
             with contextlib.suppress(StorageError):
                 make_directories(self._path.parent)
             where = ":memory:" if self._private else self._path
-            connection = sqlite3.connect(where, timeout=_PATIENCE, isolation_level=None)
+            connection = sqlite3.connect(
+                where, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            )
             try:
                 prepare(connection)
                 if self._of_runs or self._private:
@@ -569,7 +574,7 @@ class Index:
         """
         import sqlite3
 
-        copy = sqlite3.connect(":memory:", isolation_level=None)
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         connection.backup(copy)
         before = copy.total_changes
         self._refresh(copy)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,6 +82,7 @@ class Journal:
         self._descriptor: int | None = None
         self._path: Path | None = None
         self._waiting: list[str] = []
+        self._turn = threading.RLock()  # the threads of a step may log
 
     def add(self, step: FinishedStep) -> None:
         """Note a finished step; cached ones wait for the first that was executed."""
@@ -88,13 +90,15 @@ class Journal:
         if step.record is not None:
             line["record"] = codec.to_document(step.record)
             line["metrics"] = codec.parse(codec.metrics_to_json(step.metrics), "metrics")
-        self._waiting.append(codec.dump_line(line))
-        if step.record is not None or self._descriptor is not None:
-            self._write()
+        with self._turn:
+            self._waiting.append(codec.dump_line(line))
+            if step.record is not None or self._descriptor is not None:
+                self._write()
 
     def begin(self) -> None:
         """Be on the disk before there is anything to note; raises StorageError where that fails."""
-        self._write()
+        with self._turn:
+            self._write()
 
     def log(self, logged: Logged) -> None:
         """Note what a running step logs."""
@@ -105,8 +109,10 @@ class Journal:
             said["parameters"] = codec.plain(logged.parameters)
         if logged.index is not None:
             said["index"] = logged.index
-        self._waiting.append(codec.dump_line({"logged": said, "at": logged.at}))
-        self._write()
+        line = codec.dump_line({"logged": said, "at": logged.at})
+        with self._turn:
+            self._waiting.append(line)
+            self._write()
 
     def _write(self) -> None:
         lines, self._waiting = self._waiting, []

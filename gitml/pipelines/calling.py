@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from gitml.entities.records import Log, Output
-from gitml.errors import GitmlError, StepFailed, StorageError
+from gitml.errors import GitmlError, StepFailed, StorageError, UsageError
 from gitml.frozen import Frozen
 from gitml.history.journal import Logged
 from gitml.materializers import Rules
@@ -31,6 +32,9 @@ from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import Pinned, Plan, PlannedStep, Value
 from gitml.pipelines.storing import Storing, store_series
 from gitml.store.store import Writer
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Save = Callable[[str, Any], None]
 
@@ -70,6 +74,7 @@ class Calling:
 
     def __post_init__(self) -> None:
         self._storing = Storing(self.writer, self.plan.pipeline)
+        self._turn = threading.RLock()  # a step's threads may load and save, one at a time
 
     def rules(self, planned: PlannedStep) -> Rules:
         """What may be loaded and stored: what the repository allows, and the step's own types."""
@@ -119,17 +124,23 @@ class Calling:
         self.said = Said(metrics=running.metrics, metadata=running.metadata)
         seen = Observer(self.root, planned.closure)
         saved: dict[str, Output] = {}
+        is_over = False
 
         def save(name: str, value: Any) -> None:
             spec = OutputSpec(name, name, None)
-            saved[name] = self._storing.output(planned, spec, value, self.rules(planned))
-            running.outputs = tuple(saved)
-            self.said.outputs = tuple(saved.values())
+            with self._turn:
+                if is_over:
+                    raise UsageError(f"the run {self.plan.pipeline} has ended")
+                saved[name] = self._storing.output(planned, spec, value, self.rules(planned))
+                running.outputs = tuple(saved)
+                self.said.outputs = tuple(saved.values())
 
         try:
-            with self.capture.step(printed), seen, own_process(), context.running(running):
+            with self.capture.step(printed), seen, context.running(running), own_process():
                 yield running, save
         finally:
+            with self._turn:
+                is_over = True
             self.said.log = self._keep(printed)
             self._keep_series(running)
         outputs = self._with_said(running, tuple(saved.values()))
@@ -160,17 +171,18 @@ class Calling:
                 large = [name for name, one in inputs.items() if one.is_argument]
                 running.parameters.update({name: given[name] for name in large})
                 if fan is None:
-                    return planned.step.function(**given)
-                return fan.call(given, lambda *items: self._tell_items(planned.name, items))
+                    return guarded(lambda: planned.step.function(**given))
+                tell = functools.partial(self._tell_items, planned.name)
+                return guarded(lambda: fan.call(given, tell))
 
         options, attempts = planned.step.options, 1
         returned: Any
         try:
             with self.capture.step(printed), seen:
                 if fan is not None:  # each item has its own attempts
-                    returned = guarded(once)
+                    returned = once()
                 else:
-                    returned, attempts = attempted(options, planned.name, lambda: guarded(once))
+                    returned, attempts = attempted(options, planned.name, once)
         except BaseException as error:  # also what asyncio and others cancel with
             self._keep_items(fan, running, seen)
             if isinstance(error, (GitmlError, KeyboardInterrupt, SystemExit)):
@@ -184,8 +196,8 @@ class Calling:
             self.telling.note_once(f"{planned.name} started {one}" for one in seen.subprocesses)
         return returned, running, seen, attempts
 
-    def _tell_items(self, step: str, items: tuple[int, int]) -> None:
-        self.telling.tell(StepEvent(step, "items", items=items))
+    def _tell_items(self, step: str, done: int, many: int) -> None:
+        self.telling.tell(StepEvent(step, "items", items=(done, many)))
 
     def _context(self, planned: PlannedStep) -> context.StepContext:
         return context.StepContext(
@@ -193,13 +205,22 @@ class Calling:
             planned.name,
             planned.parameters,
             planned.uses or planned.makes,
-            functools.partial(self._load_by_name, planned),
-            self.given.data,
+            self._one_by_one(functools.partial(self._load_by_name, planned)),
+            self._one_by_one(self.given.data),
             self.note,
             self.root,
             tuple(one.name for one in planned.step.outputs),
-            take=self.given.take,
+            take=self._one_by_one(self.given.take),
         )
+
+    def _one_by_one(self, call: Callable[P, T]) -> Callable[P, T]:
+        """A function that the threads of a step may call, each in its turn."""
+
+        def in_turn(*args: P.args, **kwargs: P.kwargs) -> T:
+            with self._turn:
+                return call(*args, **kwargs)
+
+        return in_turn
 
     def _load_by_name(self, planned: PlannedStep, name: str, wanted: type | None) -> Any:
         """What a step loads itself; it becomes an input of the step, by commit."""

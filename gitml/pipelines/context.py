@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextvars
 import numbers
 import operator
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from gitml.errors import UsageError
 from gitml.frozen import replace
 from gitml.history.journal import Logged
 from gitml.pipelines.dsl import called_plainly
+from gitml.pipelines.inherited import Inherited
 from gitml.pipelines.references import Model
 from gitml.pipelines.series import Points
 
@@ -34,6 +35,8 @@ class StepContext:
     the body of a ``with`` of a run that has no pipeline. ``outputs`` are the names of the step's
     outputs, ``said`` what it logged of each. ``take`` makes an artifact by name an input, and
     ``links`` are those inputs that become artifacts of the version, by their names there.
+    ``unheard`` are the calls of threads of which nobody knows whose they are. All threads of the
+    step may log.
     """
 
     pipeline: str
@@ -54,6 +57,8 @@ class StepContext:
     said: dict[str, dict[str, Any]] = field(default_factory=dict)
     take: Callable[[str], Any] = lambda name: None
     links: dict[str, str] = field(default_factory=dict)
+    unheard: dict[str, None] = field(default_factory=dict)
+    _turn: Any = field(default_factory=threading.RLock, repr=False)
 
     def log(
         self,
@@ -62,17 +67,19 @@ class StepContext:
         index: int | None = None,
     ) -> None:
         """Keep what the step logs; with ``index`` the metrics are points of their series too."""
-        at = time.time()
-        self.note(Logged(self.step, metrics, metadata or {}, index, at))
-        self.metrics.update(metrics)
-        self.metadata.update(metadata or {})
-        if index is not None:
-            self.points.add(index, metrics, at)
+        with self._turn:
+            at = time.time()
+            self.note(Logged(self.step, metrics, metadata or {}, index, at))
+            self.metrics.update(metrics)
+            self.metadata.update(metadata or {})
+            if index is not None:
+                self.points.add(index, metrics, at)
 
     def add_parameters(self, values: Mapping[str, Any]) -> None:
         """Keep parameters that became known while the step runs."""
-        self.note(Logged(self.step, {}, {}, None, time.time(), values))
-        self.parameters.update(values)
+        with self._turn:
+            self.note(Logged(self.step, {}, {}, None, time.time(), values))
+            self.parameters.update(values)
 
     def say(self, output: str | None, values: Mapping[str, Any]) -> None:
         """Keep metadata of one of the step's outputs, None for its only one; raises UsageError."""
@@ -131,32 +138,61 @@ class StepContext:
         )
 
 
-_running: contextvars.ContextVar[StepContext | None] = contextvars.ContextVar(
-    "gitml_step", default=None
-)
+_running: Inherited[StepContext] = Inherited("gitml_step")
 
 
 def current() -> StepContext | None:
-    """The running step's context, None outside of a step."""
+    """The running step's context, in all threads that it starts; None outside of a step."""
     return _running.get()
 
 
 def get_context() -> StepContext:
     """The running step's context; raises UsageError outside of a step."""
+    return _current_of("get_context")
+
+
+def _current_of(call: str) -> StepContext:
+    """The running step's context for a call that makes no sense without one."""
     context = _running.get()
-    if context is None:
+    if context is not None:
+        return context
+    running = _running.anywhere()
+    if not running:
         raise UsageError("no step is running here", hint="call it inside a function with `@step`")
-    return context
+    for one in running:  # nobody may look at what the thread raises
+        one.unheard[f"`{call}`"] = None
+    raise UsageError(
+        f"`{call}` is called in a thread that was there before the step {running[-1].step}",
+        hint=_OLDER,
+    )
+
+
+_OLDER = (
+    "start the thread or pool in the step, or hand the step on: "
+    "`pool.submit(contextvars.copy_context().run, function)`"
+)
 
 
 @contextmanager
 def running(context: StepContext) -> Iterator[StepContext]:
-    """Make ``context`` the running step's for the length of a block."""
-    token = _running.set(context)
-    try:
+    """Make ``context`` the running step's for the length of a block, and for its threads.
+
+    Raises UsageError at the end where something was said to no step, in an older thread.
+    """
+    with _running.holding(context):
         yield context
-    finally:
-        _running.reset(token)
+    unheard, context.unheard = context.unheard, {}
+    if unheard:
+        raise UsageError(
+            f"nothing came of {', '.join(unheard)} in a thread that was there before the step "
+            f"{context.step}",
+            hint=_OLDER,
+        )
+
+
+def on_behalf_of(context: StepContext) -> AbstractContextManager[None]:
+    """A block in which this thread, whichever it is, acts for a step."""
+    return _running.here(context)
 
 
 def log_metrics(
@@ -170,7 +206,7 @@ def log_metrics(
     Raises UsageError outside of a step, for what is not a number, and for a ``step`` that is no
     whole one of 64 bits.
     """
-    context = into or _listening()
+    context = into or _listening("log_metrics")
     metrics = {name: _number(value, name) for name, value in entities.leaves(values)}
     index = None if step is None else _index(step)
     if context is not None:
@@ -195,7 +231,7 @@ def log_metadata(
     forgotten. Raises UsageError outside of a step, and for values that are not plain JSON or a MiB
     of it.
     """
-    context = into or _listening()
+    context = into or _listening("log_metadata")
     if context is None:
         entities.recorded(values)
         return
@@ -217,9 +253,9 @@ def log_metadata(
     context.log(metrics, metadata)
 
 
-def _listening() -> StepContext | None:
+def _listening(call: str) -> StepContext | None:
     """The step that hears what is logged; None where a test calls one as a plain function."""
-    return current() if called_plainly() else get_context()
+    return current() if called_plainly() else _current_of(call)
 
 
 def _is_metric(value: Any) -> bool:

@@ -24,6 +24,7 @@ from gitml.entities.metadata import check_bounds
 from gitml.errors import GitmlError, UsageError
 from gitml.history.tags import check_tags
 from gitml.pipelines.annotations import OutputSpec, field_names, number_of, outputs_of, signature_of
+from gitml.pipelines.inherited import Inherited
 from gitml.pipelines.options import (
     DEFAULT_OPTIONS,
     Callback,
@@ -217,7 +218,7 @@ class Composition:
 _composition: contextvars.ContextVar[Composition | None] = contextvars.ContextVar(
     "gitml_composition", default=None
 )
-_plainly: contextvars.ContextVar[bool] = contextvars.ContextVar("gitml_plainly", default=False)
+_plainly: Inherited[bool] = Inherited("gitml_plainly")
 
 
 def composition() -> Composition | None:
@@ -232,7 +233,7 @@ def composing() -> bool:
 
 def called_plainly() -> bool:
     """Whether a step runs that was called as a function, by a test say, and not by a run."""
-    return _plainly.get()
+    return _plainly.get() is not None
 
 
 class StepSettings(typing.TypedDict, total=False):
@@ -289,11 +290,8 @@ class StepFunction:
         composition = _composition.get()
         after = None if "after" in self.signature.parameters else kwargs.pop("after", None)
         if composition is None:
-            token = _plainly.set(True)
-            try:
+            with _plainly.holding(True):
                 return self._given(*args, **kwargs)
-            finally:
-                _plainly.reset(token)
         return self._handles(composition.add(self, self._bind(args, kwargs), after))
 
     def map(self, *args: Any, **kwargs: Any) -> Any:

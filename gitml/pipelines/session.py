@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from gitml.code.closure import Closure, Tracer
 from gitml.entities.ids import check_name, check_twins
 from gitml.entities.metadata import check_bounds
 from gitml.entities.records import SERIES
-from gitml.errors import UsageError
+from gitml.errors import GitmlError, UsageError
 from gitml.frozen import Frozen
 from gitml.history.revs import Names
 from gitml.pipelines import context
@@ -79,7 +79,7 @@ class Session:
         self._names: Names | None = None
         self._ended = False
         self._thread = 0
-        self._refused: dict[str, None] = {}
+        self._failed: dict[str, None] = {}
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "running" if self._running else "not begun"
@@ -104,8 +104,8 @@ class Session:
     ) -> None:
         """End and record the run; what the block raised goes on."""
         self._ended = True
-        if self._refused:  # into the log of the run too, which still catches what is printed
-            calls = ", ".join(self._refused)
+        if self._failed:  # into the log of the run too, which still catches what is printed
+            calls = ", ".join(self._failed)
             sys.stderr.write(f"gitml: in another thread nothing came of {calls}\n")
         try:
             self._stack.__exit__(kind, error, trace)
@@ -165,38 +165,31 @@ class Session:
     def save(self, name: str, value: Any) -> None:
         """Store a value, or the file or folder at a ``Path``, as an artifact of this run.
 
-        It is stored as it is now; saved again, the last one counts. Raises UnsupportedValue, and
-        UsageError in another thread than the block's.
+        It is stored as it is now; saved again, the last one counts. Raises UnsupportedValue.
         """
-        self._now_here(f"save({name!r})")
-        check_name(name, "artifact")
-        if name == SERIES:
-            raise UsageError(
-                f"an artifact is called `{SERIES}`, as the one that keeps what was logged",
-                hint="give it another name",
-            )
-        assert self._save is not None and self._names is not None  # noqa: S101 - it has begun
-        check_twins([name], self._names.artifact_names(), "artifact")
-        self._save(name, value)
+        with self._acting(f"save({name!r})"):
+            check_name(name, "artifact")
+            if name == SERIES:
+                raise UsageError(
+                    f"an artifact is called `{SERIES}`, as the one that keeps what was logged",
+                    hint="give it another name",
+                )
+            assert self._save is not None and self._names is not None  # noqa: S101 - it has begun
+            check_twins([name], self._names.artifact_names(), "artifact")
+            self._save(name, value)
 
     def load(self, artifact: str | Artifact, wanted: type[T] | None = None) -> Any:
         """The value of an artifact, which becomes an input of the run.
 
         ``artifact`` is a name ("features", "clf@production:model"), or what `Model.artifact` gives.
-        Raises UsageError in another thread than the block's.
         """
         spelling = artifact.spelling if isinstance(artifact, Artifact) else artifact
-        running = self._now_here(f"load({spelling!r})")
-        with context.running(running):
+        with self._acting(f"load({spelling!r})") as running:
             return running.load(spelling, wanted)
 
     def use(self, path: str | Path) -> Path:
-        """The path of a file or folder of the repository, which becomes an input of the run.
-
-        Raises UsageError in another thread than the block's.
-        """
-        running = self._now_here(f"use({str(path)!r})")
-        with context.running(running):
+        """The path of a file or folder of the repository, which becomes an input of the run."""
+        with self._acting(f"use({str(path)!r})") as running:
             return running.data(Path(path).as_posix())
 
     def _now(self) -> context.StepContext:
@@ -209,17 +202,17 @@ class Session:
             )
         return self._running
 
-    def _now_here(self, call: str) -> context.StepContext:
-        """The block's context for a ``call`` that only its own thread can make."""
+    @contextlib.contextmanager
+    def _acting(self, call: str) -> Iterator[context.StepContext]:
+        """A ``call`` in the block, from whichever thread; what fails in another is noted."""
         running = self._now()
-        if threading.get_ident() != self._thread:
-            self._refused[f"`{call}`"] = None
-            raise UsageError(
-                f"`{call}` of the run {self.name} is called in another thread",
-                hint="`save`, `load` and `use` work in the thread that began the block: hand the "
-                "value to it; `log_metrics` and `log_params` work in all",
-            )
-        return running
+        try:
+            with context.on_behalf_of(running):
+                yield running
+        except GitmlError:
+            if threading.get_ident() != self._thread:
+                self._failed[f"`{call}`"] = None
+            raise
 
 
 class _Block(StepFunction):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import gitml
+from gitml import log_metrics
 from gitml.entities.ids import Digest
 from gitml.errors import GitmlError, NameNotFound, StepFailed, UnsupportedValue, UsageError
 from gitml.pipelines.outcome import StepEvent
@@ -1007,3 +1009,81 @@ def test_value_of(tmp_path: Path) -> None:
     ]
     for annotation, expected in given:
         assert plain_type(annotation) is expected
+
+
+# What the threads of a step say
+
+
+def test_the_threads_of_a_step_log_and_load_for_it(steps: Write) -> None:
+    bench = steps(
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        def fit(n: int) -> None:
+            log_metrics({f"fold{n}": n})
+            gitml.log_metadata({f"note{n}": "fine"})
+
+        @step
+        def train() -> int:
+            with ThreadPoolExecutor(4) as pool:
+                for n in range(8):
+                    pool.submit(fit, n)
+                pool.submit(log_metrics, {"loss": 0.5}, step=1)
+                given = pool.submit(gitml.load_artifact, "given").result()
+            return given
+
+        @pipeline
+        def example():
+            train()
+        """
+    )
+    gitml.save_artifact(3, "given")
+    run = bench.run("example")
+    assert load(run, "train") == 3
+    assert run.metrics == {**{f"fold{n}": n for n in range(8)}, "loss": 0.5}
+    step = run.steps["train"]
+    assert step.metadata == {f"note{n}": "fine" for n in range(8)}
+    record = bench.record(step.entry.commit, "step.json")
+    assert [one["name"] for one in record["loads"]] == ["artifact/given@latest"]
+
+
+def test_a_step_fails_where_a_thread_logs_that_is_older_than_it(steps: Write) -> None:
+    bench = steps(
+        """
+        import contextvars
+        from concurrent.futures import ThreadPoolExecutor
+        POOL = ThreadPoolExecutor(1)
+        POOL.submit(int).result()
+
+        @step(retries=3, backoff=60)
+        def train(known: bool) -> None:
+            if known:
+                POOL.submit(contextvars.copy_context().run, log_metrics, {"loss": 1}).result()
+            else:
+                POOL.submit(log_metrics, {"loss": 1})
+                POOL.submit(int).result()
+
+        @pipeline
+        def example(known: bool = False):
+            train(known)
+        """
+    )
+    with pytest.raises(UsageError) as raised:
+        bench.run("example")
+    assert raised.value.message == (
+        "nothing came of `log_metrics` in a thread that was there before the step train"
+    )
+    assert "contextvars.copy_context().run" in (raised.value.hint or "")
+    assert bench.run("example", parameters={"known": True}).metrics == {"loss": 1}
+
+
+def test_the_threads_of_a_step_that_is_called_plainly_may_log() -> None:
+    @gitml.step
+    def train() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(log_metrics, {"loss": 1}).result()
+        return 3
+
+    assert train() == 3
+    with pytest.raises(UsageError, match="no step is running here"):
+        log_metrics({"loss": 1})
