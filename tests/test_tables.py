@@ -17,9 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitml import tables
 from gitml.errors import UsageError
-from gitml.tables import ColumnChange, Statistics, compare_tables
+from gitml.tables import ColumnChange, Statistics, compare_tables, reading
 
 
 def parquet(table: pa.Table) -> bytes:
@@ -232,11 +231,11 @@ def test_the_message_has_nothing_of_the_content() -> None:
 
 
 def test_too_large_tables_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tables, "MAX_CELLS", 8)
+    monkeypatch.setattr(reading, "MAX_CELLS", 8)
     for form in FORMS.values():
         found = compare_tables(form(OLD), form(NEW))
         assert str(found.problem).startswith("too large to compare row by row")
-    monkeypatch.setattr(tables, "MAX_BYTES", 8)
+    monkeypatch.setattr(reading, "MAX_BYTES", 8)
     path = tmp_path / "a.csv"
     path.write_bytes(csv(OLD))
     assert "too large" in str(compare_tables(path, path).problem)
@@ -259,7 +258,7 @@ def test_a_column_that_unpacks_to_much_is_refused(monkeypatch: pytest.MonkeyPatc
         found = compare_tables(bomb, bomb)
         assert (found.problem, found.rows, bool(found)) == (None, (1, 1), False)
         with monkeypatch.context() as patch:
-            patch.setattr(tables, "MAX_UNPACKED", 4 << 20)
+            patch.setattr(reading, "MAX_UNPACKED", 4 << 20)
             found = compare_tables(bomb, bomb)
             assert str(found.problem).startswith("too large to compare row by row: ")
 
