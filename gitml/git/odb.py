@@ -102,6 +102,12 @@ class Odb:
         self._git = git
         self._process: subprocess.Popen[bytes] | None = None
 
+    def begin(self) -> None:
+        """Start the process, so that it is up when something is asked of it."""
+        if self._process is None:
+            self._process = self._git.start("cat-file", "--batch")
+            self._ending = weakref.finalize(self, _end, self._process)
+
     def read(self, spec: str | ObjectId) -> tuple[ObjectId, str, bytes] | None:
         """Id, type and bytes of the object that ``spec`` names; None where there is none.
 
@@ -119,11 +125,8 @@ class Odb:
         raise CorruptData(f"git cannot read {text[:120]!r}", hint="`git fsck` says what is damaged")
 
     def _ask(self, spec: bytes) -> tuple[ObjectId, str, bytes] | None:
-        if self._process is None:
-            self._process = self._git.start("cat-file", "--batch")
-            self._ending = weakref.finalize(self, _end, self._process)
-        stdin, stdout = cast("IO[bytes]", self._process.stdin), self._process.stdout
-        assert stdout is not None  # noqa: S101 - for the type checker: it was opened as a pipe
+        self.begin()
+        stdin, stdout = self._pipes()
         stdin.write(spec + b"\n")
         stdin.flush()
         header = stdout.readline()
@@ -137,6 +140,10 @@ class Odb:
         if len(data) != int(size) + 1:
             raise BrokenPipeError
         return ObjectId(oid), kind, data[:-1]
+
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        assert self._process is not None  # noqa: S101 - for the type checker: it is begun
+        return cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
 
     def close(self) -> None:
         """End the process; the next look-up starts another."""

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _NONE = "0" * 40
 _TRIES = 8
+_FORMAT = "--format=%(refname) %(objectname) %(*objectname)"
 
 _named: dict[Path, tuple[int, int]] = {}
 """Folders of refs whose names this process has flushed, by device and inode."""
@@ -58,17 +59,52 @@ def read_listing(git: Git, patterns: Sequence[str], commits: Sequence[str] = ())
     What matches ``commits`` is none of tags: git need not look at each object, which for tens of
     thousands takes four times as long as to list them.
     """
-    format_ = "--format=%(refname) %(objectname) %(*objectname)"
     if not commits:
-        return git.run("for-each-ref", format_, *patterns)
-    asked = ("for-each-ref", format_.replace("%(*objectname)", ""), *commits)
+        return git.run("for-each-ref", _FORMAT, *patterns)
+    asked = ("for-each-ref", _FORMAT.replace("%(*objectname)", ""), *commits)
     with git.start(*asked, stdin=subprocess.DEVNULL) as other:
-        listing = git.run("for-each-ref", format_, *patterns)
+        listing = git.run("for-each-ref", _FORMAT, *patterns)
         assert other.stdout is not None  # noqa: S101 - it is a pipe
         more = other.stdout.read()
     if other.returncode:
         raise GitFailed(asked, other.returncode, "")
     return b"".join(sorted([*more.splitlines(keepends=True), *listing.splitlines(keepends=True)]))
+
+
+class Listing:
+    """A listing of refs that git makes while its reader does something else."""
+
+    def __init__(self, git: Git, patterns: Sequence[str]) -> None:
+        self._git = git
+        self._asked = ("for-each-ref", _FORMAT, *patterns)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._bytes: bytes | None = None
+
+    def begin(self) -> None:
+        """Let git begin; without this it does when the listing is read."""
+        self._process = self._git.start(*self._asked, stdin=subprocess.DEVNULL)
+
+    def read(self) -> bytes:
+        """The raw listing, as `read_listing` has it; raises GitFailed."""
+        if self._bytes is None:
+            if self._process is None:
+                self.begin()
+            assert self._process is not None  # noqa: S101 - it is begun
+            listing, _ = self._process.communicate()
+            if self._process.returncode:
+                raise GitFailed(self._asked, self._process.returncode, "")
+            self._bytes = listing
+        return self._bytes
+
+    def refs(self) -> list[Ref]:
+        """The refs that are listed, by name."""
+        return parse_lines(listing_lines(self.read()))
+
+    def close(self) -> None:
+        """End the git that nobody has heard to its end."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
 
 
 def listing_lines(listing: bytes) -> list[str]:

@@ -22,7 +22,7 @@ from gitml.fs import make_directories
 from gitml.git import refs
 from gitml.git.odb import Odb, Tag
 from gitml.git.process import Git
-from gitml.git.refs import Ref
+from gitml.git.refs import Listing, Ref
 from gitml.history.entries import (
     Reader,
     RunEntry,
@@ -69,8 +69,8 @@ _PATIENCE = 20.0
 """Seconds to wait for another process that writes the index."""
 _TAG_PATTERNS = (f"{TAGS}/*@*", f"{TAGS}/*@*/*", f"{TAGS}/*@alias/*/*")
 _TRACKED = tuple(f"{TRACKING}/*/{one.removeprefix('refs/')}" for one in _TAG_PATTERNS)
-_MODELS = (VERSIONS, STAGES, *_TAG_PATTERNS)
-_NARROW = (*_MODELS, *_TRACKED)
+MODELS = (VERSIONS, STAGES, *_TAG_PATTERNS)
+_NARROW = (*MODELS, *_TRACKED)
 PATTERNS = (RUNS, SOURCES, *_NARROW)
 
 
@@ -81,10 +81,14 @@ class Index:
     git is found: a clone has the runs and steps behind its versions, and no refs for them.
     ``mark`` stands for the refs as they were at the last look: equal marks mean that none moved.
     ``of_runs`` False leaves out runs and what git remotes have: versions, stages and tags alone, in
-    a file of their own, so that nobody waits for the refs of ten thousand runs to be listed.
+    a file of their own, so that nobody waits for the refs of ten thousand runs to be listed. What
+    is not ``of_runs`` may be read by a ``listing`` of ``MODELS`` that was begun before.
     """
 
-    def __init__(self, git: Git, odb: Odb, *, of_runs: bool = True) -> None:
+    def __init__(
+        self, git: Git, odb: Odb, *, of_runs: bool = True, listing: Listing | None = None
+    ) -> None:
+        self._begun = listing
         self._git = git
         self._odb = odb
         self._reader = Reader(odb)
@@ -589,7 +593,7 @@ class Index:
     def _patterns(self) -> tuple[str, ...]:
         """Which refs are looked at."""
         if not self._of_runs:
-            return _MODELS
+            return MODELS
         return _NARROW if self._narrow else PATTERNS
 
     def _listing(self, *, is_long: bool) -> tuple[bytes, bytes]:
@@ -599,7 +603,8 @@ class Index:
         """
         commits = (RUNS,) if is_long and RUNS in self._patterns else ()
         tags = [one for one in self._patterns if one not in commits]
-        listing = mark = refs.read_listing(self._git, tags, commits)
+        begun, self._begun = self._begun, None
+        listing = mark = begun.read() if begun else refs.read_listing(self._git, tags, commits)
         with contextlib.suppress(OSError):  # `git fetch --unshallow` moves no ref
             mark += (self._git.common / "shallow").read_bytes()
         if len(mark) <= _LONGEST_MARK:

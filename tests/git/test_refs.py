@@ -12,8 +12,8 @@ import pytest
 from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, Locked, RaceLost
 from gitml.git import refs
-from gitml.git.process import Git
-from gitml.git.refs import Change, Ref, list_refs
+from gitml.git.process import Git, GitFailed
+from gitml.git.refs import Change, Listing, Ref, list_refs
 from gitml.testing.sealed import GitRepository
 
 
@@ -31,6 +31,20 @@ def ids(git: Git) -> list[ObjectId]:
 
 def state(git: Git) -> dict[str, str]:
     return {ref.name: ref.target.hex for ref in list_refs(git, ["refs/"])}
+
+
+def test_a_listing_is_begun_early_or_when_it_is_read(git: Git, ids: list[ObjectId]) -> None:
+    for early in (True, False):
+        listing = Listing(git, ["refs/heads"])
+        if early:
+            listing.begin()
+        assert listing.refs() == [Ref("refs/heads/main", ids[0], ids[0])] == listing.refs()
+        listing.close()
+    unread = Listing(git, ["refs/heads"])
+    unread.begin()
+    unread.close()
+    with pytest.raises(GitFailed):
+        Listing(git, ["refs/heads", "--no-such-option"]).read()
 
 
 def test_a_ref_is_created_moved_and_deleted(git: Git, ids: list[ObjectId]) -> None:

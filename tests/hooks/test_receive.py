@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from gitml.git.process import Git
 from gitml.history.record import Person, Recorder, seconds_of, timestamp
 from gitml.history.revs import read_promotion
 from gitml.hooks.install import SERVER_EVENTS, install, script, server_script
+from gitml.testing.sealed import SealedEnvironment
 from tests.reviewed import PATH, Reviewed, team_of
 from tests.workshop import Copy, Workshop, model_for_copies
 
@@ -506,6 +508,21 @@ def test_by_pull_request_means_that_the_wish_stands_on_the_branch(guarded: Revie
         wish=wish,
     )
     assert "via pull-request: direct" in str(push(bob, f"{replayed}:refs/tags/clf@production/4"))
+
+
+def test_a_move_is_judged_by_two_gits(
+    guarded: Reviewed, sealed_environment: SealedEnvironment
+) -> None:
+    # Two milliseconds each, and everybody who pushes waits for them.
+    tag, _ = move(guarded.bob)
+    trace = sealed_environment.home / "trace"
+    sealed_environment.set("GIT_TRACE2_EVENT", str(trace))
+    assert push(guarded.bob, f"{tag}:refs/tags/clf@production/2") is None
+    events = map(json.loads, trace.read_text().splitlines())
+    argv = [event["argv"] for event in events if event["event"] == "start"]
+    # Ours begin with the settings that the runner gives.
+    started = [one[5] for one in argv if one[1:3] == ["-c", "core.fsmonitor=false"]]
+    assert sorted(started) == ["cat-file", "for-each-ref"]
 
 
 def test_the_hook_needs_python_and_git_alone(guarded: Reviewed, tmp_path: Path) -> None:
