@@ -26,6 +26,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "command": "gitml.promotion.checks:Command",
         "has": "gitml.promotion.checks:Has",
         "lacks": "gitml.promotion.checks:Lacks",
+        "bytes": "gitml.promotion.checks:Bytes",
         "lineage": "gitml.promotion.checks:LineageIs",
         "metric": "gitml.promotion.checks:Metric",
         "passed": "gitml.promotion.checks:Passed",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     help="Ask for it by a pull request with the wish, and move nothing.",
 )
 @click.option("--yes", is_flag=True, help="Publish code that is on no branch without asking.")
+@click.option("--verify-bytes", is_flag=True, help="Read every byte of its artifacts before.")
 @remote_option
 @dry_run_option
 @click.option(
@@ -55,6 +56,7 @@ def promote(
     local: bool,
     pull_request: bool,
     yes: bool,
+    verify_bytes: bool,
     remote: str | None,
     dry_run: bool,
     as_markdown: bool,
@@ -68,7 +70,8 @@ def promote(
     version that is not there yet is pushed before.
 
     A policy of the stage has to be met (exit code 3). A dry run shows what each of its checks
-    found. Where a policy asks for a pull request, `--pull-request` opens one.
+    found. Where a policy asks for a pull request, `--pull-request` opens one. The bytes of its
+    artifacts have to be whole: small ones are read, all of them with `--verify-bytes`.
 
     \b
     gitml promote clf@v2 production -m 'better on the tail'
@@ -80,6 +83,7 @@ def promote(
             hint=f"`gitml promote {version} {stage} --dry-run --md`",
         )
     why = reason if dry_run else reason_given(reason, f"gitml promote {version} {stage}")
+    repo.verify_bytes = verify_bytes
     if pull_request:
         if retry or local:
             given = "--retry" if retry else "--local"

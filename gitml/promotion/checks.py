@@ -287,6 +287,38 @@ class StoredOn(Rule):
         )
 
 
+class Bytes(Rule):
+    """Every byte of the version's artifacts is read when it is promoted, and is what it should be.
+
+    Without the rule what is here is read as far as that takes no time.
+    """
+
+    bytes: str
+    moves = HOLDERS
+
+    def complain(self, config: Config) -> str | None:
+        """The one word that it may say."""
+        return None if self.bytes == "verified" else 'it is "verified"'
+
+    def expects(self) -> str:
+        """That they are read."""
+        return "the bytes of its artifacts, read now"
+
+    def judge(self, case: Case) -> Check:
+        """Read them; what is on a remote alone is brought for it."""
+        if case.evidence.look is None:
+            return self.unknown("nobody has looked")
+        artifacts = case.entry.record.artifacts
+        names = {one.output.digest: one.name for one in artifacts}
+        looked = case.evidence.look([one.output for one in artifacts], True)
+        bad = [names[one] for one in (*looked.damaged, *looked.lost)]
+        if bad:
+            return self.failed(f"not whole: {', '.join(bad)}", "`gitml fsck` says what is lost")
+        if looked.trouble:
+            return self.unknown(looked.trouble)
+        return self.passed(", ".join(names.values()) or "it has none")
+
+
 class Command(Rule):
     """A program of the project's own agrees, by ending with 0; its last line is what it found.
 

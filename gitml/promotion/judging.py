@@ -47,19 +47,25 @@ def _standing(case: Case) -> list[Check]:
 
 
 def _bytes(case: Case) -> list[Check]:
-    """That its artifacts can be loaded: they are here, or on the remote, if that can be asked."""
+    """That its artifacts can be loaded: they are here and whole, or on a remote that answers."""
     look = case.evidence.look
-    names = {one.output.digest: one.name for one in case.entry.record.artifacts} if look else {}
-    if look is None or not names:
+    artifacts = case.entry.record.artifacts if look else ()
+    if look is None or not artifacts:
         return []
-    looked, expected = look(list(names)), "the bytes of its artifacts"
-    if looked.trouble:
-        return [Check("bytes", PASSED, expected, "not all are here", looked.trouble)]
+    names = {one.output.digest: one.name for one in artifacts}
+    outputs = [one.output for one in artifacts]
+    looked, expected = look(outputs, case.evidence.thorough), "the bytes of its artifacts"
+    if looked.damaged:
+        damaged = ", ".join(names[one] for one in looked.damaged)
+        way = "`gitml fsck --repair` heals what can be healed"
+        return [Check("bytes", FAILED, expected, f"{damaged}: damaged here", way)]
     if looked.lost:
         lost = ", ".join(names[one] for one in looked.lost)
         asked = f"neither here nor on {looked.remote}" if looked.remote else "not here"
         way = "`gitml push` sends them from a clone that has them"
         return [Check("bytes", FAILED, expected, f"{lost}: {asked}", way)]
+    if looked.trouble:
+        return [Check("bytes", PASSED, expected, "not all are here", looked.trouble)]
     return [Check("bytes", PASSED, expected, f"on {looked.remote}")] if looked.remote else []
 
 

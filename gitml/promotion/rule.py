@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from gitml.config import Config
 from gitml.entities.ids import Digest, ObjectId
+from gitml.entities.records import Output
 from gitml.errors import ConfigError, CorruptData, NameNotFound
 from gitml.frozen import Frozen, field, fields
 from gitml.git.odb import Odb
@@ -146,19 +147,22 @@ class Approval(Frozen):
 
 
 class Looked(Frozen):
-    """Which of some bytes are nowhere to be had.
+    """Which of some bytes are nowhere to be had, and which of those that are here are damaged.
 
-    ``remote`` is the one that was asked for what is not in this clone, None where nothing was to be
-    asked or nobody could be; ``trouble`` says why it did not answer.
+    ``unread`` is how many bytes were not read, since they are too many. ``remote`` is the one that
+    was asked for what is not in this clone, None where nothing was to be asked or nobody could be;
+    ``trouble`` says why it did not answer.
     """
 
     lost: tuple[Digest, ...] = ()
+    damaged: tuple[Digest, ...] = ()
+    unread: int = 0
     remote: str | None = None
     trouble: str = ""
 
 
 Absent = Callable[[str, str, ObjectId], Sequence[str]]
-Look = Callable[[Sequence[Digest]], Looked]
+Look = Callable[[Sequence[Output], bool], Looked]
 Run = Callable[[Sequence[str], Mapping[str, str]], tuple[int, str]]
 
 
@@ -168,7 +172,8 @@ class Evidence(Frozen):
     ``via`` is how the promotion comes about ("pull-request", or empty for a direct one).
     ``approvals`` gives those that a forge knows of, ``signed_for`` those of signed commits,
     ``absent`` the places whose bytes a remote lacks, by its name, its URL and a version, ``look``
-    which of some bytes can be had nowhere, ``run`` the exit code and last line of a program,
+    what is wrong with the bytes of some artifacts (all of them are read where the second argument
+    says so, as ``thorough`` asks), ``run`` the exit code and last line of a program,
     ``signature`` how the event tag is signed, and ``signers`` whose signatures count.
     """
 
@@ -177,6 +182,7 @@ class Evidence(Frozen):
     signed_for: Callable[[], Sequence[Approval]] | None = None
     absent: Absent | None = None
     look: Look | None = None
+    thorough: bool = False
     run: Run | None = None
     signature: Callable[[], Signature] | None = None
     signers: Callable[[], Signers] | None = None

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from gitml.entities.ids import Digest, ObjectId
-from gitml.errors import GitmlError, NameNotFound, RaceLost, UsageError
-from gitml.frozen import Frozen
+from gitml.entities.ids import ObjectId
+from gitml.errors import CorruptData, GitmlError, NameNotFound, RaceLost, UsageError
+from gitml.frozen import Frozen, replace
 from gitml.git.refs import Change
 from gitml.history.record import Person
 from gitml.history.revs import Event, Found, read_promotion
@@ -16,7 +16,7 @@ from gitml.repo.records import with_article
 from gitml.repo.sharing import Sharing
 
 if TYPE_CHECKING:
-    from gitml.entities.records import Revocation
+    from gitml.entities.records import Output, Revocation
     from gitml.git.signing import Signers
     from gitml.git.transport import Tell
     from gitml.promotion.aliases import Aliases, AliasMove
@@ -43,7 +43,12 @@ class Deleted(Frozen):
 
 
 class Stages(Sharing):
-    """The part of the facade that moves stages."""
+    """The part of the facade that moves stages.
+
+    With ``verify_bytes`` every byte of a version's artifacts is read before it is promoted.
+    """
+
+    verify_bytes = False
 
     def push(
         self,
@@ -328,26 +333,42 @@ class Stages(Sharing):
         """What a promotion is judged by beside the repository, looked at when it is asked for."""
         from gitml.promotion.rule import Evidence
 
-        return Evidence(absent=self._absent, look=self._look, run=self._run_program)
+        return Evidence(
+            absent=self._absent,
+            look=self._look,
+            run=self._run_program,
+            thorough=self.verify_bytes,
+        )
 
-    def _look(self, digests: Sequence[Digest]) -> Looked:
-        """Which of some bytes are neither in this clone nor on the remote where bytes go.
+    def _look(self, outputs: Sequence[Output], thorough: bool) -> Looked:
+        """What is wrong with the bytes of some artifacts: here, or on the remote where bytes go.
 
-        Where that cannot be asked, without credentials say, none counts as lost.
+        What is here is read, as much of it as takes no time; with ``thorough`` all is, and what the
+        remote alone has is brought, which verifies it. Where the remote cannot be asked, without
+        credentials say, none of what it may have counts as lost.
         """
         from gitml.promotion.rule import Looked
+        from gitml.promotion.soundness import QUICK, damaged
 
-        away = self.store.absent(digests)
+        away = self.store.absent([one.digest for one in outputs])
+        bad, unread = damaged(self.store, outputs, None if thorough else QUICK)
+        here = Looked((), tuple(bad), unread)
         name = self._bytes_remote if away else None
         if name is None:
-            return Looked(tuple(away))
+            return replace(here, lost=tuple(away))
         from gitml.sync.proof import whole_objects
 
         try:
             there = whole_objects(self._catalogue_of(self.remote(name)), away)
+            lost = tuple(one for one in away if one not in there)
+            if thorough and self._supply is not None:
+                self._supply.bring([one for one in away if one in there])
+        except CorruptData as error:
+            return replace(here, lost=tuple(away), remote=name, trouble=error.message)
         except GitmlError as error:
-            return Looked((), name, f"{name} cannot be asked: {error.message}")
-        return Looked(tuple(one for one in away if one not in there), name)
+            trouble = f"{name} cannot be asked: {error.message}"
+            return replace(here, remote=name, trouble=trouble)
+        return replace(here, lost=lost, remote=name)
 
     def _run_program(self, words: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
         """The exit code and the last line of a program of the project's, run in its root."""
