@@ -26,7 +26,8 @@ from gitml.fs import make_directories, storage_errors, sync_directory
 from gitml.store import parts
 from gitml.store.holdings import Holdings
 from gitml.store.layout import Condemned, Layout, discard, listed
-from gitml.store.pack import BLOB, Pack, Span, walk
+from gitml.store.pack import Pack, Span, walk
+from gitml.store.packformat import BLOB
 from gitml.store.repack import rewrite
 from gitml.store.repair import salvage
 

@@ -19,7 +19,9 @@ from gitml.store.digest import PIECE
 from gitml.store.knowntrees import KnownTrees
 from gitml.store.layout import Layout
 from gitml.store.links import LinkMode, Links, is_sealed
-from gitml.store.pack import NO_INDEX, TREE, ObjectRow, Pack
+from gitml.store.pack import NO_INDEX, Pack
+from gitml.store.packformat import TREE
+from gitml.store.packindex import ObjectRow
 from gitml.store.reader import Copy, Reader, StoredObject, Supply, fault_of
 from gitml.store.window import FileSpans, PackSpans
 

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gitml.store.codec import RAW, ZSTD
-from gitml.store.pack import ENTRY_HEADER, ChunkRow, Pack
+from gitml.store.pack import Pack
+from gitml.store.packformat import ENTRY_HEADER
+from gitml.store.packindex import ChunkRow
 
 _EMPTY = bytes.fromhex("af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262")
 

@@ -21,7 +21,9 @@ from gitml.store.delta import differences
 from gitml.store.directory import SourceFile
 from gitml.store.holdings import Holdings
 from gitml.store.large import put_chunks
-from gitml.store.pack import BLOB, ENTRY_HEADER, ChunkRow, Pack, PreparedChunk
+from gitml.store.pack import Pack, PreparedChunk
+from gitml.store.packformat import BLOB, ENTRY_HEADER
+from gitml.store.packindex import ChunkRow
 from gitml.store.parts import ChunkSource, Part
 from gitml.store.repair import recover
 from gitml.store.replace import Replacement, size_of

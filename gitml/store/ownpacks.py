@@ -8,7 +8,8 @@ from gitml.fs import storage_errors
 from gitml.store import repair
 from gitml.store.layout import Layout, discard
 from gitml.store.lease import Lease
-from gitml.store.pack import Index, Pack, PackBuilder
+from gitml.store.pack import Pack, PackBuilder
+from gitml.store.packindex import Index
 
 
 class OwnPacks:

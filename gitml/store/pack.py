@@ -1,55 +1,42 @@
-"""Packs and their indexes: the two file formats of docs/format.md, and nothing else.
+"""Packs: written, read and walked through (docs/format.md).
 
 A pack is a header and entries, each of which says all about itself, so that its index can be made
-again from the pack alone and a half-written pack is good up to its last whole entry. An index is
-two sorted tables of fixed width behind fan-outs, mapped and searched with the standard library.
-Nothing here verifies the digest of a blob: that is the reader's last step, in `store`.
+again from the pack alone and a half-written pack is good up to its last whole entry. Nothing here
+verifies the digest of a blob: that is the last step of `reader`.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
-import struct
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from operator import add
 from pathlib import Path
 from typing import NamedTuple
 
 from gitml.errors import CorruptData, StorageError
 from gitml.fs import flush_to_disk, storage_errors, write_fully
 from gitml.store import codec as codecs
-from gitml.store.digest import PIECE, hash_bytes, new_hasher
+from gitml.store.digest import PIECE, new_hasher
+from gitml.store.packformat import (
+    BLOB,
+    CHECK,
+    CHUNK,
+    ENTRY,
+    ENTRY_HEADER,
+    MARK,
+    NO_BASE,
+    OBJECT,
+    PACK_HEADER,
+    PACK_MAGIC,
+    PART,
+    TREE,
+    VERSION,
+    WHOLE,
+)
+from gitml.store.packindex import ChunkRow, Index, ObjectRow, Tables
 
-VERSION = 1
-PACK_MAGIC = b"gitmlpck"
-INDEX_MAGIC = b"gitmlidx"
-MARK = b"\x89GML"
-
-CHUNK = 1
-BLOB = 2
-TREE = 3
-
-_PACK_HEADER = struct.Struct("<8sII")
-_ENTRY = struct.Struct("<4sBBHQQ32s32s")
-_CHECK = 8
-ENTRY_HEADER = _ENTRY.size + _CHECK
-_OBJECT = struct.Struct("<QQ")
-_PART = struct.Struct("<32sQ")
-_WHOLE = struct.Struct("<QQ32sQ")
-_INDEX_HEADER = struct.Struct("<8sIIQQQ")
-_FAN_OUT = struct.Struct("<256I")
-_CHUNK_ROW = struct.Struct("<QQQB7x")
-_OBJECT_ROW = struct.Struct("<QQQQB7x")
-NO_BASE = bytes(32)
 _BUFFER = 1024 * 1024
 _SHORT = 64 * 1024
-_SEARCH_COST = 20
-"""Rows that are put into a table in the time of one search."""
-_MOST_PLACES = 200_000
-"""Rows of an index of which a table may stay in memory: about 30 MB."""
 _MUCH = 16 * _BUFFER
 _READ_AT_ONCE = _BUFFER
 """Bytes behind which a read of neighbouring chunks ends with the next one."""
@@ -60,29 +47,6 @@ MAX_PARTS = 1 << 24
 """Parts of one object: 16 TiB in chunks of 1 MiB; an object's list is held in memory."""
 
 
-class ChunkRow(NamedTuple):
-    """Where a chunk's entry is, and what it holds: lengths in bytes, codec by number."""
-
-    offset: int
-    stored: int
-    plain: int
-    codec: int
-
-
-class ObjectRow(NamedTuple):
-    """Where an object's entry is, and what it is: ``kind`` is BLOB or TREE.
-
-    ``size`` is in plain bytes (of a tree: the sum of its files), ``stored`` in bytes of this
-    pack, headers included; ``entries`` counts a tree's entries.
-    """
-
-    offset: int
-    size: int
-    entries: int
-    stored: int
-    kind: int
-
-
 class Span(NamedTuple):
     """Where an entry begins and ends in its pack, and what it is."""
 
@@ -90,244 +54,6 @@ class Span(NamedTuple):
     end: int
     digest: bytes
     is_chunk: bool
-
-
-class Tables:
-    """The two tables of a pack that is being written or walked through, in memory.
-
-    Rows are kept packed as the index will hold them, since a pack may have millions.
-    """
-
-    def __init__(self) -> None:
-        self._chunks: dict[bytes, bytes] = {}
-        self._objects: dict[bytes, bytes] = {}
-
-    def add_chunk(self, digest: bytes, row: ChunkRow) -> None:
-        """Add a chunk; the first entry of a digest stays the one."""
-        self._chunks.setdefault(digest, _CHUNK_ROW.pack(*row))
-
-    def add_object(
-        self, digest: bytes, kind: int, offset: int, payload: bytes, parts: list[tuple[bytes, int]]
-    ) -> None:
-        """Add an object whose entry's payload is given; its chunks stand before it in the pack."""
-        size, entries = _OBJECT.unpack_from(payload)
-        stored = ENTRY_HEADER + len(payload)
-        for part, _ in parts:
-            if row := self.find_chunk(part):
-                stored += ENTRY_HEADER + row.stored
-        self._objects.setdefault(digest, _OBJECT_ROW.pack(offset, size, entries, stored, kind))
-
-    def add_blob(self, digest: bytes, row: ChunkRow) -> None:
-        """Add a new chunk and the blob that it is, whose entry follows the chunk's."""
-        offset, stored, plain, _ = row
-        self._chunks[digest] = _CHUNK_ROW.pack(*row)
-        behind = offset + ENTRY_HEADER + stored
-        stored += 2 * ENTRY_HEADER + _WHOLE.size
-        self._objects.setdefault(digest, _OBJECT_ROW.pack(behind, plain, 0, stored, BLOB))
-
-    def has_object(self, digest: bytes) -> bool:
-        """Whether there is a row of the object."""
-        return digest in self._objects
-
-    def count_objects(self) -> int:
-        """How many objects there are."""
-        return len(self._objects)
-
-    def find_chunk(self, digest: bytes) -> ChunkRow | None:
-        """The row of the chunk, or None."""
-        row = self._chunks.get(digest)
-        return ChunkRow(*_CHUNK_ROW.unpack(row)) if row else None
-
-    def find_object(self, digest: bytes) -> ObjectRow | None:
-        """The row of the object, or None."""
-        row = self._objects.get(digest)
-        return ObjectRow(*_OBJECT_ROW.unpack(row)) if row else None
-
-    def chunk_finder(self, expected: int) -> Callable[[bytes], ChunkRow | None]:
-        """What `find_chunk` does, for ``expected`` times."""
-        del expected
-        return self.find_chunk
-
-    def lone_chunks(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, ObjectRow]]:
-        """Those of the sorted digests that are blobs of one chunk, with the blob's row."""
-        for digest in digests:
-            row, blob = self.find_chunk(digest), self.find_object(digest)
-            if row is not None and blob is not None and _is_lone(row, blob):
-                yield digest, blob
-
-    def objects(self) -> Iterator[tuple[bytes, ObjectRow]]:
-        """Every object with its row, by digest."""
-        for digest in sorted(self._objects):
-            yield digest, ObjectRow(*_OBJECT_ROW.unpack(self._objects[digest]))
-
-    def chunks(self) -> Iterator[tuple[bytes, ChunkRow]]:
-        """Every chunk with its row, by digest."""
-        for digest in sorted(self._chunks):
-            yield digest, ChunkRow(*_CHUNK_ROW.unpack(self._chunks[digest]))
-
-    def encode(self, pack_length: int) -> bytes:
-        """The index file for these tables: a pure function of the pack's entries."""
-        objects = sorted(self._objects)
-        chunks = objects if self._objects.keys() == self._chunks.keys() else sorted(self._chunks)
-        header = _INDEX_HEADER.pack(INDEX_MAGIC, VERSION, 0, pack_length, len(objects), len(chunks))
-        pieces = [header, _fan_out(objects), _fan_out(chunks)]
-        for table, digests in ((self._objects, objects), (self._chunks, chunks)):
-            pieces += map(add, digests, map(table.__getitem__, digests))
-        return b"".join(pieces)
-
-
-class Index:
-    """An index file over its bytes, checked against its name, searched where it lies."""
-
-    def __init__(self, data: bytes | mmap.mmap, path: Path) -> None:
-        """Take the bytes of the index at ``path``; raises CorruptData if they are not its own."""
-        if hash_bytes(memoryview(data)).hex != path.stem.rpartition("+")[2]:  # of a condemned one
-            raise CorruptData(f"{path} is not what its name says")
-        self._data = data
-        try:
-            magic, version, _, self.pack_length, objects, chunks = _INDEX_HEADER.unpack_from(data)
-            start = _INDEX_HEADER.size
-            self._object_fan = (0, *_FAN_OUT.unpack_from(data, start))
-            self._chunk_fan = (0, *_FAN_OUT.unpack_from(data, start + _FAN_OUT.size))
-        except struct.error as error:
-            raise CorruptData(f"{path} is too short for an index") from error
-        self._objects_at = start + 2 * _FAN_OUT.size
-        self._chunks_at = self._objects_at + objects * (32 + _OBJECT_ROW.size)
-        if (
-            (magic, version) != (INDEX_MAGIC, VERSION)
-            or len(data) != self._chunks_at + chunks * (32 + _CHUNK_ROW.size)
-            or list(self._object_fan) != sorted(self._object_fan)
-            or list(self._chunk_fan) != sorted(self._chunk_fan)
-            or (self._object_fan[-1], self._chunk_fan[-1]) != (objects, chunks)
-        ):
-            raise CorruptData(f"{path} is not an index of version {VERSION}")
-        widths = (32 + _OBJECT_ROW.size, 32 + _CHUNK_ROW.size)
-        self._object_places = _Places(data, self._object_fan, self._objects_at, widths[0])
-        self._chunk_places = _Places(data, self._chunk_fan, self._chunks_at, widths[1])
-
-    @classmethod
-    def of(cls, data: bytes) -> Index:
-        """The index that was just made of these bytes."""
-        return cls(data, Path(f"{hash_bytes(data).hex}.idx"))
-
-    @classmethod
-    def open(cls, path: Path) -> Index:
-        """The index at ``path``, mapped; raises CorruptData, FileNotFoundError or OSError."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if os.fstat(descriptor).st_size == 0:
-                raise CorruptData(f"{path} is empty")
-            return cls(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), path)
-        finally:
-            os.close(descriptor)
-
-    def find_chunk(self, digest: bytes) -> ChunkRow | None:
-        """The row of the chunk, or None."""
-        at = self._chunk_places.find(digest)
-        return ChunkRow(*_CHUNK_ROW.unpack_from(self._data, at + 32)) if at else None
-
-    def find_object(self, digest: bytes) -> ObjectRow | None:
-        """The row of the object, or None."""
-        at = self._object_places.find(digest)
-        return ObjectRow(*_OBJECT_ROW.unpack_from(self._data, at + 32)) if at else None
-
-    def chunk_finder(self, expected: int) -> Callable[[bytes], ChunkRow | None]:
-        """What `find_chunk` does, for ``expected`` times."""
-        data, start, width = self._data, self._chunks_at, 32 + _CHUNK_ROW.size
-        if (len(data) - start) // width > expected * _SEARCH_COST:
-            return self.find_chunk
-        places = {data[at : at + 32]: at for at in range(start, len(data), width)}
-
-        def find(digest: bytes) -> ChunkRow | None:
-            at = places.get(digest)
-            return ChunkRow(*_CHUNK_ROW.unpack_from(data, at + 32)) if at else None
-
-        return find
-
-    def lone_chunks(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, ObjectRow]]:
-        """Those of the sorted digests that are blobs of one chunk, with the blob's row.
-
-        Many are found in one walk through the tables, and no table is made for them.
-        """
-        objects = dict(self._object_places.find_in_order(digests))
-        for digest, at in self._chunk_places.find_in_order(sorted(objects)):
-            row = ChunkRow(*_CHUNK_ROW.unpack_from(self._data, at + 32))
-            blob = ObjectRow(*_OBJECT_ROW.unpack_from(self._data, objects[digest] + 32))
-            if _is_lone(row, blob):
-                yield digest, blob
-
-    def objects(self) -> Iterator[tuple[bytes, ObjectRow]]:
-        """Every object with its row, by digest."""
-        for at in range(self._objects_at, self._chunks_at, 32 + _OBJECT_ROW.size):
-            row = _OBJECT_ROW.unpack_from(self._data, at + 32)
-            yield self._data[at : at + 32], ObjectRow(*row)
-
-    def chunks(self) -> Iterator[tuple[bytes, ChunkRow]]:
-        """Every chunk with its row, by digest."""
-        for at in range(self._chunks_at, len(self._data), 32 + _CHUNK_ROW.size):
-            row = _CHUNK_ROW.unpack_from(self._data, at + 32)
-            yield self._data[at : at + 32], ChunkRow(*row)
-
-
-class _Places:
-    """Where the rows of one kind begin in an index.
-
-    Who asks often is answered out of a table, made when searching has taken as long as making it.
-    """
-
-    def __init__(
-        self, data: bytes | mmap.mmap, fan: tuple[int, ...], start: int, width: int
-    ) -> None:
-        self._data, self._fan, self._start, self._width = data, fan, start, width
-        self._asked = 0
-        self._table: dict[bytes, int] | None = None
-
-    def find(self, digest: bytes) -> int:
-        """The offset of the row that begins with ``digest``, or 0."""
-        if self._table is not None:
-            return self._table.get(digest, 0)
-        self._asked += 1
-        rows = self._fan[-1]
-        if self._asked * _SEARCH_COST > rows and rows < _MOST_PLACES:
-            data, width = self._data, self._width
-            end = self._start + rows * width
-            self._table = {data[at : at + 32]: at for at in range(self._start, end, width)}
-        return self._search(digest)
-
-    def find_in_order(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
-        """Those of the sorted digests that have a row, with its offset."""
-        data, width, rows = self._data, self._width, self._fan[-1]
-        if rows > len(digests) * _SEARCH_COST:
-            yield from ((one, at) for one in digests if (at := self._search(one)))
-            return
-        at, end = self._start, self._start + rows * width
-        seen = data[at : at + 32] if rows else b""
-        for digest in digests:
-            while seen < digest and at < end:
-                at += width
-                seen = data[at : at + 32]
-            if at == end:
-                return
-            if seen == digest:
-                yield digest, at
-
-    def _search(self, digest: bytes) -> int:
-        data, start, width = self._data, self._start, self._width
-        low, high = self._fan[digest[0]], self._fan[digest[0] + 1]
-        row = bisect_left(
-            range(high),
-            digest,
-            low,
-            high,
-            key=lambda row: data[start + row * width : start + row * width + 32],
-        )
-        at = start + row * width
-        return at if row < high and data[at : at + 32] == digest else 0
-
-
-def _is_lone(row: ChunkRow, blob: ObjectRow) -> bool:
-    """Whether a blob is this chunk and nothing else, and the chunk needs no other."""
-    return row.codec != codecs.DELTA and (blob.kind, blob.size) == (BLOB, row.plain)
 
 
 class Pack:
@@ -430,7 +156,7 @@ class Pack:
                 if entry is not None and (entry.kind, entry.digest) == (one.kind, raw):
                     found.append(Span(one.offset, entry.end, raw, is_chunk=False))
         found.sort()
-        ends = [_PACK_HEADER.size, *(span.end for span in found)]
+        ends = [PACK_HEADER.size, *(span.end for span in found)]
         if not gaps and [*(span.start for span in found), length] != ends:
             raise CorruptData(f"{self.path} is not what its index says", hint="`gitml fsck`")
         return found
@@ -484,7 +210,7 @@ class Pack:
         if entry is None or (entry.kind, entry.digest) != (row.kind, digest):
             raise CorruptData(f"no such object at byte {row.offset}")
         payload, parts = _read_object(descriptor, entry)
-        if _OBJECT.unpack_from(payload) != (row.size, row.entries):
+        if OBJECT.unpack_from(payload) != (row.size, row.entries):
             raise CorruptData(f"the object at byte {row.offset} is not as the index says")
         return parts
 
@@ -594,7 +320,7 @@ class PackBuilder:
         """Create the file exclusively; raises StorageError."""
         self._tables = Tables()
         self.pack = Pack(path, self._tables)
-        self._buffer = bytearray(_PACK_HEADER.pack(PACK_MAGIC, VERSION, 0))
+        self._buffer = bytearray(PACK_HEADER.pack(PACK_MAGIC, VERSION, 0))
         self._written = 0
         self._is_broken = False
         with storage_errors(path):
@@ -630,9 +356,9 @@ class PackBuilder:
         if not plain or self._tables.find_chunk(digest):
             self.add_object(digest, BLOB, plain, 0, [(digest, plain)] if plain else [])
             return
-        header = _ENTRY.pack(MARK, CHUNK, codec, 0, len(stored), plain, digest, NO_BASE)
-        payload = _WHOLE.pack(plain, 0, digest, plain)
-        second = _ENTRY.pack(MARK, BLOB, codecs.RAW, 0, _WHOLE.size, plain, digest, NO_BASE)
+        header = ENTRY.pack(MARK, CHUNK, codec, 0, len(stored), plain, digest, NO_BASE)
+        payload = WHOLE.pack(plain, 0, digest, plain)
+        second = ENTRY.pack(MARK, BLOB, codecs.RAW, 0, WHOLE.size, plain, digest, NO_BASE)
         buffer = self._buffer
         offset = self._written + len(buffer)
         buffer += header
@@ -649,7 +375,7 @@ class PackBuilder:
         self, digest: bytes, kind: int, size: int, entries: int, parts: list[tuple[bytes, int]]
     ) -> None:
         """Add an object made of ``parts``, each a chunk's digest and plain length."""
-        payload = _OBJECT.pack(size, entries) + b"".join(_PART.pack(*part) for part in parts)
+        payload = OBJECT.pack(size, entries) + b"".join(PART.pack(*part) for part in parts)
         plain = sum(length for _, length in parts)
         offset = self._append(_header(kind, digest, plain, codecs.RAW, payload), payload)
         self._tables.add_object(digest, kind, offset, payload, parts)
@@ -731,7 +457,7 @@ def walk(descriptor: int, *, resync: bool) -> tuple[Tables, int]:
     """
     length = os.fstat(descriptor).st_size
     tables = Tables()
-    offset = end = _PACK_HEADER.size
+    offset = end = PACK_HEADER.size
     while offset < length:
         entry = _read_entry(descriptor, offset)
         if entry is None or not _is_whole(descriptor, entry, length):
@@ -752,12 +478,12 @@ def walk(descriptor: int, *, resync: bool) -> tuple[Tables, int]:
 
 def has_header(descriptor: int) -> bool:
     """Whether the file begins as a pack of the version that we write."""
-    return os.pread(descriptor, _PACK_HEADER.size, 0) == header_bytes()
+    return os.pread(descriptor, PACK_HEADER.size, 0) == header_bytes()
 
 
 def header_bytes() -> bytes:
     """What a pack of the version that we write begins with."""
-    return _PACK_HEADER.pack(PACK_MAGIC, VERSION, 0)
+    return PACK_HEADER.pack(PACK_MAGIC, VERSION, 0)
 
 
 def _tables_of(descriptor: int, path: Path) -> Tables:
@@ -766,9 +492,9 @@ def _tables_of(descriptor: int, path: Path) -> Tables:
     A pack with a good index is of our version whatever its header says: a flipped bit there
     must not shut the whole store.
     """
-    header = os.pread(descriptor, _PACK_HEADER.size, 0)
-    if len(header) == _PACK_HEADER.size:
-        magic, version, _ = _PACK_HEADER.unpack(header)
+    header = os.pread(descriptor, PACK_HEADER.size, 0)
+    if len(header) == PACK_HEADER.size:
+        magic, version, _ = PACK_HEADER.unpack(header)
         if magic == PACK_MAGIC and version > VERSION:
             raise StorageError(
                 f"{path} is a pack of version {version}, which this gitml cannot read",
@@ -786,8 +512,8 @@ def _entry_of(data: bytes, offset: int) -> _Entry | None:
     """The entry header that these bytes are, or None if they are none."""
     if len(data) != ENTRY_HEADER or not data.startswith(MARK):
         return None
-    _, kind, codec, _, stored, plain, digest, base = _ENTRY.unpack_from(data)
-    header, check = data[: _ENTRY.size], data[_ENTRY.size :]
+    _, kind, codec, _, stored, plain, digest, base = ENTRY.unpack_from(data)
+    header, check = data[: ENTRY.size], data[ENTRY.size :]
     return _Entry(offset, kind, codec, stored, plain, digest, base, check, header)
 
 
@@ -804,7 +530,7 @@ def _is_whole(descriptor: int, entry: _Entry, length: int) -> bool:
         hasher.update(piece)
         position += len(piece)
     hasher.update(entry.header)
-    return hasher.digest(_CHECK) == entry.check
+    return hasher.digest(CHECK) == entry.check
 
 
 def _next_mark(descriptor: int, offset: int, length: int) -> int:
@@ -823,13 +549,13 @@ def _next_mark(descriptor: int, offset: int, length: int) -> int:
 def _read_object(descriptor: int, entry: _Entry) -> tuple[bytes, list[tuple[bytes, int]]]:
     """The payload of an object's entry and its parts; raises CorruptData unless it is whole."""
     where = f"the object at byte {entry.offset}"
-    count, rest = divmod(entry.stored - _OBJECT.size, _PART.size)
+    count, rest = divmod(entry.stored - OBJECT.size, PART.size)
     if rest or not 0 <= count <= MAX_PARTS:
         raise CorruptData(f"{where} has no list of parts")
     payload = os.pread(descriptor, entry.stored, entry.offset + ENTRY_HEADER)
     if _check(payload, entry.header) != entry.check:
         raise CorruptData(f"{where} is damaged")
-    parts = list(_PART.iter_unpack(payload[_OBJECT.size :]))
+    parts = list(PART.iter_unpack(payload[OBJECT.size :]))
     if sum(length for _, length in parts) != entry.plain:
         raise CorruptData(f"{where} has parts that do not add up")
     return payload, parts
@@ -844,7 +570,7 @@ def _header(
     base: bytes = NO_BASE,
 ) -> bytes:
     """The header of an entry, with the check over it and the stored bytes."""
-    header = _ENTRY.pack(MARK, kind, codec, 0, len(stored), plain, digest, base)
+    header = ENTRY.pack(MARK, kind, codec, 0, len(stored), plain, digest, base)
     return header + _check(stored, header)
 
 
@@ -853,11 +579,11 @@ def _check(stored: bytes | memoryview, header: bytes) -> bytes:
     from blake3 import blake3
 
     if len(stored) < _SHORT:
-        return blake3(b"".join((stored, header))).digest(_CHECK)
+        return blake3(b"".join((stored, header))).digest(CHECK)
     hasher = new_hasher()
     hasher.update(stored)
     hasher.update(header)
-    return hasher.digest(_CHECK)
+    return hasher.digest(CHECK)
 
 
 def _neighbours(
@@ -875,9 +601,3 @@ def _neighbours(
         run.append(one)
     if run:
         yield run
-
-
-def _fan_out(digests: list[bytes]) -> bytes:
-    """For each first byte, how many of the sorted digests begin with it or a lower one."""
-    ends = [bisect_left(digests, bytes([byte])) for byte in range(1, 256)]
-    return _FAN_OUT.pack(*ends, len(digests))

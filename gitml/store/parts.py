@@ -17,7 +17,9 @@ from types import TracebackType
 from gitml.errors import CorruptData
 from gitml.store import codec as codecs
 from gitml.store.digest import hash_bytes, new_hasher
-from gitml.store.pack import BLOB, TREE, ChunkRow, ObjectRow, Pack, StoredChunk
+from gitml.store.pack import Pack, StoredChunk
+from gitml.store.packformat import BLOB, TREE
+from gitml.store.packindex import ChunkRow, ObjectRow
 from gitml.store.threads import in_order, workers
 
 Part = tuple[bytes, int]

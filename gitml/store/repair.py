@@ -15,7 +15,8 @@ from gitml.fs import flush_to_disk, make_directories, storage_errors
 from gitml.store.digest import hash_bytes, hash_file
 from gitml.store.holdings import Holdings
 from gitml.store.layout import Layout, listed
-from gitml.store.pack import Index, Pack, has_header, walk
+from gitml.store.pack import Pack, has_header, walk
+from gitml.store.packindex import Index
 from gitml.store.parts import ChunkSource, names
 from gitml.store.reader import Copy, fault_of
 from gitml.store.repack import rewrite

@@ -18,7 +18,8 @@ from gitml.store import codec as codecs
 from gitml.store.holdings import Holdings
 from gitml.store.layout import discard
 from gitml.store.lease import Lease
-from gitml.store.pack import ENTRY_HEADER, Pack, PackBuilder, PreparedChunk, Span
+from gitml.store.pack import Pack, PackBuilder, PreparedChunk, Span
+from gitml.store.packformat import ENTRY_HEADER
 from gitml.store.parts import ChunkSource, Part
 from gitml.store.threads import in_order, workers
 

@@ -38,7 +38,8 @@ from gitml.store.links import Links, is_sealed
 from gitml.store.maintenance import Maintenance, Succession
 from gitml.store.members import Member, Members
 from gitml.store.ownpacks import OwnPacks
-from gitml.store.pack import BLOB, TREE, Pack, PackBuilder, PreparedChunk
+from gitml.store.pack import Pack, PackBuilder, PreparedChunk
+from gitml.store.packformat import BLOB, TREE
 from gitml.store.parts import Part
 from gitml.store.reader import Copy, Reader, StoredObject, Supply
 from gitml.store.repair import Damage

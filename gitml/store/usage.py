@@ -18,7 +18,8 @@ from gitml.store import codec as codecs
 from gitml.store import parts
 from gitml.store.holdings import Holdings
 from gitml.store.layout import listed
-from gitml.store.pack import ENTRY_HEADER, TREE, Pack
+from gitml.store.pack import Pack
+from gitml.store.packformat import ENTRY_HEADER, TREE
 
 _SHARED = -1
 

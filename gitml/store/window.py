@@ -12,7 +12,8 @@ from typing import Protocol
 
 from gitml.errors import CorruptData
 from gitml.store import codec as codecs
-from gitml.store.pack import ObjectRow, Pack
+from gitml.store.pack import Pack
+from gitml.store.packindex import ObjectRow
 from gitml.store.parts import ChunkSource
 
 

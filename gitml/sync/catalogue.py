@@ -35,7 +35,7 @@ from gitml.frozen import Frozen
 from gitml.fs import make_directories
 from gitml.remotes.base import PART, Remote
 from gitml.store.digest import hash_bytes
-from gitml.store.pack import Index
+from gitml.store.packindex import Index
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -25,7 +25,9 @@ from gitml.store import parts
 from gitml.store.digest import hash_bytes, hash_file
 from gitml.store.layout import Layout, discard, listed
 from gitml.store.lookup import SmallBlobs
-from gitml.store.pack import BLOB, ENTRY_HEADER, Index, ObjectRow, Pack, Span
+from gitml.store.pack import Pack, Span
+from gitml.store.packformat import BLOB, ENTRY_HEADER
+from gitml.store.packindex import Index, ObjectRow
 from gitml.store.reader import fault_of
 from gitml.store.repack import extract
 from gitml.store.store import Store

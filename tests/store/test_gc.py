@@ -20,7 +20,8 @@ from gitml.store import tree as trees
 from gitml.store.digest import hash_bytes
 from gitml.store.gc import GRACE, Collection, Collector, collect, restore
 from gitml.store.links import LinkMode
-from gitml.store.pack import BLOB, PackBuilder
+from gitml.store.pack import PackBuilder
+from gitml.store.packformat import BLOB
 from gitml.store.store import LARGE, Store, Tree, TreeEntry
 
 DAY = 24 * 3600.0

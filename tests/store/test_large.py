@@ -17,7 +17,8 @@ from gitml.store import codec, large, parts
 from gitml.store import pack as pack_module
 from gitml.store.chunking import LARGEST
 from gitml.store.digest import hash_bytes
-from gitml.store.pack import BLOB, PreparedChunk
+from gitml.store.pack import PreparedChunk
+from gitml.store.packformat import BLOB
 from gitml.store.parts import ChunkSource
 from gitml.store.store import LARGE, Store, Tree, TreeEntry
 from gitml.store.tree import REGULAR
