@@ -110,6 +110,19 @@ def test_every_kind_of_object_is_what_git_makes(git: Git, git_repository: GitRep
     odb.close()
 
 
+def test_objects_of_every_size_are_whole_in_git(git: Git) -> None:
+    # The size stands in four bits, and then in seven a byte.
+    builder, odb = Builder(git), Odb(git)
+    contents = [b"x" * size for size in (0, 1, 15, 16, 17, 2047, 2048, 2049, 262_143, 262_144)]
+    made = {builder.blob(one): one for one in contents}
+    builder.write_pack().release()
+    assert {oid: odb.read(oid) for oid in made} == {
+        oid: (oid, "blob", content) for oid, content in made.items()
+    }
+    assert git.run("fsck", "--strict", "--no-dangling") == b""
+    odb.close()
+
+
 def test_nothing_is_there_before_it_is_written(git: Git) -> None:
     builder = Builder(git)
     blob = builder.blob(b"later")
