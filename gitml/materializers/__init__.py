@@ -55,8 +55,8 @@ GROUP = "gitml.materializers"
 _CONTAINERS = (dict, list, tuple)
 _MAX_DEPTH = 100
 
-# The same as the ASSOCIATED_TYPES of the built-ins (a test compares them), kept here so that a
-# look-up imports none of them.
+# What the built-ins are for, in the words of ASSOCIATED_TYPES, and here so that a look-up imports
+# none of them.
 _TYPES: Mapping[str, str] = {
     "NoneType": "json",
     "bool": "json",

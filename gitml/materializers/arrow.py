@@ -9,7 +9,7 @@ metadata are sorted. Refused: unions, run-end encoded columns and list views.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers.base import JSON, Content, Materializer, Rules, library, shown, type_name
@@ -20,9 +20,8 @@ _EXTENSION = b"ARROW:extension:name"
 class ArrowMaterializer(Materializer):
     """``pyarrow.Table`` and ``pyarrow.RecordBatch``, with schema metadata and dictionaries."""
 
-    name: ClassVar[str] = "arrow"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("pyarrow.Table", "pyarrow.RecordBatch")
+    name = "arrow"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The IPC bytes; raises UnsupportedValue with the column that has no canonical layout."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import UnsupportedValue
 from gitml.materializers.base import JSON, Content, Materializer, Rules
@@ -12,9 +12,8 @@ from gitml.materializers.base import JSON, Content, Materializer, Rules
 class BytesMaterializer(Materializer):
     """``bytes``: the stored bytes are the value."""
 
-    name: ClassVar[str] = "bytes"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("bytes",)
+    name = "bytes"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The value itself; raises UnsupportedValue for anything but ``bytes``."""
@@ -40,9 +39,8 @@ class PathMaterializer(Materializer):
     place is not.
     """
 
-    name: ClassVar[str] = "path"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("pathlib.Path+",)
+    name = "path"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> Path:
         """The path, once it is known to be a file or folder; raises UnsupportedValue."""

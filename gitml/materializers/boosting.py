@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json as stdlib_json
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, GitmlError, UnsupportedValue
 from gitml.materializers import json
@@ -23,12 +23,8 @@ _ATTRIBUTE = "gitml"
 class XgboostMaterializer(Materializer):
     """``xgboost.Booster`` and xgboost's fitted estimators."""
 
-    name: ClassVar[str] = "xgboost"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = (
-        "xgboost.Booster",
-        *("xgboost.XGBModel+", "xgboost.sklearn.XGBModel+", "xgboost.core.Booster"),
-    )
+    name = "xgboost"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The JSON; raises UnsupportedValue for an estimator that is not fitted, and subclasses."""
@@ -85,9 +81,8 @@ class XgboostMaterializer(Materializer):
 class LightgbmMaterializer(Materializer):
     """``lightgbm.Booster``."""
 
-    name: ClassVar[str] = "lightgbm"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("lightgbm.Booster", "lightgbm.basic.Booster")
+    name = "lightgbm"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The text of all rounds, at which the best iteration stands, too."""

@@ -10,7 +10,7 @@ materializer does.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml import materializers
 from gitml.errors import CorruptData, UnsupportedValue
@@ -25,8 +25,8 @@ _KINDS = {b"dict": dict, b"list": list, b"tuple": tuple}
 class ContainerMaterializer(Materializer):
     """Containers whose values have materializers of their own, but for those that make files."""
 
-    name: ClassVar[str] = "container"
-    version: ClassVar[int] = 1
+    name = "container"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The IPC bytes; raises UnsupportedValue, with the place."""

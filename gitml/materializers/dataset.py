@@ -7,7 +7,7 @@ that the dataset shows them. Where it was loaded from, its fingerprint and its c
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers import arrow
@@ -19,12 +19,8 @@ _KEY = b"huggingface"
 class DatasetMaterializer(Materializer):
     """``datasets.Dataset``; of a ``DatasetDict`` each part is an output of its own."""
 
-    name: ClassVar[str] = "dataset"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = (
-        "datasets.Dataset",
-        "datasets.arrow_dataset.Dataset",
-    )
+    name = "dataset"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The Arrow IPC file; raises UnsupportedValue for what would not come back."""

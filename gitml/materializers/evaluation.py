@@ -8,7 +8,7 @@ file with the columns ``x``, ``y`` and perhaps ``threshold`` (float64, no nulls)
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, UnsupportedValue, UsageError
 from gitml.evaluation import ConfusionMatrix, Curve
@@ -22,9 +22,8 @@ _NAMES = ("kind", "x_label", "y_label")
 class ConfusionMatrixMaterializer(Materializer):
     """`ConfusionMatrix`."""
 
-    name: ClassVar[str] = "confusion_matrix"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("gitml.ConfusionMatrix",)
+    name = "confusion_matrix"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The JSON; raises UnsupportedValue for another value."""
@@ -52,9 +51,8 @@ class ConfusionMatrixMaterializer(Materializer):
 class CurveMaterializer(Materializer):
     """`Curve`."""
 
-    name: ClassVar[str] = "curve"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("gitml.Curve",)
+    name = "curve"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The Arrow file; raises UnsupportedValue for another value."""

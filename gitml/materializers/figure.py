@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers.base import JSON, Content, Materializer, Rules, library, type_name
@@ -20,9 +20,8 @@ from gitml.materializers.text import SVGString
 class FigureMaterializer(Materializer):
     """``matplotlib.figure.Figure``, and pictures that are SVG already."""
 
-    name: ClassVar[str] = "figure"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("matplotlib.figure.Figure+", "gitml.SVGString")
+    name = "figure"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The picture; raises UnsupportedValue for a figure that cannot be drawn."""
@@ -68,13 +67,8 @@ def draw(figure: Any) -> SVGString:
 class PlotlyMaterializer(Materializer):
     """``plotly.graph_objects.Figure`` as plotly's own JSON, keys sorted."""
 
-    name: ClassVar[str] = "plotly"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = (
-        "plotly.graph_objects.Figure",
-        "plotly.graph_objs.Figure",
-        "plotly.graph_objs._figure.Figure",
-    )
+    name = "plotly"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The JSON; raises UnsupportedValue for what would not come back."""

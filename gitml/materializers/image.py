@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers.base import JSON, Content, Materializer, Rules, library
@@ -33,9 +33,8 @@ _BLOCK = 65535
 class ImageMaterializer(Materializer):
     """``PIL.Image.Image``, whatever it was opened from."""
 
-    name: ClassVar[str] = "image"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("PIL.Image.Image+",)
+    name = "image"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The PNG; raises UnsupportedValue for modes that PNG does not have."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml import materializers
 from gitml.errors import CorruptData, UnsupportedValue
@@ -29,9 +29,8 @@ class Items(Frozen):
 class ItemsMaterializer(Materializer):
     """`Items` as an Arrow table; what comes back is the list of the values."""
 
-    name: ClassVar[str] = "items"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("gitml.materializers.items.Items",)
+    name = "items"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The IPC bytes."""

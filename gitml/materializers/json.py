@@ -32,7 +32,7 @@ import math
 import struct
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers.base import JSON, Content, Materializer, Rules, library, type_name
@@ -51,26 +51,8 @@ _NUMPY_SCALARS = frozenset(
 class JsonMaterializer(Materializer):
     """Scalars and containers of Python's own types, exact in type and value."""
 
-    name: ClassVar[str] = "json"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = (
-        "NoneType",
-        "bool",
-        "int",
-        "float",
-        "complex",
-        "str",
-        "list",
-        "tuple",
-        "dict",
-        "set",
-        "frozenset",
-        "datetime.date",
-        "datetime.datetime",
-        "datetime.timedelta",
-        "decimal.Decimal",
-        "uuid.UUID",
-    )
+    name = "json"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The canonical JSON; raises UnsupportedValue with the place, as ``value["a"][3]``."""

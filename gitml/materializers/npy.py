@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import tokenize
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers.base import JSON, Content, Materializer, Rules, library, type_name
@@ -31,9 +31,8 @@ _UNREADABLE = (
 class NpyMaterializer(Materializer):
     """Arrays of every dtype that has a meaning outside this process, and NumPy scalars."""
 
-    name: ClassVar[str] = "npy"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("numpy.ndarray", "numpy.generic+")
+    name = "npy"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The ``.npy`` bytes; raises UnsupportedValue for what they cannot hold exactly."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers.base import JSON, Content, Materializer, Rules, library, shown, type_name
@@ -11,12 +11,8 @@ from gitml.materializers.base import JSON, Content, Materializer, Rules, library
 class OnnxMaterializer(Materializer):
     """``onnx.ModelProto``; weights in files beside it have to be in it."""
 
-    name: ClassVar[str] = "onnx"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = (
-        "onnx.ModelProto",
-        *("onnx.onnx_ml_pb2.ModelProto", "onnx.onnx_pb.ModelProto"),
-    )
+    name = "onnx"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The bytes; raises UnsupportedValue for another message and for weights elsewhere."""

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, GitmlError, UnsupportedValue
 from gitml.materializers import arrow, json
@@ -44,9 +44,8 @@ _MASKED = frozenset(
 class PandasMaterializer(Materializer):
     """``pandas.DataFrame`` and ``pandas.Series``, exact or refused."""
 
-    name: ClassVar[str] = "pandas"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("pandas.DataFrame", "pandas.Series")
+    name = "pandas"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The Arrow IPC file; raises UnsupportedValue with the column, as ``value["a"]``."""

@@ -9,7 +9,7 @@ as its own ``__reduce__`` sees fit.
 from __future__ import annotations
 
 import pickle
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers.base import JSON, Content, Materializer, Rules, type_name
@@ -21,8 +21,8 @@ _HINT = "`pickle = true` below `[materializers]` in gitml.toml allows it, for ar
 class PickleMaterializer(Materializer):
     """The last resort for values of any type, asked for by name or when the rules allow pickle."""
 
-    name: ClassVar[str] = "pickle"
-    version: ClassVar[int] = 1
+    name = "pickle"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The pickle; raises UnsupportedValue when it is not allowed or the value has none."""

@@ -7,7 +7,7 @@ its dtypes, before it is stored: what Arrow cannot say (objects, lazy frames) is
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers import arrow
@@ -19,9 +19,8 @@ _KEY = b"gitml.polars"
 class PolarsMaterializer(Materializer):
     """``polars.DataFrame`` and ``polars.Series``, exact or refused."""
 
-    name: ClassVar[str] = "polars"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("polars.DataFrame", "polars.Series")
+    name = "polars"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The Arrow IPC file; raises UnsupportedValue for what would not come back."""

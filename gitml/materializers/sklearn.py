@@ -12,7 +12,7 @@ dictionary becomes ``True``).
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, GitmlError, UnsupportedValue
 from gitml.materializers import npy, skops_form
@@ -28,9 +28,8 @@ _SCALARS = (bool, int, float, complex, str, bytes, bytearray)
 class SklearnMaterializer(Materializer):
     """Estimators, fitted or not, with pipelines and meta-estimators of them."""
 
-    name: ClassVar[str] = "sklearn"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("sklearn.base.BaseEstimator+",)
+    name = "sklearn"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The canonical skops file; raises UnsupportedValue with the type or attribute at fault."""

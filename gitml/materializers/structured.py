@@ -25,7 +25,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml import materializers
 from gitml.errors import CorruptData, UnsupportedValue
@@ -36,12 +36,8 @@ from gitml.materializers.base import JSON, Content, Materializer, Rules, library
 class StructuredMaterializer(Materializer):
     """Values of classes that are nothing but their fields."""
 
-    name: ClassVar[str] = "structured"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = (
-        "pydantic.BaseModel+",
-        "pydantic.main.BaseModel+",  # pydantic's public names appear when they are first used
-    )
+    name = "structured"
+    version = 1
     # Dataclasses, named tuples and enums have no base of their own: `is_structured` finds them.
 
     def save(self, value: Any, rules: Rules) -> bytes:

@@ -24,7 +24,7 @@ import math
 import struct
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers import classes, json
@@ -57,9 +57,8 @@ _PAIRS = ("_parameters", "_buffers", "_modules")
 class SafetensorsMaterializer(Materializer):
     """A tensor, or a dict of tensors or arrays by name, such as a state dict."""
 
-    name: ClassVar[str] = "safetensors"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("torch.Tensor",)
+    name = "safetensors"
+    version = 1
     # Dicts of tensors and arrays are found by what they hold.
 
     def save(self, value: Any, rules: Rules) -> bytes:
@@ -114,12 +113,8 @@ class SafetensorsMaterializer(Materializer):
 class TorchMaterializer(Materializer):
     """``torch.nn.Module`` with all that it holds."""
 
-    name: ClassVar[str] = "torch"
-    version: ClassVar[int] = 1
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = (
-        "torch.nn.Module+",
-        "torch.nn.modules.module.Module+",
-    )
+    name = "torch"
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The file; raises UnsupportedValue with the attribute, as ``value.encoder.size``."""

@@ -6,7 +6,7 @@ get` writes; which of them it is stands in the record, as the type of the output
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from gitml.errors import CorruptData, UnsupportedValue
 from gitml.materializers.base import JSON, Content, Materializer, Rules, type_name
@@ -57,7 +57,7 @@ for _kind in (*_KINDS.values(), SVGString):
 class _DocumentMaterializer(Materializer):
     """One kind of document; the bytes are its text in UTF-8."""
 
-    version: ClassVar[int] = 1
+    version = 1
 
     def save(self, value: Any, rules: Rules) -> bytes:
         """The text; raises UnsupportedValue for another kind, and for a lone surrogate."""
@@ -86,19 +86,16 @@ class _DocumentMaterializer(Materializer):
 class HtmlMaterializer(_DocumentMaterializer):
     """`HTMLString`."""
 
-    name: ClassVar[str] = "html"
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("gitml.HTMLString",)
+    name = "html"
 
 
 class MarkdownMaterializer(_DocumentMaterializer):
     """`MarkdownString`."""
 
-    name: ClassVar[str] = "markdown"
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("gitml.MarkdownString",)
+    name = "markdown"
 
 
 class CsvMaterializer(_DocumentMaterializer):
     """`CSVString`."""
 
-    name: ClassVar[str] = "csv"
-    ASSOCIATED_TYPES: ClassVar[tuple[str, ...]] = ("gitml.CSVString",)
+    name = "csv"

@@ -60,13 +60,10 @@ class Fields:
     size: int = 0
 
 
-def test_the_static_table_is_what_the_classes_say() -> None:
-    said = {}
+def test_the_built_ins_have_the_names_of_the_tables() -> None:
     for name in plugins.BUILT_IN[GROUP]:
-        found = named(name)
-        assert found.name == name
-        said |= dict.fromkeys(found.ASSOCIATED_TYPES, name)
-    assert dict(lookup._TYPES) == said
+        assert named(name).name == name
+    assert plugins.BUILT_IN[GROUP].keys() >= set(lookup._TYPES.values())
 
 
 @pytest.mark.parametrize(
