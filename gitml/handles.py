@@ -91,8 +91,10 @@ class Parts:
             return ()
 
 
-class Tagged(Frozen):
+class Tagged:
     """What carries tags: a run, a version, an artifact (all that has the same name and bytes)."""
+
+    parts: Parts
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -104,20 +106,17 @@ class Tagged(Frozen):
 
         Raises InvalidName for what cannot be a tag.
         """
-        return self._carried().add(tags, self._parts().person)
+        return self._carried().add(tags, self.parts.person)
 
     def remove_tags(self, *tags: str) -> None:
         """Take tags off it; raises NameNotFound where one is not there, and takes none off."""
-        self._carried().remove(tags, self._parts().person)
+        self._carried().remove(tags, self.parts.person)
 
     def _carried(self) -> Tags:
         raise NotImplementedError
 
-    def _parts(self) -> Parts:
-        raise NotImplementedError
 
-
-class StoredOutput(Tagged):
+class StoredOutput(Frozen, Tagged):
     """Bytes with a name: an output of a step, an artifact of a version, a saved value."""
 
     record: Output
@@ -163,9 +162,6 @@ class StoredOutput(Tagged):
         from gitml.history.tags import Tags
 
         return Tags(self.parts.notes, self._makers(), self.record.tags or (), self.name)
-
-    def _parts(self) -> Parts:
-        return self.parts
 
     def load(self, wanted: type[T] | None = None) -> Any:
         """The value, its bytes verified; as a ``Path`` or ``bytes`` where that is wanted.
@@ -291,7 +287,7 @@ class StepHandle(Frozen):
         return self.parts.store.read(log.digest).decode("utf-8", "replace") if log else ""
 
 
-class RecordHandle(Tagged):
+class RecordHandle(Frozen, Tagged):
     """What a run and a model version have in common."""
 
     entry: RunEntry | VersionEntry
@@ -325,9 +321,6 @@ class RecordHandle(Tagged):
         from gitml.history.tags import Tags
 
         return Tags(self.parts.notes, (self.id,), self._own_tags())
-
-    def _parts(self) -> Parts:
-        return self.parts
 
 
 class RunHandle(RecordHandle):

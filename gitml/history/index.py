@@ -224,31 +224,24 @@ class Index:
             values.append(json.dumps([str(one) for one in among]))
         values.append(-1 if limit is None else limit)
         rows = self._rows(
-            "SELECT id, document, metrics, author, at FROM runs"  # noqa: S608 - fixed fragments
-            f" WHERE {' AND '.join(where)} ORDER BY at DESC, id LIMIT ?",
+            f"{_RUN} WHERE {' AND '.join(where)} ORDER BY at DESC, id LIMIT ?",
             values,
         )
         return [run_entry(row) for row in rows]
 
     def tagged_runs(self) -> list[RunEntry]:
         """The runs that were recorded with tags."""
-        rows = self._rows(
-            "SELECT id, document, metrics, author, at FROM runs WHERE instr(document, '\"tags\"')"
-        )
+        rows = self._rows(f"{_RUN} WHERE instr(document, '\"tags\"')")
         return [one for one in map(run_entry, rows) if one.record.tags]
 
     def tagged_steps(self) -> list[StepEntry]:
         """The steps of which an output was declared with tags."""
-        rows = self._rows(
-            "SELECT id, document, metrics, parents, at FROM steps WHERE instr(document, '\"tags\"')"
-        )
+        rows = self._rows(f"{_STEP} WHERE instr(document, '\"tags\"')")
         return [one for one in map(step_entry, rows) if any(o.tags for o in one.record.outputs)]
 
     def run(self, oid: ObjectId) -> RunEntry | None:
         """The run of this commit."""
-        rows = self._rows(
-            "SELECT id, document, metrics, author, at FROM runs WHERE id = ?", (str(oid),)
-        )
+        rows = self._rows(f"{_RUN} WHERE id = ?", (str(oid),))
         row = rows[0] if rows else self._reader.find(oid, "run")
         return run_entry(row) if row else None
 
@@ -415,18 +408,12 @@ class Index:
 
     def versions(self, model: str | None = None) -> list[VersionEntry]:
         """Model versions, oldest first, deleted ones included."""
-        rows = self._rows(
-            "SELECT id, document, metrics, author, at FROM versions"
-            " WHERE ?1 IS NULL OR model = ?1 ORDER BY at, id",
-            (model,),
-        )
+        rows = self._rows(f"{_VERSION} WHERE ?1 IS NULL OR model = ?1 ORDER BY at, id", (model,))
         return [version_entry(row) for row in rows]
 
     def version(self, oid: ObjectId) -> VersionEntry | None:
         """The model version of this commit."""
-        rows = self._rows(
-            "SELECT id, document, metrics, author, at FROM versions WHERE id = ?", (str(oid),)
-        )
+        rows = self._rows(f"{_VERSION} WHERE id = ?", (str(oid),))
         row = rows[0] if rows else self._reader.find(oid, "version")
         return version_entry(row) if row else None
 
@@ -450,11 +437,7 @@ class Index:
 
     def versions_of_run(self, run: ObjectId) -> list[VersionEntry]:
         """The model versions that a run made."""
-        rows = self._rows(
-            "SELECT id, document, metrics, author, at FROM versions"
-            " WHERE json_extract(document, '$.run') = ?",
-            (str(run),),
-        )
+        rows = self._rows(f"{_VERSION} WHERE json_extract(document, '$.run') = ?", (str(run),))
         return [version_entry(row) for row in rows]
 
     def unique_length(self, oid: ObjectId, least: int = 7) -> tuple[int, bool]:
@@ -683,5 +666,7 @@ _IS_NARROW = (
 """Which of the refs are among ``_NARROW``."""
 
 _STORED = "SELECT value FROM meta WHERE key = ?"
+_RUN = "SELECT id, document, metrics, author, at FROM runs"
 _STEP = "SELECT id, document, metrics, parents, at FROM steps"
+_VERSION = "SELECT id, document, metrics, author, at FROM versions"
 _IDS = ("SELECT id FROM runs", "SELECT id FROM steps", "SELECT id FROM versions")

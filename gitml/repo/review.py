@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gitml.entities.ids import ObjectId, check_stage_name
 from gitml.errors import AuthenticationFailed, GitmlError, UsageError
 from gitml.frozen import Frozen, replace
-from gitml.repo.stages import Stages
+from gitml.repo.stages import Stages, named_version
 
 if TYPE_CHECKING:
     from gitml.forges.base import Forge
@@ -111,11 +111,7 @@ class Review(Stages):
 
         online = self._required_online(remote)
         online.look()
-        model, at, which = version.removeprefix("model/").partition("@")
-        if not at:
-            raise UsageError(
-                f"{version} names no version", hint=f"`gitml promote {model}@latest {stage}`"
-            )
+        model, which = named_version(version, f"gitml promote MODEL@latest {stage}")
         check_stage_name(stage)
         found = self.names.version(model, which)
         if not dry_run:
@@ -223,11 +219,7 @@ class Review(Stages):
             promoter.hold, promoter.evidence = True, replace(promoter.evidence, via=EMERGENCY)
             return promoter.rollback(model, stage, reason)
 
-        if dry_run:
-            return move(self._promoter(dry_run=True))
-        online = self._online(remote)
-        names = partial(self._unpublished, online.remote, model, stage) if online else tuple
-        return self._moving(move, names, online, retry=True)
+        return self._moved(move, model, stage, remote=remote, dry_run=dry_run, retry=True)
 
     def needs_request(self, stage: str) -> bool:
         """Whether the policy of a stage asks for a pull request, or for who approves of it."""
@@ -421,7 +413,7 @@ class Review(Stages):
                 return now, promoter.rollback(now.model, now.stage, reason)
             return now, promoter.promote(now.model, now.version.hex, now.stage, reason)
 
-        return self._moving(move, lambda: (), online, retry=True)
+        return self._moving(move, online, retry=True)
 
     def _reason_of(self, planned: PlannedMove) -> str:
         """Why a wish was made: what the commit says that brought it to the branch, and whose."""

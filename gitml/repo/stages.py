@@ -34,6 +34,17 @@ _PATIENCE = 30.0
 """Seconds for which a promotion is tried again when others are first."""
 
 
+def named_version(text: str, command: str) -> tuple[str, str]:
+    """The model and the version that a text names; raises UsageError where it is a model alone.
+
+    The hint is the ``command`` with the model in the place of MODEL.
+    """
+    model, at, which = text.removeprefix("model/").partition("@")
+    if not at:
+        raise UsageError(f"{text} names no version", hint=f"`{command.replace('MODEL', model)}`")
+    return model, which
+
+
 class Deleted(Frozen):
     """What was deleted: "version" or "run", its label, and the git remote where it is gone too."""
 
@@ -97,25 +108,17 @@ class Stages(Sharing):
         the next push. With ``dry_run``, here and below, the answer is the same and nothing is
         written.
         """
-        model, at, which = version.removeprefix("model/").partition("@")
-        if not at:
-            raise UsageError(
-                f"{version} names no version", hint=f"`gitml promote {model}@latest {stage}`"
-            )
-        online = self._online(remote)
-        if local and online is not None:
+        model, which = named_version(version, f"gitml promote MODEL@latest {stage}")
+        if local and self._online(remote) is not None:
             promoter = self._promoter(dry_run=dry_run)
             return promoter.keep_for_later(model, which, stage, reason)
-        if dry_run:
-            with self.index.narrowed():
-                return self._promoter(dry_run=True).promote(model, which, stage, reason)
-        return self._moving(
+        return self._moved(
             lambda promoter: promoter.promote(model, which, stage, reason),
-            lambda: self._unpublished(online.remote, model, stage, which) if online else [],
-            online,
+            *(model, stage, which),
+            remote=remote,
             retry=retry,
             confirm=confirm,
-            seen=None if retry else (model, stage),
+            dry_run=dry_run,
         )
 
     def rollback(
@@ -131,14 +134,11 @@ class Stages(Sharing):
 
         What it takes back is what this clone has seen: RaceLost where the stage has moved since.
         """
-        if dry_run:
-            return self._promoter(dry_run=True).rollback(model, stage, reason)
-        online = self._online(remote)
-        return self._moving(
+        return self._moved(
             lambda promoter: promoter.rollback(model, stage, reason),
-            lambda: self._unpublished(online.remote, model, stage) if online else [],
-            online,
-            seen=(model, stage),
+            *(model, stage),
+            remote=remote,
+            dry_run=dry_run,
         )
 
     def clear_stage(
@@ -151,14 +151,11 @@ class Stages(Sharing):
         dry_run: bool = False,
     ) -> Move:
         """Leave a stage without a holder; see ``Promoter.clear``. RaceLost as of `rollback`."""
-        if dry_run:
-            return self._promoter(dry_run=True).clear(model, stage, reason)
-        online = self._online(remote)
-        return self._moving(
+        return self._moved(
             lambda promoter: promoter.clear(model, stage, reason),
-            lambda: self._unpublished(online.remote, model, stage) if online else [],
-            online,
-            seen=(model, stage),
+            *(model, stage),
+            remote=remote,
+            dry_run=dry_run,
         )
 
     def repair_stage(self, model: str, stage: str, *, dry_run: bool = False) -> list[str]:
@@ -167,11 +164,7 @@ class Stages(Sharing):
 
     def put_alias(self, version: str, alias: str) -> AliasMove:
         """Let ``clf@alias`` mean a version, such as ``clf@v3``; see `Aliases.put`."""
-        model, at, which = version.removeprefix("model/").partition("@")
-        if not at:
-            raise UsageError(
-                f"{version} names no version", hint=f"`gitml model alias {model}@latest {alias}`"
-            )
+        model, which = named_version(version, f"gitml model alias MODEL@latest {alias}")
         return self._aliases().put(model, which, alias)
 
     def remove_alias(self, name: str, alias: str) -> AliasMove:
@@ -207,7 +200,7 @@ class Stages(Sharing):
 
         if dry_run:
             return move(self._promoter(dry_run=True))
-        return self._moving(move, lambda: (), online)
+        return self._moving(move, online)
 
     def revoke(self, text: str, reason: str, *, dry_run: bool = False) -> Revocation:
         """Revoke a version, a run, an artifact, or the data at a path; what was revoked.
@@ -220,7 +213,7 @@ class Stages(Sharing):
         if online is None or dry_run or not self._is_there(online.remote, record.commit):
             self._promoter(dry_run=dry_run).revoke(record)
             return record
-        self._moving(lambda promoter: promoter.revoke(record), lambda: (), online)
+        self._moving(lambda promoter: promoter.revoke(record), online)
         return record
 
     def standing_on(self, revoked: Revocation) -> list[str]:
@@ -502,22 +495,48 @@ class Stages(Sharing):
 
         return Online(self.git, chosen, bring, partial(tracking.tracked, chosen))
 
+    def _moved(
+        self,
+        move: Callable[[Promoter], Move],
+        model: str,
+        stage: str,
+        which: str = "",
+        *,
+        remote: str | None,
+        dry_run: bool,
+        retry: bool = False,
+        confirm: Callable[[PushPlan], None] = lambda plan: None,
+    ) -> Move:
+        """A move of a stage; versions that it names and the remote lacks are pushed before."""
+        online = self._online(remote)
+        if dry_run:
+            with self.index.narrowed():
+                return move(self._promoter(dry_run=True))
+        return self._moving(
+            move,
+            online,
+            names=lambda remote: self._unpublished(remote, model, stage, which),
+            retry=retry,
+            confirm=confirm,
+            seen=None if retry else (model, stage),
+        )
+
     def _moving(
         self,
         move: Callable[[Promoter], T],
-        names: Callable[[], Sequence[str]],
         online: Online | None,
         *,
+        names: Callable[[str], Sequence[str]] = lambda remote: (),
         retry: bool = False,
         confirm: Callable[[PushPlan], None] = lambda plan: None,
         seen: tuple[str, str] | None = None,
     ) -> T:
         """What a move of a stage gives, made on the git remote where there is one.
 
-        The remote's tags are fetched first, and the versions that ``names`` says are pushed: so the
-        move is judged by what everybody sees. With ``retry`` it is judged and made again when
-        somebody else was first. A model and stage that are ``seen`` must not turn out to have moved
-        since this clone's last look.
+        The remote's tags are fetched first, and the versions that ``names`` says of the remote are
+        pushed: so the move is judged by what everybody sees. With ``retry`` it is judged and made
+        again when somebody else was first. A model and stage that are ``seen`` must not turn out to
+        have moved since this clone's last look.
         """
         import time
 
@@ -532,7 +551,7 @@ class Stages(Sharing):
                         online.look()
                         if seen:
                             self._refuse_unseen(*seen, known)
-                        wanted = names()
+                        wanted = names(online.remote)
                     for name in wanted:
                         self._publish([name], online.remote, confirm=confirm)
                 with self.index.narrowed():
