@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitml.cli import render
-from gitml.cli.invocation import dry_run_option, with_repo
+from gitml.cli.invocation import dry_run_option, with_store
 from gitml.cli.render import paint
 from gitml.errors import UsageError
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Put older data in place of what the pointer has now.")
 @dry_run_option
-@with_repo
+@with_store
 def add(
     repo: Repo,
     paths: tuple[Path, ...],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitml.cli import render
-from gitml.cli.invocation import dry_run_option, with_repo
+from gitml.cli.invocation import dry_run_option, with_store
 from gitml.cli.render import paint
 from gitml.errors import UsageError
 
@@ -32,7 +32,7 @@ _NAMED = 10
 @click.option("--theirs", is_flag=True, help="In a conflict, take their side of these files.")
 @click.option("--force", is_flag=True, help="Throw away local changes that are in the way.")
 @dry_run_option
-@with_repo
+@with_store
 def checkout(
     repo: Repo,
     paths: tuple[Path, ...],

@@ -30,6 +30,7 @@ class Invocation:
     def __init__(self) -> None:
         self.stack: str | None = None
         self.json = False
+        self.wants_settings = False
 
     @cached_property
     def repo(self) -> Repo:
@@ -37,7 +38,12 @@ class Invocation:
         from gitml.cli import render
         from gitml.repo import Repo
 
-        repo = Repo.discover(Path.cwd(), environment=os.environ, stack=self.stack)
+        repo = Repo.discover(
+            Path.cwd(),
+            environment=os.environ,
+            stack=self.stack,
+            settings=self.wants_settings,
+        )
         repo.tell = render.tell
         try:
             for commit in repo.recover():
@@ -59,6 +65,18 @@ def with_repo(command: Callable[Concatenate[Repo, P], R]) -> Callable[P, R]:
         repo = context.ensure_object(Invocation).repo
         context.call_on_close(repo.close)
         return command(repo, *args, **kwargs)
+
+    return wrapped
+
+
+def with_store(command: Callable[Concatenate[Repo, P], R]) -> Callable[P, R]:
+    """`with_repo` for a command that opens the store, and so asks for git's settings anyway."""
+    handed = with_repo(command)
+
+    @wraps(handed)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        click.get_current_context().ensure_object(Invocation).wants_settings = True
+        return handed(*args, **kwargs)
 
     return wrapped
 

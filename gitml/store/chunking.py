@@ -11,7 +11,6 @@ fastcdc-rs (v2020) and pyfastcdc have, with normalisation level 1.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable
@@ -46,6 +45,8 @@ def cuts(data: bytes | bytearray | memoryview, *, is_last: bool) -> list[int]:
 
 def gear() -> list[int]:
     """The table of FastCDC: for each byte, 64 bits out of the MD5 digest of 64 such bytes."""
+    import hashlib
+
     return [
         int.from_bytes(hashlib.md5(bytes([byte]) * 64, usedforsecurity=False).digest()[:8], "big")
         for byte in range(256)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future
 from contextlib import ExitStack
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +25,8 @@ from gitml.store.tensors import Region, regions_of
 from gitml.store.threads import processors, workers
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from blake3 import blake3
 
 ReadAt = Callable[[int, int], bytes]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shlex
 import stat
 import time
@@ -206,7 +205,7 @@ class Layout:
     def temporary(self, suffix: str) -> Path:
         """A new name in ``tmp/`` that says which process owns it."""
         owner = ProcessIdentity.current().to_text()
-        return self.root / "tmp" / f"{owner}+{secrets.token_hex(4)}{suffix}"
+        return self.root / "tmp" / f"{owner}+{os.urandom(4).hex()}{suffix}"
 
     def abandoned(self) -> Iterator[Path]:
         """The files in ``tmp/`` that nobody will finish.

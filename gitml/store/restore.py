@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import marshal
 import os
-import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -358,6 +357,8 @@ def _remove(name: bytes, folder: int) -> None:
     try:
         os.unlink(name, dir_fd=folder)
     except IsADirectoryError:
+        import shutil
+
         shutil.rmtree(name, ignore_errors=True, dir_fd=folder)
     except OSError:
         pass

@@ -13,11 +13,12 @@ from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitml.entities.ids import Digest
 from gitml.errors import CorruptData, StorageError, UsageError
 from gitml.fs import are_plain_paths, judge_relative_paths, storage_errors, sync_directory
-from gitml.store import arrow, links, maintenance, repair
+from gitml.store import arrow, links, repair
 from gitml.store import codec as codecs
 from gitml.store import tree as trees
 from gitml.store.bulk import Packing
@@ -35,7 +36,6 @@ from gitml.store.large import is_worth_cutting, put_chunks
 from gitml.store.layout import discard
 from gitml.store.lease import Lease
 from gitml.store.links import Links, is_sealed
-from gitml.store.maintenance import Maintenance, Succession
 from gitml.store.members import Member, Members
 from gitml.store.ownpacks import OwnPacks
 from gitml.store.pack import Pack, PackBuilder, PreparedChunk
@@ -45,6 +45,9 @@ from gitml.store.reader import Copy, Reader, StoredObject, Supply
 from gitml.store.repair import Damage
 from gitml.store.tree import Tree, TreeEntry, judge_link_target
 from gitml.store.workers import SLICE
+
+if TYPE_CHECKING:
+    from gitml.store.maintenance import Maintenance, Succession
 
 __all__ = ["Damage", "Member", "Store", "StoredObject", "Tree", "TreeEntry", "Writer"]
 
@@ -105,6 +108,8 @@ class Store(Holdings):
         dry_run: bool = False,
     ) -> Maintenance:
         """Store the same in less room and fewer files: see `maintenance.maintain`."""
+        from gitml.store import maintenance
+
         return maintenance.maintain(self, successions, in_use=in_use, dry_run=dry_run)
 
     def check_some(self, digests: Iterable[Digest]) -> Iterator[Damage]:

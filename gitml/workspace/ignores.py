@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gitml.errors import UsageError
 from gitml.fs import storage_errors, write_durably
+from gitml.git.odb import blob_id
 from gitml.git.process import Git
 from gitml.git.staging import stage
 
 ATTRIBUTES = b"*.gitml -text merge=gitml diff=gitml"
+_NAMED_AT_ONCE = 500
 _GLOB = re.compile(rb"[\\*?\[]")
 _ATTRIBUTED = re.compile(rb"(?m)^[ \t]*\*\.gitml[ \t]")
 
@@ -89,8 +91,10 @@ class Edits:
     def apply(self, staged: Iterable[str] = (), removed: Iterable[str] = ()) -> None:
         """Write the files; stage them together with the ``staged`` and the ``removed``."""
         files, contents, gone = set(staged), dict[str, bytes](), set(removed)
+        befores = {name: self._read(name) for name in self._lines}
+        knowns = self._in_index(befores)
         for name, lines in self._lines.items():
-            before, known = self._read(name), self._in_index(name)
+            before, known = befores[name], knowns.get(name)
             after = _edited(name, before, lines)
             if after != before:
                 self._write(name, after)
@@ -126,10 +130,23 @@ class Edits:
                 return b""
             raise
 
-    def _in_index(self, name: str) -> bytes | None:
-        """What is staged of a file; None where git does not track it."""
-        if not self.git.run("ls-files", "-z", "--", name):
-            return None
+    def _in_index(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
+        """What is staged of files that are as given now; without those that git does not track."""
+        found: dict[str, bytes] = {}
+        names = list(files)
+        for start in range(0, len(names), _NAMED_AT_ONCE):
+            some = names[start : start + _NAMED_AT_ONCE]
+            listing = os.fsdecode(self.git.run("ls-files", "-z", "--stage", "--", *some))
+            for line in listing.split("\0")[:-1]:
+                about, _, name = line.partition("\t")
+                if name in files and name not in found:
+                    now = files[name]
+                    is_same = about.split()[1:] == [blob_id(now).hex, "0"]
+                    found[name] = now if is_same else self._staged(name)
+        return found
+
+    def _staged(self, name: str) -> bytes:
+        """The bytes of a file in the index; none where a merge has left several."""
         return self.git.run("cat-file", "blob", f":0:{name}", accept=(0, 128))
 
 

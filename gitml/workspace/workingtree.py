@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -248,6 +247,8 @@ def remove_abandoned(path: Path) -> bool:
         found = path.lstat()
         if is_abandoned(path.name, found.st_mtime):
             if stat.S_ISDIR(found.st_mode):
+                import shutil
+
                 shutil.rmtree(path)
             else:
                 path.unlink()

@@ -120,3 +120,34 @@ def test_reading_starts_few_git_processes(
 
 def test_the_check_sees_what_is_imported(with_a_run: Project) -> None:
     assert {"gitml.pipelines.run", "blake3"} <= imported(with_a_run, "run", "training")
+
+
+MOVING = {
+    "add big.bin": [
+        *("rev-parse", "config", "ls-files", "ls-files", "check-ignore", "ls-files"),
+        "-c",  # update-index, with more settings
+    ],
+    "checkout big.bin": ["rev-parse", "config", "ls-files", "diff-files"],
+}
+
+
+@pytest.mark.parametrize("command", MOVING)
+def test_moving_data_loads_and_starts_what_it_uses(
+    command: str, project: Project, sealed_environment: SealedEnvironment
+) -> None:
+    """Links where they can be had: then what is left is the start."""
+    project.git("config", "gitml.link", "hardlink")
+    project.write("first.bin", "a" * 100_000)
+    project.gitml("add", "first.bin")
+    project.write("big.bin", "b" * 100_000)
+    if command.startswith("checkout"):
+        project.gitml("add", "big.bin")
+        (project.path / "big.bin").unlink()
+    trace = sealed_environment.home / "trace"
+    sealed_environment.set("GIT_TRACE2_EVENT", str(trace))
+    modules = imported(project, *command.split())
+    assert {"concurrent.futures", "secrets", "gitml.store.maintenance"} & modules == set()
+    events = map(json.loads, trace.read_text().splitlines())
+    argv = [event["argv"] for event in events if event["event"] == "start"]
+    started = [one[5] for one in argv if one[1:2] == ["-c"]]
+    assert sorted(started) == sorted(MOVING[command])
