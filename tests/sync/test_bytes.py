@@ -15,6 +15,7 @@ from gitml.errors import ConfigError, CorruptData, MissingBytes, StorageError
 from gitml.remotes.base import Content, Remote
 from gitml.remotes.folder import FolderRemote
 from gitml.remotes.layers import Counted, Layer
+from gitml.store.codec import MAX_WHOLE
 from gitml.store.store import Store, Tree, TreeEntry
 from gitml.store.tree import REGULAR
 from gitml.sync.catalogue import Catalogue, Sheet, Whereabouts
@@ -181,6 +182,19 @@ def test_a_large_loose_file_goes_in_parts(
     assert list((tmp_path / "alice/tmp").iterdir()) == []
 
 
+def test_a_blob_in_one_chunk_too_long_to_be_decoded_at_once_goes(
+    bob: Store, alice: Store, remote: Counted, tmp_path: Path
+) -> None:
+    """A forest of 16 MB that packs to 3, say, is a single chunk; it is not for that damaged."""
+    data = NOISE.randbytes(1000) * (MAX_WHOLE // 1000 + 1000)
+    [digest] = put(bob, data)
+    [pack] = bob.packs()
+    assert [row.plain > MAX_WHOLE for _, row in pack.tables.chunks()] == [True]
+    assert send(bob, remote, tmp_path / "b", needs(digest)) < len(data)
+    assert bring(alice, remote, tmp_path / "a", digest) == set()
+    assert alice.read(digest) == data
+
+
 class Interrupted(Exception):
     pass
 
@@ -307,8 +321,9 @@ def test_wrong_bytes_of_a_remote_are_not_kept(
     assert list(alice.check()) == []
 
 
-def test_damage_here_is_not_sent(bob: Store, remote: Counted, tmp_path: Path) -> None:
-    digests = put(bob, *(NOISE.randbytes(5000) for _ in range(4)))
+@pytest.mark.parametrize("times", [1, MAX_WHOLE // 5000 + 1])
+def test_damage_here_is_not_sent(bob: Store, remote: Counted, tmp_path: Path, times: int) -> None:
+    digests = put(bob, *(NOISE.randbytes(5000) * times for _ in range(4)))
     (pack,) = bob.packs()
     pack.path.chmod(0o644)
     data = bytearray(pack.path.read_bytes())
