@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from typing import Any
 
 from gitml.errors import UsageError
@@ -60,19 +60,27 @@ class ConfusionMatrix(Frozen):
     ) -> ConfusionMatrix:
         """The matrix of two columns of labels, in the order of ``labels``, which refuses others.
 
-        Raises UsageError for columns of unequal lengths, and for empty ones without ``labels``.
+        Equal numbers are one label, True and 1 too: it is called as ``labels``, else the truth,
+        has it. Raises UsageError for columns of unequal lengths, and for empty ones without
+        ``labels``.
         """
-        pairs = _pairs(truth, predicted, "truth", "predicted")
-        texts = [(str(_plain(one)), str(_plain(other))) for one, other in pairs]
-        known = sorted({one for pair in texts for one in pair})
-        names = [str(_plain(one)) for one in labels] if labels is not None else known
+        pairs = [
+            (_plain(one), _plain(other))
+            for one, other in _pairs(truth, predicted, "truth", "predicted")
+        ]
+        given = None if labels is None else [_plain(one) for one in labels]
+        texts: dict[Any, str] = {}
+        for value in chain(given or (), *zip(*pairs, strict=True)):
+            texts.setdefault(_same(value), str(value))
+        known = list(dict.fromkeys(texts[one] for one in _in_order(texts)))
+        names = known if given is None else [str(one) for one in given]
         places = {name: place for place, name in enumerate(names)}
         unknown = [one for one in known if one not in places]
         if unknown:
             raise UsageError(f"{unknown[0]!r} is none of the labels {', '.join(names)}")
         counts = [[0] * len(names) for _ in names]
-        for one, other in texts:
-            counts[places[one]][places[other]] += 1
+        for one, other in pairs:
+            counts[places[texts[_same(one)]]][places[texts[_same(other)]]] += 1
         return cls(names, counts)
 
     @property
@@ -225,6 +233,22 @@ for _kind in (ConfusionMatrix, Curve):
 def _plain(value: Any) -> Any:
     """A value of a library's column as Python's own."""
     return value.item() if getattr(value, "shape", None) == () else value
+
+
+def _same(label: Any) -> Any:
+    """What two labels have in common that are the same one: numbers their value, others the text.
+
+    Truth is often 0 and 1 where predictions are False and True, as ``scores > 0.5`` gives.
+    """
+    return label if isinstance(label, (int, float)) else str(label)
+
+
+def _in_order(labels: Iterable[Any]) -> list[Any]:
+    """Labels as they are listed: numbers by their value, 9 before 10, and others as texts."""
+    listed = list(labels)
+    if all(isinstance(one, (int, float)) for one in listed):
+        return sorted(listed)
+    return sorted(listed, key=str)
 
 
 def _number(value: Any, where: str) -> float:

@@ -54,6 +54,22 @@ def test_curves_are_those_of_scikit_learn(seed: int) -> None:
     assert matrix.accuracy == pytest.approx(metrics.accuracy_score(truth, predicted))
 
 
+@pytest.mark.parametrize("predicted", [[0, 1, 1], [False, True, True], [0.0, 1.0, 1.0]])
+def test_equal_numbers_are_one_label(predicted: list[object]) -> None:
+    """As in docs/python.md: a truth of 0 and 1, and `scores > 0.5`."""
+    for column in (predicted, np.array(predicted)):
+        matrix = ConfusionMatrix.from_predictions(np.array([0, 0, 1]), column)
+        assert matrix == ConfusionMatrix(["0", "1"], [[1, 1], [0, 1]])
+    listed = ConfusionMatrix.from_predictions(predicted, [0, 0, 1], labels=[1, 0])
+    assert listed.labels == ("1", "0")
+    assert ConfusionMatrix.from_predictions([True], [0]).labels == ("0", "True")
+
+
+def test_labels_that_are_numbers_come_in_their_order() -> None:
+    assert ConfusionMatrix.from_predictions([10, 9], [2, 9]).labels == ("2", "9", "10")
+    assert ConfusionMatrix.from_predictions(["10"], ["9"]).labels == ("10", "9")
+
+
 def test_a_matrix_keeps_labels_and_numbers() -> None:
     matrix = ConfusionMatrix(np.array(["cat", "dog"]), np.array([[3, 1], [0, 2]]))
     assert matrix == ConfusionMatrix(["cat", "dog"], [[3.0, 1], [-0.0, 2]])
