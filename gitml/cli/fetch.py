@@ -35,7 +35,7 @@ def fetch(repo: Repo, remote: str | None, dry_run: bool) -> None:
     """
     with render.Progress() as progress:
         done = repo.fetch(remote, tell=progress.tell, dry_run=dry_run)
-    tell_clashes(done)
+    tell_clashes(done, dry_run=dry_run)
     brought = ", ".join(brought_parts(done))
     if dry_run:
         render.answer(f"Would fetch {brought} from {done.remote}" if brought else _nothing(done))
@@ -63,7 +63,7 @@ def brought_parts(done: Fetched) -> Iterator[str]:
         yield "metadata"
 
 
-def tell_clashes(done: Fetched) -> None:
+def tell_clashes(done: Fetched, *, dry_run: bool = False) -> None:
     """Say what both sides had under one name."""
     for draft in done.renumbered:
         render.tell(f"{draft} is a draft again: its number is another version's on {done.remote}")
@@ -75,9 +75,10 @@ def tell_clashes(done: Fetched) -> None:
             f"`gitml stage repair {model} {stage}` keeps the remote's"
         )
     for alias, (now, ours) in done.replaced.items():
+        word, told = ("Would replace:", "would be") if dry_run else ("Replaced:", "is")
         render.tell(
-            f"{paint('warning', 'Replaced:')} {alias} is {now} now; yours was {ours}, "
-            "and another clone moved it first"
+            f"{paint('warning', word)} {alias} {told} {now}{'' if dry_run else ' now'}; yours "
+            f"{'is' if dry_run else 'was'} {ours}, and another clone moved it first"
         )
 
 

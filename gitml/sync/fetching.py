@@ -139,6 +139,8 @@ class Fetcher:
             Change(wanted[name], there[name].target, _old(here, wanted[name])) for name in moved
         ]
         changes += self._merged(there, here, wanted, set(moved), done, dry_run=dry_run)
+        if dry_run:
+            _foresee_replaced(done, Names.now(self.index, self.odb), there)
         noted = set(wanted.values())
         looked_at = f"{tracking.all_tracked(remote)}/{'tags/' if tags_only else ''}"
         for place in here:
@@ -262,6 +264,31 @@ def _note_replaced(done: Fetched, before: Names, now: Names) -> None:
                 state.label(one).partition("@")[2] if one else "nothing" for one in (theirs, ours)
             ]
             done.replaced[f"{model}@{alias}"] = (labels[0], labels[1])
+
+
+def _foresee_replaced(done: Fetched, names: Names, there: Mapping[str, RemoteRef]) -> None:
+    """Note the same before the moves are here: each is taken for one to the version that it tags.
+
+    (One that takes the alias away tags the version that had it.)
+    """
+    numbers = {one.commit: name for name, one in there.items() if tracking.is_version_tag(name)}
+    for tag in done.outrun:
+        model, _, rest = tag.partition("@alias/")
+        alias = rest.rpartition("/")[0]
+        prefix = f"{TAGS}/{model}@alias/{alias}/"
+        moves = {
+            int(name.removeprefix(prefix)): one
+            for name, one in there.items()
+            if name.startswith(prefix) and name.removeprefix(prefix).isdigit()
+        }
+        if model not in names.models or max(moves) < names.model(model).alias_ends.get(alias, 0):
+            continue  # a later move here is not outrun, and counts
+        state = names.model(model)
+        ours, theirs = state.aliases.get(alias), moves[max(moves)].commit
+        if ours != theirs:
+            which = numbers.get(theirs, f"@{theirs.short}").rpartition("@")[2]
+            was = state.label(ours).partition("@")[2] if ours else "nothing"
+            done.replaced[f"{model}@{alias}"] = (which, was)
 
 
 def _old(here: Mapping[str, str], name: str) -> ObjectId | None:

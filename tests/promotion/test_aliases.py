@@ -153,8 +153,12 @@ def test_of_two_who_move_it_the_first_to_push_counts(reviewed: Reviewed, tmp_pat
     plan = alice.push()  # its other alias goes there, the champion stays Bob's
     assert (plan.tags, plan.outrun) == (["clf@alias/other/1"], ["clf@champion"])
     assert alice.push(dry_run=True).outrun == ["clf@champion"]
+    foreseen = alice.fetch(dry_run=True)
+    assert foreseen.replaced == {"clf@champion": ("v1", "v2")}
+    assert aliases(alice)["champion"] == "clf@v2"
     done = alice.fetch()
     assert done.replaced == {"clf@champion": ("v1", "v2")}
+    assert alice.fetch(dry_run=True).replaced == {}
     assert alice.push().outrun == []
     assert alice.fetch().replaced == {}
     assert aliases(alice) == {"champion": "clf@v1", "other": "clf@v2"}
@@ -171,6 +175,7 @@ def test_a_later_move_of_ones_own_counts_and_nothing_is_said(reviewed: Reviewed)
     alice.put_alias("clf@v2", "champion")
     bob.push()
     assert alice.push().outrun == []
+    assert alice.fetch(dry_run=True).replaced == {}
     done = alice.fetch()
     assert (done.outrun, done.replaced) == (["clf@alias/champion/1"], {})
     assert aliases(alice) == {"champion": "clf@v2"}
