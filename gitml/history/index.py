@@ -37,7 +37,15 @@ from gitml.history.entries import (
     version_entry,
     who,
 )
-from gitml.history.intake import Intake, forget, prepare, transaction
+from gitml.history.intake import (
+    Intake,
+    NotedTag,
+    Said,
+    forget,
+    prepare,
+    take_noted_tags,
+    transaction,
+)
 from gitml.history.record import (
     RUNS,
     SOURCES,
@@ -229,15 +237,38 @@ class Index:
         )
         return [run_entry(row) for row in rows]
 
-    def tagged_runs(self) -> list[RunEntry]:
-        """The runs that were recorded with tags."""
-        rows = self._rows(f"{_RUN} WHERE instr(document, '\"tags\"')")
+    def tagged_runs(self, tag: str | None = None) -> list[RunEntry]:
+        """The runs that were recorded with tags; with one, those that may have it."""
+        rows = self._rows(*_having(_RUN, tag))
         return [one for one in map(run_entry, rows) if one.record.tags]
 
-    def tagged_steps(self) -> list[StepEntry]:
-        """The steps of which an output was declared with tags."""
-        rows = self._rows(f"{_STEP} WHERE instr(document, '\"tags\"')")
+    def tagged_versions(self, tag: str | None = None) -> list[VersionEntry]:
+        """The versions whose card has tags; with one, those that may have it."""
+        query = "SELECT id, document, metrics, author, at FROM versions"
+        return [version_entry(row) for row in self._rows(*_having(query, tag))]
+
+    def tagged_steps(self, tag: str | None = None) -> list[StepEntry]:
+        """The steps of which an output was declared with tags; with one, those that may have it."""
+        rows = self._rows(*_having(_STEP, tag))
         return [one for one in map(step_entry, rows) if any(o.tags for o in one.record.outputs)]
+
+    def noted_tags(
+        self, tip: ObjectId | None, read: Callable[[ObjectId | None], Said], tag: str | None = None
+    ) -> list[NotedTag]:
+        """What the notes at ``tip`` say of tags: all of it, or of one tag.
+
+        What they said at an earlier tip is remembered. ``read`` gives what counts on each commit
+        whose notes have changed since a tip, and with None, or where that tip is not here any more,
+        on all of them; the first of its answer tells which.
+        """
+        self._use(lambda connection: take_noted_tags(connection, tip, read))
+        where, values = "", []
+        if tag is not None:
+            where, values = " WHERE tag = ? OR off = ?", [json.dumps(tag)] * 2
+        rows = self._rows(f"SELECT line FROM noted_tags{where}", values)  # noqa: S608 - fixed
+        return [
+            (ObjectId(commit), *said) for (line,) in rows for commit, *said in [json.loads(line)]
+        ]
 
     def run(self, oid: ObjectId) -> RunEntry | None:
         """The run of this commit."""
@@ -642,6 +673,12 @@ class Index:
             # What the other kind of look has seen is not what is here now.
             connection.execute("DELETE FROM meta WHERE key IN ('listing', 'narrow')")
             connection.execute("INSERT INTO meta VALUES (?, ?)", (key, self.mark))
+
+
+def _having(query: str, tag: str | None) -> tuple[str, list[str]]:
+    """A query for the records whose document has tags, and mentions one; with its values."""
+    words = ['"tags"', *([] if tag is None else [json.dumps(tag, ensure_ascii=False)])]
+    return f"{query} WHERE {' AND '.join('instr(document, ?)' for _ in words)}", words
 
 
 def _is_out_of_reach(error: sqlite3.DatabaseError) -> bool:

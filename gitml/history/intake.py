@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gitml.entities.ids import Digest, ObjectId
@@ -17,7 +18,15 @@ from gitml.history.record import RUNS, SOURCES, VERSIONS
 if TYPE_CHECKING:
     import sqlite3
 
-_LAYOUT = 5
+    from gitml.entities.records import Note
+
+Said = tuple[bool, Iterable[tuple[ObjectId, "list[Note]"]]]
+"""What notes say of commits, and whether that is of all that have notes."""
+
+NotedTag = tuple[ObjectId, "str | None", "str | None", "str | None"]
+"""A line of a note about a tag: the record, its artifact, the tag, the tag that it takes off."""
+
+_LAYOUT = 6
 _VERSION_TAG = r"refs/tags/[^/@]+@v[1-9][0-9]{0,8}\Z"
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT);
@@ -40,6 +49,10 @@ CREATE TABLE versions (id TEXT PRIMARY KEY, model TEXT, at REAL, author TEXT, do
 CREATE INDEX versions_run ON versions (json_extract(document, '$.run'));
 CREATE TABLE tags (id TEXT PRIMARY KEY, name TEXT, target TEXT, tagger TEXT,
                    message TEXT) WITHOUT ROWID;
+CREATE TABLE noted_tags (id TEXT, tag TEXT, off TEXT, line TEXT);
+CREATE INDEX noted_tags_id ON noted_tags (id);
+CREATE INDEX noted_tags_tag ON noted_tags (tag);
+CREATE INDEX noted_tags_off ON noted_tags (off);
 CREATE TABLE problems (id TEXT PRIMARY KEY, text TEXT) WITHOUT ROWID;
 """
 
@@ -133,6 +146,33 @@ class Intake:
             f"INSERT OR REPLACE INTO {table} VALUES ({marks})",  # noqa: S608 - fixed names
             plain,
         )
+
+
+def take_noted_tags(
+    connection: sqlite3.Connection,
+    tip: ObjectId | None,
+    read: Callable[[ObjectId | None], Said],
+) -> None:
+    """Have the table hold what the notes at ``tip`` say of tags; see `Index.noted_tags`."""
+    stored = connection.execute("SELECT value FROM meta WHERE key = 'notes'").fetchone()
+    if stored == (str(tip),):
+        return
+    since = ObjectId(stored[0]) if stored and stored[0] != str(None) else None
+    whole, said = read(since)
+    with transaction(connection):
+        if whole:
+            connection.execute("DELETE FROM noted_tags")
+        for commit, lines in said:
+            connection.execute("DELETE FROM noted_tags WHERE id = ?", (str(commit),))
+            # As JSON in ASCII: what another tool wrote may be no text that SQLite stores.
+            rows = [
+                [str(commit), json.dumps(one.tag), json.dumps(one.untag), json.dumps(line)]
+                for one in lines
+                if one.tag is not None or one.untag is not None
+                for line in [(str(commit), one.artifact, one.tag, one.untag)]
+            ]
+            connection.executemany("INSERT INTO noted_tags VALUES (?, ?, ?, ?)", rows)
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('notes', ?)", (str(tip),))
 
 
 def forget(connection: sqlite3.Connection) -> None:

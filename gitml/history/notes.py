@@ -69,6 +69,19 @@ class Notes(Frozen):
             lines = data.decode("utf-8", "replace").split("\n")
             yield commit, _live([_decode(line, commit) for line in lines if line.startswith("{")])
 
+    def changed(self, since: ObjectId) -> Iterator[tuple[ObjectId, list[Note]]] | None:
+        """What counts on each commit whose notes differ from those at an earlier tip.
+
+        None where that tip is not here any more.
+        """
+        tip = self.odb.resolve(REF)
+        if tip is None or since not in self.odb:
+            return None
+        listing = self.git.run("diff-tree", "-r", "-z", "--name-only", str(since), str(tip))
+        digits = {os.fsdecode(one).replace("/", "") for one in listing.split(b"\0")}
+        commits = sorted(one for one in digits if re.fullmatch("[0-9a-f]{40}", one))
+        return ((ObjectId(one), self.read(ObjectId(one))) for one in commits)
+
     def values(self, commit: ObjectId, artifact: str | None = None) -> dict[str, Any]:
         """The metadata that notes set on a record or on its output, the newest of a name."""
         notes = [one for one in self.read(commit) if one.artifact == artifact]

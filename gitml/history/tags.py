@@ -9,16 +9,18 @@ with git's tags.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import InvalidName, NameNotFound
 from gitml.frozen import Frozen
-from gitml.history.notes import Notes
+from gitml.history.notes import REF, Notes
 
 if TYPE_CHECKING:
     from gitml.entities.records import Note
     from gitml.history.index import Index
+    from gitml.history.intake import Said
     from gitml.history.record import Person
 
 _LONGEST = 100
@@ -68,7 +70,7 @@ class Tags(Frozen):
 
     def now(self) -> tuple[str, ...]:
         """The tags in order."""
-        lines = [line for place in self.places for line in self._lines(place)]
+        lines = [(one.tag, one.untag) for place in self.places for one in self._lines(place)]
         return tuple(sorted(_standing(self.own, lines)))
 
     def add(self, tags: Iterable[str], person: Person) -> tuple[str, ...]:
@@ -102,23 +104,29 @@ class Tags(Frozen):
         return [line for line in self.notes.read(place) if line.artifact == self.artifact]
 
 
-def tagged(index: Index, notes: Notes) -> Iterator[tuple[str, Place]]:
-    """Every tag with everything that carries it."""
+def tagged(index: Index, notes: Notes, tag: str | None = None) -> Iterator[tuple[str, Place]]:
+    """Every tag with everything that carries it, or one of them."""
     own: dict[Place, tuple[str, ...]] = {}
-    for run in index.tagged_runs():
+    for run in index.tagged_runs(tag):
         own[Place(run.id, None)] = run.record.tags or ()
-    for version in index.versions():
+    for version in index.tagged_versions(tag):
         own[Place(version.id, None)] = card_tags(version.record.card)
-    for step in index.tagged_steps():
+    for step in index.tagged_steps(tag):
         for output in step.record.outputs:
             own[Place(step.id, output.artifact)] = output.tags or ()
-    said: dict[Place, list[Note]] = {}
-    for commit, lines in notes.everything():
-        for line in lines:
-            said.setdefault(Place(commit, line.artifact), []).append(line)
+    said: dict[Place, list[tuple[str | None, str | None]]] = {}
+    tip = notes.odb.resolve(REF)
+    for commit, artifact, put, off in index.noted_tags(tip, partial(_said, notes), tag):
+        said.setdefault(Place(commit, artifact), []).append((put, off))
     for place in {**own, **said}:
-        for tag in _standing(own.get(place, ()), said.get(place, ())):
-            yield tag, place
+        for one in _standing(own.get(place, ()), said.get(place, ())):
+            if tag in (None, one):
+                yield one, place
+
+
+def _said(notes: Notes, since: ObjectId | None) -> Said:
+    changed = notes.changed(since) if since is not None else None
+    return (True, notes.everything()) if changed is None else (False, changed)
 
 
 def card_tags(card: object) -> tuple[str, ...]:
@@ -127,8 +135,8 @@ def card_tags(card: object) -> tuple[str, ...]:
     return tuple(map(str, tags)) if isinstance(tags, list) else ()
 
 
-def _standing(own: Iterable[str], lines: Iterable[Note]) -> set[str]:
+def _standing(own: Iterable[str], lines: Iterable[tuple[str | None, str | None]]) -> set[str]:
     seen = list(lines)
-    off = {line.untag for line in seen}
-    added = {line.tag for line in seen if line.tag is not None}
+    off = {untag for _, untag in seen}
+    added = {tag for tag, _ in seen if tag is not None}
     return {one for one in own if one not in off} | added

@@ -167,10 +167,10 @@ class Records(Opened):
         """All that carries a tag; raises NameNotFound where nothing does."""
         from gitml.history.tags import tagged
 
-        known = list(tagged(self.index, self.parts.notes))
-        found = {place for name, place in known if name == tag}
+        found = {place for _, place in tagged(self.index, self.parts.notes, tag)}
         if not found:
-            raise NameNotFound.among("tag", tag, [name for name, _ in known])
+            known = {name for name, _ in tagged(self.index, self.parts.notes)}
+            raise NameNotFound.among("tag", tag, sorted(known))
         return found
 
     def output_named(self, commit: ObjectId, artifact: str) -> Output | None:

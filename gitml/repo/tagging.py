@@ -45,13 +45,13 @@ class Tagging(Records):
 
         things = {
             thing
-            for name, place in tagged(self.index, self.parts.notes)
+            for name, place in tagged(self.index, self.parts.notes, tag)
             if (thing := self._thing(name, place.commit, place.artifact)) is not None
         }
-        if tag is not None and not any(one.tag == tag for one in things):
-            raise NameNotFound.among("tag", tag, [one.tag for one in things])
-        wanted = [one for one in things if tag in (None, one.tag)]
-        return sorted(wanted, key=lambda one: (one.tag, one.kind, one.name))
+        if tag is not None and not things:
+            known = {one.tag for one in self.everything_tagged()}
+            raise NameNotFound.among("tag", tag, sorted(known))
+        return sorted(things, key=lambda one: (one.tag, one.kind, one.name))
 
     def _thing(self, tag: str, commit: ObjectId, artifact: str | None) -> TaggedThing | None:
         """What carries a tag; None where this clone has no such record, or it is deleted."""

@@ -8,6 +8,7 @@ Whole commands, interleaved; the medians in milliseconds.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from gitml.history.record import timestamp
 from tests.bench.shop import fill
 from tests.workshop import Workshop, model_for_copies
 
@@ -23,6 +25,7 @@ COMMANDS = {
     "--version": ("--version",),
     "log -n 20": ("log", "-n", "20"),
     "log --metric accuracy": ("log", "--metric", "accuracy"),
+    "log --tag t7": ("log", "--tag", "t7"),
     "log data/raw.json": ("log", "data/raw.json"),
     "log --graph": ("log", "--graph"),
     "model compare clf": ("model", "compare", "clf"),
@@ -41,6 +44,7 @@ def measure(folder: Path, runs: int, rounds: int) -> None:
         for n in range(20):
             bob.run("training", {"rate": n / 40})
         fill(Workshop(bob.path), bob, runs)
+        tag_all(bob)
         env = {name: one for name, one in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         times: dict[str, list[float]] = {name: [] for name in COMMANDS}
         for _ in range(rounds + 1):
@@ -52,6 +56,18 @@ def measure(folder: Path, runs: int, rounds: int) -> None:
                 assert done.returncode < 2, done.stderr.decode()
         for name, found in times.items():
             print(f"| `gitml {name}` | {statistics.median(found[1:]):.0f} ms |")
+
+
+def tag_all(bob: Workshop) -> None:
+    """Put one of a hundred tags on every run, as notes that came with a fetch."""
+    repo = bob.repo()
+    by = "Bench <bench@example.org>"
+    lines = ["commit refs/notes/gitml", f"committer {by} 1767323050 +0000", "data 0"]
+    for n, run in enumerate(repo.runs()):
+        note = {"at": timestamp(1767323050), "by": by, "format": 1, "id": f"{n:026}"}
+        text = json.dumps({**note, "tag": f"t{n % 100}"}) + "\n"
+        lines += [f"N inline {run.id}", f"data {len(text)}", text]
+    bob.git("fast-import", "--quiet", text="\n".join(lines) + "\n")
 
 
 def main() -> None:

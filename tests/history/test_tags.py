@@ -8,6 +8,7 @@ import pytest
 
 from gitml.entities.ids import ObjectId
 from gitml.errors import InvalidName, NameNotFound
+from gitml.history.intake import NotedTag, Said
 from gitml.history.notes import REF, Notes
 from gitml.history.record import Person
 from gitml.history.tags import Place, Tags, check_tags, tagged
@@ -130,6 +131,42 @@ def test_an_output_has_tags_of_its_own_on_every_record_that_made_it(
     }
     mine.remove(["b"], ADA)
     assert theirs.now() == ("a",)
+
+
+def test_what_notes_say_of_tags_is_read_once(
+    ledger: Ledger, commit: ObjectId, notes: Notes
+) -> None:
+    """The index remembers it: a look at one of many tags reads the notes that have changed."""
+    seen: list[tuple[ObjectId | None, list[ObjectId]]] = []
+
+    def read(since: ObjectId | None) -> Said:
+        changed = notes.changed(since) if since is not None else None
+        said = list(notes.everything() if changed is None else changed)
+        seen.append((since, [one for one, _ in said]))
+        return changed is None, said
+
+    def look(tag: str | None = None) -> list[NotedTag]:
+        return ledger.index.noted_tags(ledger.odb.resolve(REF), read, tag)
+
+    other = ledger.version("clf", 2)
+    Tags(notes, (commit,), own=("born",)).remove(["born"], ADA)
+    Tags(notes, (commit,)).add(["x"], ADA)
+    notes.write(commit, [notes.line(ADA, tag="\udc80")], ADA)  # some other tool's
+    Tags(notes, (other,), artifact="m").add(["x"], ADA)
+    first = ledger.odb.resolve(REF)
+    assert sorted(look("x"), key=str) == sorted(
+        [(commit, None, "x", None), (other, "m", "x", None)], key=str
+    )
+    assert look("born") == [(commit, None, None, "born")]
+    assert look("\udc80") == [(commit, None, "\udc80", None)]
+    assert len(look()) == 4
+    assert [one[0] for one in seen] == [None]
+    Tags(notes, (other,), artifact="m").remove(["x"], ADA)
+    assert look("x") == [(commit, None, "x", None)]
+    assert seen[1:] == [(first, [other])]
+    ledger.repository.git("update-ref", "-d", REF)
+    assert look() == []
+    assert list(tagged(ledger.index, notes)) == []
 
 
 def test_what_another_tool_put_on_can_be_taken_off(commit: ObjectId, notes: Notes) -> None:
