@@ -2,7 +2,8 @@
 
 A run's record is written when it ends. Until then each finished step is a line in
 ``<common git dir>/gitml/journal/<owner>.jsonl``, after its bytes have left this process for the
-store, and so is all that a running step logs. The next command finds journals whose owner is
+store, and so is all that a running step logs and a block saves. The results of single items are in
+a file beside it, since a step may have thousands. The next command finds journals whose owner is
 provably gone and records those runs as interrupted (docs/format.md, "Journal").
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gitml.entities import codec
-from gitml.entities.records import RunStep, Step
+from gitml.entities.records import Output, RunStep, Step
 from gitml.errors import CorruptData
 from gitml.frozen import Frozen, field
 from gitml.fs import ProcessIdentity, make_directories, storage_errors
@@ -61,16 +62,54 @@ class Logged(Frozen):
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Saved(Frozen):
+    """A line of a journal: what the block of a run has saved, after its bytes have left."""
+
+    step: str
+    output: Output
+    at: float
+
+
+class Items(Frozen):
+    """A line of a journal: results of a mapped step that is at work; ``table`` has them.
+
+    ``key`` is that of the step without its items, ``sources`` what all were made of. ``root`` is
+    the work tree, ``files`` are those of it that were read, with the time and size they had then,
+    ``observed`` is what else a record keeps of what was read.
+    """
+
+    step: str
+    key: str
+    sources: tuple[str, ...]
+    root: str
+    files: Mapping[str, tuple[int, int]]
+    observed: Mapping[str, str]
+    table: bytes
+    at: float
+
+
 class Orphan(Frozen):
     """A run whose process is gone: what it was (``header``) and the steps that it finished.
 
-    ``logged`` is what the steps logged that it did not finish.
+    ``logged``, ``saved`` and ``items`` are of the steps that it did not finish.
     """
 
     path: Path
     header: Mapping[str, Any]
     steps: tuple[FinishedStep, ...]
     logged: tuple[Logged, ...] = ()
+    saved: tuple[Saved, ...] = ()
+    items: tuple[Items, ...] = ()
+
+    @property
+    def said(self) -> tuple[Logged | Saved | Items, ...]:
+        """All that the steps left which it did not finish."""
+        return (*self.logged, *self.saved, *self.items)
+
+    def remove(self) -> None:
+        """Drop it: the run is recorded, or there is nothing worth keeping."""
+        _beside(self.path).unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
 
 class Journal:
@@ -114,6 +153,35 @@ class Journal:
             self._waiting.append(line)
             self._write()
 
+    def save(self, saved: Saved) -> None:
+        """Note what a block has saved."""
+        said = {"step": saved.step, "output": codec.to_document(saved.output)}
+        with self._turn:
+            self._waiting.append(codec.dump_line({"saved": said, "at": saved.at}))
+            self._write()
+
+    def add_items(self, items: Items) -> None:
+        """Note results of a mapped step; raises StorageError, and then they are not noted."""
+        said = {
+            "step": items.step,
+            "key": items.key,
+            "sources": list(items.sources),
+            "root": items.root,
+            "files": {path: list(one) for path, one in items.files.items()},
+            "observed": dict(items.observed),
+            "size": len(items.table),
+            "digest": _digest(items.table),
+        }
+        with self._turn:
+            self._write()  # the journal is there before what lies beside it
+            assert self._path is not None  # noqa: S101 - for the type checker
+            path = _beside(self._path)
+            with storage_errors(path), path.open("ab") as file:
+                said["from"] = file.tell()
+                file.write(items.table)
+            self._waiting.append(codec.dump_line({"items": said, "at": items.at}))
+            self._write()
+
     def _write(self) -> None:
         lines, self._waiting = self._waiting, []
         with storage_errors(self._folder):
@@ -139,7 +207,13 @@ class Journal:
             os.close(self._descriptor)
             self._descriptor = None
         if self._path is not None:
+            _beside(self._path).unlink(missing_ok=True)
             self._path.unlink(missing_ok=True)
+
+
+def _beside(journal: Path) -> Path:
+    """The file that has the results of items."""
+    return journal.with_suffix(".items")
 
 
 def orphans(folder: Path) -> list[Orphan]:
@@ -188,15 +262,27 @@ def _read(path: Path) -> Orphan | None:
         return None
     steps: list[FinishedStep] = []
     logged: list[Logged] = []
+    saved: list[Saved] = []
+    items: list[Items] = []
     with contextlib.suppress(CorruptData):
         for document in documents[1:]:
             if "logged" in document:
                 logged.append(_logged(document, path.name))
+            elif "saved" in document:
+                saved.append(_saved(document, path.name))
+            elif "items" in document:
+                items += _items(document, path)
             else:
                 steps.append(_finished(document, path.name))
     done = {one.entry.name for one in steps}
-    left = tuple(one for one in logged if one.step not in done)
-    return Orphan(path, documents[0], tuple(steps), left)
+    return Orphan(
+        path,
+        documents[0],
+        tuple(steps),
+        tuple(one for one in logged if one.step not in done),
+        tuple(one for one in saved if one.step not in done),
+        tuple(one for one in items if one.step not in done),
+    )
 
 
 def _logged(line: Mapping[str, Any], where: str) -> Logged:
@@ -210,6 +296,37 @@ def _logged(line: Mapping[str, Any], where: str) -> Logged:
         raise CorruptData(f"{where}: not what a step logs")
     metrics = codec.metrics_from(said.get("metrics"), where)
     return Logged(said["step"], metrics, metadata, index, _time(line, where), parameters)
+
+
+def _saved(line: Mapping[str, Any], where: str) -> Saved:
+    said = line["saved"]
+    if not isinstance(said, dict) or not isinstance(said.get("step"), str):
+        raise CorruptData(f"{where}: the field `step` is missing")
+    output = codec.from_document(Output, said.get("output", {}), where)
+    return Saved(said["step"], output, _time(line, where))
+
+
+def _items(line: Mapping[str, Any], path: Path) -> list[Items]:
+    """Results of a mapped step; none where they are not whole, which makes no line beside wrong."""
+    said, at = line["items"], _time(line, path.name)
+    try:
+        with _beside(path).open("rb") as file:
+            file.seek(said["from"])
+            table = file.read(said["size"])
+        files = {name: (int(when), int(size)) for name, (when, size) in said["files"].items()}
+        observed = {str(name): str(one) for name, one in said["observed"].items()}
+        sources = tuple(map(str, said["sources"]))
+        whole = _digest(table) == said["digest"]
+        step, key, root = (str(said[one]) for one in ("step", "key", "root"))
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        return []
+    return [Items(step, key, sources, root, files, observed, table, at)] if whole else []
+
+
+def _digest(table: bytes) -> str:
+    from gitml.store.digest import hash_bytes  # whoever only looks for journals needs none
+
+    return str(hash_bytes(table))
 
 
 def _time(line: Mapping[str, Any], where: str) -> float:

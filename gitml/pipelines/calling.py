@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from gitml.entities.records import Log, Output
 from gitml.errors import GitmlError, StepFailed, StorageError, UsageError
 from gitml.frozen import Frozen
-from gitml.history.journal import Logged
+from gitml.history.journal import Items, Journal, Logged, Saved
 from gitml.materializers import Rules
 from gitml.pipelines import context
 from gitml.pipelines.annotations import OutputSpec, without_none
@@ -35,6 +35,9 @@ from gitml.store.store import Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_BETWEEN_NOTES = 1.0
+"""Seconds of results of items that a kill may lose."""
 
 Save = Callable[[str, Any], None]
 
@@ -60,7 +63,10 @@ class Called(Frozen):
 
 @dataclass
 class Calling:
-    """Calls the steps of one run; ``said`` is of the step at work, ``note`` keeps what it logs."""
+    """Calls the steps of one run; ``said`` is of the step at work, ``journal`` keeps what it says.
+
+    A run that is not to be recorded has no journal.
+    """
 
     root: Path
     plan: Plan
@@ -68,7 +74,7 @@ class Calling:
     general_rules: Rules
     capture: Capture
     given: Given
-    note: Callable[[Logged], None]
+    journal: Journal | None
     telling: Telling
     said: Said = field(default_factory=Said)
 
@@ -132,6 +138,9 @@ class Calling:
                 if is_over:
                     raise UsageError(f"the run {self.plan.pipeline} has ended")
                 saved[name] = self._storing.output(planned, spec, value, self.rules(planned))
+                if self.journal is not None:
+                    self.writer.flush()
+                    self.journal.save(Saved(planned.name, saved[name], time.time()))
                 running.outputs = tuple(saved)
                 self.said.outputs = tuple(saved.values())
 
@@ -162,6 +171,15 @@ class Calling:
         seen = Observer(self.root, planned.closure, [*planned.files, *data])
         running = self._context(planned)
 
+        noted = time.monotonic()
+
+        def item_done(done: int, many: int) -> None:
+            nonlocal noted
+            self.telling.tell(StepEvent(planned.name, "items", items=(done, many)))
+            if time.monotonic() - noted > _BETWEEN_NOTES:
+                self._note_items(fan, running, seen)
+                noted = time.monotonic()
+
         def once() -> Any:
             nonlocal running
             running = self._context(planned)
@@ -172,8 +190,7 @@ class Calling:
                 running.parameters.update({name: given[name] for name in large})
                 if fan is None:
                     return guarded(lambda: planned.step.function(**given))
-                tell = functools.partial(self._tell_items, planned.name)
-                return guarded(lambda: fan.call(given, tell))
+                return guarded(lambda: fan.call(given, item_done))
 
         options, attempts = planned.step.options, 1
         returned: Any
@@ -196,8 +213,22 @@ class Calling:
             self.telling.note_once(f"{planned.name} started {one}" for one in seen.subprocesses)
         return returned, running, seen, attempts
 
-    def _tell_items(self, step: str, done: int, many: int) -> None:
-        self.telling.tell(StepEvent(step, "items", items=(done, many)))
+    def _note(self, logged: Logged) -> None:
+        if self.journal is not None:
+            self.journal.log(logged)
+
+    def _note_items(self, fan: FanOut | None, running: context.StepContext, seen: Observer) -> None:
+        """Let a kill of this process not lose the items that are done."""
+        if self.journal is None or fan is None or not fan.base or running.loads:
+            return
+        table = fan.fresh()
+        if table is None:
+            return
+        so_far, root, at = seen.so_far(), str(self.root), time.time()
+        files, certain = so_far.files, so_far.certain
+        items = Items(running.step, fan.base, fan.made_of, root, files, certain, table, at)
+        with contextlib.suppress(StorageError):  # that is no reason to lose them now
+            self.journal.add_items(items)
 
     def _context(self, planned: PlannedStep) -> context.StepContext:
         return context.StepContext(
@@ -207,7 +238,7 @@ class Calling:
             planned.uses or planned.makes,
             self._one_by_one(functools.partial(self._load_by_name, planned)),
             self._one_by_one(self.given.data),
-            self.note,
+            self._note,
             self.root,
             tuple(one.name for one in planned.step.outputs),
             take=self._one_by_one(self.given.take),

@@ -98,7 +98,7 @@ class Execution:
             self.rules,
             self.capture,
             self._given,
-            self.journal.log if self.journal is not None else lambda logged: None,
+            self.journal,
             self._telling,
         )
         self._lineage = Lineage(self.index, self.recorder.odb)

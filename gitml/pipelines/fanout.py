@@ -78,6 +78,7 @@ class FanOut:
         self._writer = writer
         self._known: dict[str, Cells] = {}
         self._rows: list[Row] = []
+        self._noted = 0
         self.base = base
         self._sources = sources
         self._taken_from: set[ObjectId] = set()
@@ -134,16 +135,33 @@ class FanOut:
         rows = [one for one in self._rows if one.key]
         if not rows:
             return None
+        return store_items(
+            self._writer,
+            self._with_results(rows),
+            (pipeline, self._planned.name),
+            self.base,
+            observed,
+            self.made_of,
+        )
+
+    def fresh(self) -> bytes | None:
+        """The results since this was asked before, as the bytes of a table; None without any."""
+        rows, self._noted = self._rows[self._noted :], len(self._rows)
+        rows = [one for one in rows if one.key and not one.cached]
+        return arrow.write(self._with_results(rows)) if rows else None
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """The sources of all results so far."""
+        return tuple(sorted(one.hex for one in {*self._sources, *self._taken_from}))
+
+    def _with_results(self, rows: list[Row]) -> Any:
         table = table_of(rows)
         for n, spec in enumerate(self._planned.step.outputs):
             for place, column in enumerate(_COLUMNS):
                 values = [one.cells[n][place] for one in rows]
                 table = table.append_column(f"{column} {spec.name}", [values])
-        artifact = f"{pipeline}.{self._planned.name}.{ITEMS}"
-        made = store_value(self._writer, table, name=ITEMS, artifact=artifact, rules=Rules())
-        known = {"key": self.base, "observed": dict(observed)}
-        named = sorted(one.hex for one in {*self._sources, *self._taken_from})
-        return replace(made, metadata={"rows": len(rows), **known, "sources": named})
+        return table
 
     def learn_kept(self, items: Output) -> None:
         """Take over what a run had before an item failed, but for what is known already."""
@@ -174,6 +192,32 @@ class FanOut:
         cached = sum(one.cached for one in self._rows)
         key = self.base if reusable else ""
         return Map(self._fan.kind, self._fan.over, len(self._rows), cached, key or None)
+
+
+def store_items(
+    writer: Writer,
+    table: Any,
+    step: tuple[str, str],
+    key: str,
+    observed: Mapping[str, str],
+    sources: Iterable[str],
+) -> Output:
+    """The results of a mapped ``step`` (pipeline and name) that did not finish, in the store."""
+    pipeline, name = step
+    artifact = f"{pipeline}.{name}.{ITEMS}"
+    made = store_value(writer, table, name=ITEMS, artifact=artifact, rules=Rules())
+    known = {"key": key, "observed": dict(observed), "sources": list(sources)}
+    return replace(made, metadata={"rows": table.num_rows, **known})
+
+
+def joined(tables: Iterable[bytes]) -> Any:
+    """Several tables of results as one; raises CorruptData."""
+    import pyarrow as pa
+
+    try:
+        return pa.concat_tables([arrow.read(one) for one in tables])
+    except (pa.ArrowException, TypeError) as error:
+        raise CorruptData("the tables of items do not fit together") from error
 
 
 def arguments_of(fan: Fan, given: Mapping[str, Any], step: str) -> Iterator[dict[str, Any]]:

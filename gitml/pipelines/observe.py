@@ -25,6 +25,7 @@ from gitml.code.bytecode import drop_outdated
 from gitml.code.closure import Closure
 from gitml.code.imports import ABSENT, Territory
 from gitml.errors import CorruptData, UsageError
+from gitml.frozen import Frozen
 from gitml.fs import judge_relative_path
 from gitml.pipelines import asking
 from gitml.store.digest import hash_bytes, hash_file
@@ -99,14 +100,7 @@ class Observer:
         self._listening.close()
         with _lock:
             _running.remove(self)
-        if self._counts_loaded:
-            for module in list(sys.modules.values()):
-                file = getattr(module, "__file__", None)
-                if isinstance(file, str):
-                    self._read(file)
-        for path in self._modules:
-            for read, signature in _at_import.reads(self._full(path)):
-                self._note(read, signature)
+        self._gather()
         self.observed = tuple(path for path in sorted(self._seen) if self._is_ours(path, file=True))
         self.listed = tuple(path for path in sorted(self._listed) if self._is_ours(path))
         seen = {*self.observed, *self.listed, "."}
@@ -122,6 +116,30 @@ class Observer:
             + [one for one, said in asked if not (one in self._changed or self._still(one, said))]
         )
         self.subprocesses = tuple(sorted(self._programs))
+
+    def _gather(self) -> None:
+        """Take in what was read by the modules that count."""
+        if self._counts_loaded:
+            for module in list(sys.modules.values()):
+                file = getattr(module, "__file__", None)
+                if isinstance(file, str):
+                    self._read(file)
+        for path in self._modules:
+            for read, signature in _at_import.reads(self._full(path)):
+                self._note(read, signature)
+
+    def so_far(self) -> Sighting:
+        """What was seen until now, while the step goes on."""
+        self._gather()
+        read = {
+            path: one for path, one in list(self._seen.items()) if self._is_ours(path, file=True)
+        }
+        names = {path: one for path, one in list(self._listed.items()) if self._is_ours(path)}
+        asked = {path: one for path, one in list(self._answers.items()) if self._is_ours(path)}
+        absent = {path: ABSENT for path, one in read.items() if one is None}
+        listed = {path: _digest_of_listing(str(one)) for path, one in names.items()}
+        files = {path: one for path, one in read.items() if isinstance(one, tuple)}
+        return Sighting(files, {**asked, **listed, **absent})
 
     def record(self, excluded: Iterable[str] = ()) -> dict[str, str]:
         """What a record keeps of all that was seen, as far as it is not, or below, ``excluded``."""
@@ -207,6 +225,24 @@ class Observer:
             self._made.add(paths[1])
         if event == "os.mkdir" and paths[0] is not None and self._answers.get(paths[0]) == ABSENT:
             del self._answers[paths[0]]  # it made sure of a folder
+
+
+class Sighting(Frozen):
+    """What a step that is at work has seen: files with their time and size, and what is certain.
+
+    ``certain`` is as in a record: listings, answers, files that are absent.
+    """
+
+    files: Mapping[str, tuple[int, int]]
+    certain: Mapping[str, str]
+
+
+def digest_sighting(root: Path, seen: Sighting) -> dict[str, str] | None:
+    """What a record keeps of it later; None where a file is not what the step had seen."""
+    for path, before in seen.files.items():
+        if _signature(str(root / _judged(path))) != before:
+            return None
+    return {**seen.certain, **digest_files(root, seen.files)}
 
 
 class _AtImport:
@@ -443,7 +479,10 @@ def is_unchanged(root: Path, observed: Mapping[str, str]) -> bool:
 
 
 def _digest_of_names(root: Path, folder: str) -> str:
-    names = _names(os.path.join(root, "" if folder == "." else _judged(folder)))
+    return _digest_of_listing(_names(os.path.join(root, "" if folder == "." else _judged(folder))))
+
+
+def _digest_of_listing(names: str) -> str:
     return _NAMES + str(hash_bytes(os.fsencode(names))) if names else ABSENT
 
 

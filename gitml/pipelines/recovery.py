@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gitml.entities import codec
 from gitml.entities.ids import ObjectId
-from gitml.entities.records import Code, Run, RunStep
-from gitml.errors import RaceLost
+from gitml.entities.records import Code, Output, Run, RunStep
+from gitml.errors import GitmlError, RaceLost
 from gitml.git import locks
 from gitml.git.odb import Odb
 from gitml.git.process import Git
@@ -19,11 +20,13 @@ from gitml.history import journal
 from gitml.history.index import Index
 from gitml.history.journal import Orphan
 from gitml.history.record import Person, Recorder, run_ref, seconds_of
+from gitml.pipelines.fanout import joined, store_items
+from gitml.pipelines.observe import Sighting, digest_sighting
 from gitml.pipelines.outcome import Done, covering
 from gitml.pipelines.series import Points
 from gitml.pipelines.storing import store_series
 from gitml.pipelines.versions import united
-from gitml.store.store import Store
+from gitml.store.store import Store, Writer
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,15 @@ class Recovery:
     def _replay(self, orphan: Orphan) -> ObjectId | None:
         """The commit of a killed run, made of its journal; None where nothing finished."""
         header = orphan.header
-        if not (orphan.steps or orphan.logged) or not self._is_worth_recording(orphan):
-            orphan.path.unlink(missing_ok=True)
+        if not (orphan.steps or orphan.said) or not self._is_worth_recording(orphan):
+            orphan.remove()
             return None
         code = codec.from_document(Code, header["code"], orphan.path.name)
         recorder = Recorder(self.git, self.odb, Person(*header["person"]))
         done = self._rebuilt(orphan, recorder)
-        last = max([*(one.at for one in orphan.steps), *(one.at for one in orphan.logged)])
+        last = max(one.at for one in (*orphan.steps, *orphan.said))
         steps = [RunStep(d.name, d.state, d.commit) for d in done]
-        known = [*header["steps"], *(one.step for one in orphan.logged)]
+        known = [*header["steps"], *(one.step for one in orphan.said)]
         left = [name for name in dict.fromkeys(known) if name not in {one.name for one in done}]
         broken, logged = self._broken_off(orphan, left)
         steps += broken
@@ -81,7 +84,7 @@ class Recovery:
         change = Change(run_ref(run.pipeline, started, commit), commit, None)
         with contextlib.suppress(RaceLost):
             recorder.publish([change], f"recover {run.pipeline}")
-        orphan.path.unlink(missing_ok=True)
+        orphan.remove()
         return commit
 
     def _broken_off(
@@ -89,9 +92,9 @@ class Recovery:
     ) -> tuple[list[RunStep], dict[str, Mapping[str, float]]]:
         """The steps that a killed run did not finish, and what each of them had logged.
 
-        Interrupted were those that had logged something, or else the first.
+        Interrupted were those that had left something, or else the first.
         """
-        heard = {one.step for one in orphan.logged}
+        heard = {one.step for one in orphan.said}
         interrupted = [name for name in left if name in heard] or left[:1]
         steps: list[RunStep] = []
         metrics: dict[str, Mapping[str, float]] = {}
@@ -104,10 +107,47 @@ class Recovery:
                 metrics[name] = {key: value for one in logs for key, value in one.metrics.items()}
                 metadata = {key: value for one in logs for key, value in one.metadata.items()}
                 points = Points.of(logs)
-                kept = store_series(writer, points, orphan.header["pipeline"], name)
-                steps.append(RunStep(name, "interrupted", series=kept, metadata=metadata or None))
+                steps.append(
+                    RunStep(
+                        name,
+                        "interrupted",
+                        series=store_series(writer, points, orphan.header["pipeline"], name),
+                        metadata=metadata or None,
+                        items=self._items(orphan, name, writer),
+                        outputs=self._saved(orphan, name) or None,
+                    )
+                )
             writer.commit()
         return steps, metrics
+
+    def _saved(self, orphan: Orphan, step: str) -> tuple[Output, ...]:
+        """What a block had saved, the last of each name, as far as its bytes are here."""
+        saved = {one.output.name: one.output for one in orphan.saved if one.step == step}
+        return tuple(one for one in saved.values() if self._is_here(one))
+
+    def _is_here(self, output: Output) -> bool:
+        if not self.store.has(output.digest):
+            return False
+        if output.kind != "tree":
+            return True
+        files = self.store.read_tree(output.digest).entries
+        return all(self.store.has(one.digest) for one in files)
+
+    def _items(self, orphan: Orphan, step: str, writer: Writer) -> Output | None:
+        """The results that a mapped step had, if what it read is still what it was."""
+        parts = [one for one in orphan.items if one.step == step]
+        if not parts:
+            return None
+        last = parts[-1]
+        with contextlib.suppress(GitmlError):  # a file is gone, a path or table is none
+            seen = Sighting(last.files, last.observed)
+            observed = digest_sighting(Path(last.root), seen)
+            if observed is None:
+                return None
+            table = joined(one.table for one in parts if one.key == last.key)
+            made = (orphan.header["pipeline"], step)
+            return store_items(writer, table, made, last.key, observed, last.sources)
+        return None
 
     def _is_worth_recording(self, orphan: Orphan) -> bool:
         """Whether a run was not published before the kill, and git has kept its snapshot since."""

@@ -482,3 +482,82 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return "Z"
+
+
+# The items of a mapped step
+
+
+ITEMS = """\
+import time
+from pathlib import Path
+from gitml import pipeline, step
+
+
+@step
+def score(n: int) -> int:
+    text = Path("factor.txt").read_text()
+    if n < 3:
+        time.sleep(1.1)
+    else:
+        Path({here!r}).touch()
+        while Path("wait").exists():
+            time.sleep(0.01)
+    return n * int(text)
+
+
+@pipeline
+def scores():
+    score.map([1, 2, 3, 4])
+
+
+if __name__ == "__main__":
+    scores()
+"""
+
+
+@pytest.fixture
+def killed(workshop: Workshop) -> Workshop:
+    """A run that was killed in the third of four items."""
+    workshop.write("factor.txt", "10")
+    workshop.code("scores.py", ITEMS.format(here=str(workshop.path.with_name("here"))))
+    (workshop.path / "wait").touch()
+    with group_of(started(workshop, "scores.py")) as process:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+    (workshop.path / "wait").unlink()
+    return workshop
+
+
+def cached_items(workshop: Workshop) -> int:
+    run = workshop.run("scores.py")
+    assert load(run, "score") == [n * int(Path("factor.txt").read_text()) for n in (1, 2, 3, 4)]
+    record = workshop.record(run.steps["score"].entry.commit, "step.json")
+    return int(record["map"]["cached"])
+
+
+def test_the_items_of_a_killed_step_are_cached(killed: Workshop) -> None:
+    kept = killed.path.with_name("kept")
+    shutil.copytree(killed.path / ".git", kept)
+    assert cached_items(killed) == 2
+    assert [one.status for one in killed.repo().runs()] == ["completed", "interrupted"]
+    assert leftovers(killed) == []
+    assert states(killed.run("scores.py")) == {"score": "cached"}
+    judge(killed)
+    (path,) = (kept / "gitml/journal").glob("*.items")
+    data = path.read_bytes()
+    for damaged, cached in [(data[:-1], 1), (bytes([data[0] ^ 1]) + data[1:], 1), (None, 0)]:
+        shutil.rmtree(killed.path / ".git")
+        shutil.copytree(kept, killed.path / ".git")
+        here = killed.path / ".git/gitml/journal" / path.name
+        here.unlink()
+        if damaged is not None:
+            here.write_bytes(damaged)
+        assert len(killed.repo().recover()) == bool(cached)
+        assert leftovers(killed) == []
+        assert cached_items(killed) == cached
+
+
+def test_the_items_of_a_killed_step_are_not_reused_where_a_file_changed(killed: Workshop) -> None:
+    killed.write("factor.txt", "11")
+    assert cached_items(killed) == 0
+    judge(killed)

@@ -144,7 +144,7 @@ def test_what_it_raises_is_recorded_and_goes_on(workshop: Workshop, ends: str, s
     assert workshop.problems() == []
 
 
-def test_a_killed_one_leaves_what_it_logged(workshop: Workshop) -> None:
+def test_a_killed_one_leaves_what_it_logged_and_saved(workshop: Workshop) -> None:
     workshop.code(
         "exp.py",
         """
@@ -152,6 +152,11 @@ def test_a_killed_one_leaves_what_it_logged(workshop: Workshop) -> None:
         with gitml.start_run("exp", parameters={"rate": 1}) as run:
             run.log_metrics({"loss": 1.5}, step=0)
             run.log_params({"depth": 2})
+            run.save("weights", [1])
+            run.save("weights", [1, 2])
+            pathlib.Path("parts").mkdir()
+            pathlib.Path("parts/a.txt").write_text("a")
+            run.save("parts", pathlib.Path("parts"))
             pathlib.Path("logged").touch()
             time.sleep(60)
         """,
@@ -164,7 +169,12 @@ def test_a_killed_one_leaves_what_it_logged(workshop: Workshop) -> None:
     (run,) = workshop.repo().runs(pipeline="exp")
     assert (run.status, run.steps["main"].status) == ("interrupted", "interrupted")
     assert run.parameters == {"rate": 1, "depth": 2}
-    assert run.steps["main"].series["loss"].values == (1.5,)
+    main = run.steps["main"]
+    assert main.series["loss"].values == (1.5,)
+    assert main.outputs["weights"].load() == [1, 2]
+    assert (main.outputs["parts"].load() / "a.txt").read_text() == "a"
+    with pytest.raises(NameNotFound):
+        workshop.repo().artifact("weights")
     assert workshop.problems() == []
 
 
