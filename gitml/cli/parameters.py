@@ -45,7 +45,7 @@ def from_file(path: Path, signature: Signature) -> dict[str, Any]:
 
     Raises UsageError for what cannot be read, GitmlError for YAML without PyYAML.
     """
-    from gitml.pipelines.configuration import read_document
+    from gitml.pipelines.documents import read_document
 
     document = read_document(path)
     if not isinstance(document, dict):
