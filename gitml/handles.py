@@ -15,8 +15,9 @@ from gitml.frozen import Frozen, field
 from gitml.git.odb import Odb
 from gitml.history.entries import RunEntry, StepEntry, VersionEntry
 from gitml.history.index import Index
+from gitml.history.models import ModelState
 from gitml.history.notes import Notes
-from gitml.history.revs import ModelState, Names
+from gitml.history.revs import Names
 
 if TYPE_CHECKING:
     from gitml.history.record import Person

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gitml.entities.records import Code, Output, Revocation
     from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
     from gitml.history.live import Going
-    from gitml.history.revs import Event, ModelState
+    from gitml.history.models import Event, ModelState
     from gitml.previews import Preview
     from gitml.repo import Repo
 

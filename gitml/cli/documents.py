@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gitml.entities.records import Output
     from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
     from gitml.history.lineage import Ancestor
-    from gitml.history.revs import Event, ModelState
+    from gitml.history.models import Event, ModelState
     from gitml.repo import Repo
 
 Document = dict[str, Any]

@@ -14,7 +14,7 @@ from gitml.cli.render import paint
 
 if TYPE_CHECKING:
     from gitml.git.snapshot import WorkTree
-    from gitml.history.revs import ModelState
+    from gitml.history.models import ModelState
     from gitml.repo import Repo
     from gitml.repo.care import Status
     from gitml.workspace.status import DataState

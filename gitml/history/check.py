@@ -38,6 +38,7 @@ from gitml.git.process import Git
 from gitml.git.refs import Ref, list_refs
 from gitml.history.entries import line_of
 from gitml.history.index import PATTERNS
+from gitml.history.models import read_alias, read_promotion, read_tombstone
 from gitml.history.record import (
     RUNS,
     SOURCES,
@@ -54,7 +55,6 @@ from gitml.history.record import (
     version_trailers,
 )
 from gitml.history.revocations import read_revocation
-from gitml.history.revs import read_alias, read_promotion, read_tombstone
 from gitml.history.strangers import strangers
 from gitml.store.store import Damage, Store
 

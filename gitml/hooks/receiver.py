@@ -26,8 +26,8 @@ from gitml.git.odb import Odb, Tag, is_ancestor, parse_tag
 from gitml.git.process import Git
 from gitml.git.refs import Change, Listing, Ref
 from gitml.history.entries import line_of
+from gitml.history.models import read_alias, read_promotion, read_tombstone
 from gitml.history.record import RUNS, STAGES, TAGS, VERSIONS, seconds_of
-from gitml.history.revs import read_alias, read_promotion, read_tombstone
 from gitml.history.strangers import USUAL, is_stranger
 
 if TYPE_CHECKING:

@@ -33,6 +33,7 @@ from gitml.history import journal
 from gitml.history.entries import VersionEntry
 from gitml.history.index import Index
 from gitml.history.live import FOLDER, Window
+from gitml.history.models import ModelState
 from gitml.history.record import (
     Person,
     Recorder,
@@ -41,7 +42,7 @@ from gitml.history.record import (
     version_ref,
     version_tag,
 )
-from gitml.history.revs import ModelState, Names
+from gitml.history.revs import Names
 from gitml.materializers import Rules
 from gitml.pipelines.dsl import PipelineFunction
 from gitml.pipelines.environment import environment_text

@@ -16,8 +16,8 @@ from gitml.frozen import Frozen, replace
 from gitml.history.entries import VersionEntry
 from gitml.history.index import Index
 from gitml.history.lineage import given_output
+from gitml.history.models import ModelState
 from gitml.history.record import Recorder, timestamp
-from gitml.history.revs import ModelState
 from gitml.pipelines.card import model_card
 from gitml.pipelines.outcome import Done
 from gitml.pipelines.plan import Plan

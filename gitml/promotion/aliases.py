@@ -21,8 +21,9 @@ from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.git.refs import Change
 from gitml.history.index import Index
+from gitml.history.models import ModelState
 from gitml.history.record import TAGS, Person, Recorder, timestamp
-from gitml.history.revs import ModelState, Names
+from gitml.history.revs import Names
 from gitml.history.strangers import USUAL
 
 _TRIES = 8

@@ -5,8 +5,8 @@ from __future__ import annotations
 from gitml.entities.ids import ObjectId
 from gitml.errors import NotTrusted
 from gitml.history.index import Index
+from gitml.history.models import Event, ModelState
 from gitml.history.record import seconds_of
-from gitml.history.revs import Event, ModelState
 
 
 def check_chain(index: Index, state: ModelState, stage: str, project: str) -> None:

@@ -6,8 +6,8 @@ from gitml.errors import PolicyNotMet
 from gitml.frozen import replace
 from gitml.git.odb import Odb
 from gitml.git.process import Git
+from gitml.history.models import ModelState
 from gitml.history.revocations import names_of
-from gitml.history.revs import ModelState
 from gitml.promotion.rule import CLEAR, Case, Policies
 from gitml.promotion.verdict import FAILED, PASSED, Check, Verdict
 

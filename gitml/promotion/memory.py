@@ -20,7 +20,7 @@ from gitml.entities.ids import ObjectId
 from gitml.errors import GitmlError, NotTrusted, StorageError
 from gitml.frozen import Frozen, field
 from gitml.fs import make_directories, write_durably
-from gitml.history.revs import ModelState
+from gitml.history.models import ModelState
 
 _MAX_BYTES = 16 << 20
 

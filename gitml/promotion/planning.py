@@ -11,7 +11,8 @@ from gitml.frozen import Frozen, field, replace
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.history.index import Index
-from gitml.history.revs import ModelState, Names
+from gitml.history.models import ModelState
+from gitml.history.revs import Names
 from gitml.promotion.approving import signed_approvals
 from gitml.promotion.judging import judge
 from gitml.promotion.promote import held_before

@@ -23,6 +23,7 @@ from gitml.git.refs import Change
 from gitml.git.settings import signs_tags
 from gitml.git.signing import Signer, Signers, Verifier
 from gitml.history.index import Index
+from gitml.history.models import ModelState
 from gitml.history.record import (
     FORKS,
     PENDING,
@@ -37,7 +38,7 @@ from gitml.history.record import (
     version_ref,
     version_tag,
 )
-from gitml.history.revs import ModelState, Names, stage_changes
+from gitml.history.revs import Names, stage_changes
 from gitml.promotion.chain import check_chain
 from gitml.promotion.judging import judge, judge_tag, refuse_older_policy
 from gitml.promotion.memory import Memory

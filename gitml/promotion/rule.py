@@ -24,9 +24,10 @@ from gitml.git.process import Git
 from gitml.git.signing import Signature, Signers
 from gitml.history.entries import VersionEntry
 from gitml.history.index import Index
+from gitml.history.models import ModelState
 from gitml.history.notes import Notes
 from gitml.history.revocations import Revocations
-from gitml.history.revs import ModelState, Names
+from gitml.history.revs import Names
 from gitml.promotion.verdict import FAILED, PASSED, UNKNOWN, Check
 
 PULL_REQUEST = "pull-request"

@@ -16,8 +16,9 @@ from gitml.git.odb import CheckedOdb, Odb
 from gitml.git.process import Git
 from gitml.git.signing import GOOD, NONE, Signature, Signers, Verifier
 from gitml.history.index import Index
+from gitml.history.models import Event, ModelState
 from gitml.history.record import version_tag
-from gitml.history.revs import Event, ModelState, Names
+from gitml.history.revs import Names
 from gitml.promotion.chain import check_chain
 from gitml.promotion.memory import Memory
 from gitml.promotion.roots import Link, Roots, look_below

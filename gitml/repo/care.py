@@ -14,7 +14,7 @@ from gitml.errors import GitmlError, StorageError, UsageError
 from gitml.frozen import Frozen
 from gitml.git.snapshot import WorkTree, look, record_code
 from gitml.handles import RunHandle
-from gitml.history.revs import ModelState
+from gitml.history.models import ModelState
 from gitml.repo.data import Data
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from gitml.git.odb import Commit
 from gitml.git.process import GitFailed
 from gitml.git.refs import Change
 from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
+from gitml.history.models import ModelState
 from gitml.history.record import Person, Recorder, saved_ref, timestamp
-from gitml.history.revs import Found, ModelState
+from gitml.history.revs import Found
 from gitml.listing import Listing
 from gitml.repo.opened import Opened
 

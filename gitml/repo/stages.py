@@ -10,8 +10,9 @@ from gitml.entities.ids import ObjectId
 from gitml.errors import CorruptData, GitmlError, NameNotFound, RaceLost, UsageError
 from gitml.frozen import Frozen, replace
 from gitml.git.refs import Change
+from gitml.history.models import Event, read_promotion
 from gitml.history.record import Person
-from gitml.history.revs import Event, Found, read_promotion
+from gitml.history.revs import Found
 from gitml.repo.records import with_article
 from gitml.repo.sharing import Sharing
 

@@ -12,8 +12,9 @@ from gitml.entities.ids import ObjectId
 from gitml.errors import AmbiguousName, CorruptData, GitmlError, NameNotFound
 from gitml.git import refs
 from gitml.git.refs import Change
+from gitml.history.models import ModelState
 from gitml.history.record import version_ref
-from gitml.history.revs import Found, ModelState, stage_changes
+from gitml.history.revs import Found, stage_changes
 from tests.history.ledger import Ledger, Made, digest_of
 
 

@@ -21,8 +21,8 @@ from gitml.errors import NameNotFound, NotTrusted
 from gitml.frozen import replace
 from gitml.git.odb import Odb
 from gitml.git.process import Git
+from gitml.history.models import read_promotion
 from gitml.history.record import Person, Recorder, seconds_of, timestamp
-from gitml.history.revs import read_promotion
 from gitml.hooks.install import SERVER_EVENTS, install, script, server_script
 from gitml.testing.sealed import SealedEnvironment
 from tests.reviewed import PATH, Reviewed, team_of

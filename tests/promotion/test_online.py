@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import GitmlError, NameNotFound, NotTrusted, RaceLost
-from gitml.history.revs import ModelState
+from gitml.history.models import ModelState
 from gitml.repo import Repo
 from gitml.repo.stages import Deleted
 from tests.sync.conftest import Team, bob_once, team
