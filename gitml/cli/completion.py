@@ -7,6 +7,7 @@ nothing is offered and nothing is printed: somebody is in the middle of a line.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -26,19 +27,28 @@ from gitml.cli.invocation import COMPLETING
 
 OFFERED: Mapping[str, Mapping[str, str]] = {
     "artifact get": {"name": "anything"},
-    "artifact list": {"name": "artifacts", "run": "runs"},
+    "artifact list": {"name": "artifacts", "run": "runs", "tag": "tags"},
     "artifact put": {"name": "artifacts"},
     "artifact show": {"name": "anything"},
+    "cache clear": {"pipeline": "pipelines"},
+    "cache list": {"pipeline": "pipelines"},
     "delete": {"name": "records"},
     "diff": {"words": "anything"},
     "lineage diff": {"old": "anything", "new": "anything"},
     "lineage show": {"name": "anything"},
-    "log": {"name": "artifacts", "pipeline": "pipelines", "model": "models", "metric": "metrics"},
+    "log": {
+        "name": "artifacts",
+        "pipeline": "pipelines",
+        "model": "models",
+        "metric": "metrics",
+        "tag": "tags",
+    },
     "metadata set": {"name": "anything"},
     "metadata show": {"name": "anything"},
     "model alias": {"version": "models_and_versions", "alias": "aliases"},
     "model link": {"version": "models_and_versions", "artifact": "anything"},
     "model compare": {"names": "models_and_versions", "sort": "metrics"},
+    "model list": {"tag": "tags"},
     "model show": {"name": "models_and_versions"},
     "pipeline show": {"name": "pipelines"},
     "plot": {"names": "anything", "metrics": "metrics"},
@@ -56,21 +66,28 @@ OFFERED: Mapping[str, Mapping[str, str]] = {
     "stage list": {"model": "models"},
     "stage log": {"model": "models", "stage": "stages"},
     "stage repair": {"model": "models", "stage": "stages"},
-    "tag add": {"name": "anything"},
-    "tag list": {"name": "anything"},
-    "tag remove": {"name": "anything"},
-    "verify": {"name": "models_and_versions"},
+    "tag add": {"name": "anything", "tags": "tags"},
+    "tag list": {"name": "anything", "wanted": "tags"},
+    "tag remove": {"name": "anything", "tags": "tags_on"},
+    "verify": {"name": "verifiable"},
 }
 """What each parameter of a command takes, as a method of `LiveNames`."""
 
 EVERYWHERE = {"--remote": "git_remotes", "--stack": "stacks"}
 """The same by option, whatever the command."""
 
-PATHS = {"DIR": "dir", "[DIR]": "dir", "PATH": "file", "FILE": "file", "NAME|PATH": "file"}
+PATHS = {
+    "DIR": "dir",
+    "[DIR]": "dir",
+    "FILE": "file",
+    **dict.fromkeys(("PATH", "PATH…", "[PATH…]", "SOURCE…", "NAME|PATH"), "file"),
+}
 """What is a path, by how the help calls it, as click's scripts name it."""
 
 _WITH_FILES = frozenset({"diff", "log", "revoke", "run"})
 """Commands whose names may also be files."""
+
+_POINTER = ".gitml"
 
 _MANY = 200
 """More than that nobody reads, and each costs time."""
@@ -156,7 +173,8 @@ class _Bash(ShellComplete):
         return found
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
-        return f"{item.type},{item.value}"
+        value = re.sub(r"[\s'\"]", r"\\\g<0>", item.value) if item.type == "plain" else item.value
+        return f"{item.type},{value}"
 
 
 _SHELLS: Mapping[str, type[ShellComplete]] = {
@@ -185,7 +203,28 @@ def attach(command: click.Command, path: str) -> None:
 
 
 def _a_path(what: str, context: click.Context, text: str) -> list[CompletionItem[Any]]:
-    return [CompletionItem(text, type=what)]
+    """What the shell knows, and the data of pointers that is not checked out: nobody else does."""
+    folder = Path.cwd().joinpath(*context.find_root().params.get("folders") or ())
+    found = _with_absent_data(folder, text) if what == "file" else []
+    return [CompletionItem(one) for one in found] or [CompletionItem(text, type=what)]
+
+
+def _with_absent_data(folder: Path, text: str) -> list[str]:
+    """The paths that go on from ``text``, where data is among them that a pointer alone has."""
+    above, slash, _ = text.rpartition("/")
+    found, is_of_us = set(), False
+    try:
+        for one in (folder / (above or slash or ".")).iterdir():
+            name = one.name.removesuffix(_POINTER)
+            path = f"{above}{slash}{name}"
+            if not path.startswith(text) or (name.startswith(".") and not text.endswith(name)):
+                continue
+            is_absent = name != one.name and name and not one.with_name(name).exists()
+            is_of_us = is_of_us or bool(is_absent)
+            found |= {path} if is_absent else {f"{above}{slash}{one.name}"}
+    except OSError:
+        return []
+    return sorted(found)[:_MANY] if is_of_us else []
 
 
 def _offered(
@@ -199,7 +238,8 @@ def _offered(
     model = context.params.get("model") or context.params.get("version")
     live_names: list[str] = []
     try:
-        live = LiveNames(folder, text, str(model).partition("@")[0] if model else None)
+        before = str(model).partition("@")[0] if model else None
+        live = LiveNames(folder, text, before, context.params.get("name"))
         live_names = [name for name in getattr(live, kind)() if name.startswith(text)][:_MANY]
     except (GitmlError, OSError):
         pass

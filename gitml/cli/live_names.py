@@ -6,17 +6,23 @@ offered may turn out not to be usable, and the command that takes it says so.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitml import config
 from gitml.entities.ids import check_name
 from gitml.errors import GitmlError
 from gitml.git import refs
 from gitml.git.process import Git
+
+if TYPE_CHECKING:
+    from gitml.git.odb import Odb
+    from gitml.history.index import Index
 
 _NEWEST = 20
 _NUMBER = r"v[1-9][0-9]{0,8}\Z"
@@ -28,14 +34,17 @@ _TAGS = "refs/tags/"
 class LiveNames:
     """The names of a repository that may go on from ``text``, in the methods by their kind.
 
-    ``model`` is the one that the line names before it. Raises GitmlError where there is no
-    repository, or it cannot be read.
+    ``model`` is the one that the line names before it, ``name`` whatever else it names. Raises
+    GitmlError where there is no repository, or it cannot be read.
     """
 
-    def __init__(self, folder: Path, text: str, model: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, text: str, model: str | None = None, name: str | None = None
+    ) -> None:
         self._git = Git.discover(folder)
         self._text = text
         self._model = model
+        self._name = name
 
     def pipelines(self) -> Iterable[str]:
         """Those that a file defines, and those that have run."""
@@ -77,13 +86,36 @@ class LiveNames:
 
     def artifacts(self) -> Iterable[str]:
         """All artifacts by name."""
+        with self._index() as (index, _):
+            return sorted({*index.artifacts(), *(one.record.name for one in index.saved())})
+
+    def tags(self) -> Iterable[str]:
+        """The tags of anything."""
+        from gitml.history.notes import Notes
+        from gitml.history.tags import tagged
+
+        with self._index() as (index, odb):
+            return sorted({tag for tag, _ in tagged(index, Notes(self._git, odb))})
+
+    def tags_on(self) -> Iterable[str]:
+        """The tags of what the line names before."""
+        from gitml.repo import Repo
+
+        repo = Repo.discover(self._git.root or self._git.directory, environment=os.environ)
+        try:
+            return repo.tags(self._name) if self._name else ()
+        finally:
+            repo.close()
+
+    @contextlib.contextmanager
+    def _index(self) -> Iterator[tuple[Index, Odb]]:
         from gitml.git.odb import Odb
         from gitml.history.index import Index
 
         odb = Odb(self._git)
         index = Index(self._git, odb)
         try:
-            return sorted({*index.artifacts(), *(one.record.name for one in index.saved())})
+            yield index, odb
         finally:
             index.close()
             odb.close()
@@ -118,6 +150,11 @@ class LiveNames:
     def models_and_versions(self) -> Iterator[str]:
         """Models, and behind an ``@`` their versions."""
         yield from self.versions() if "@" in self._text else self.models()
+
+    def verifiable(self) -> Iterator[str]:
+        """Models, behind an ``@`` their versions and stages, and once digits are typed runs."""
+        yield from self.models_and_versions()
+        yield from self.runs() if re.match(r"[0-9a-f]+\Z", self._text) else ()
 
     def metrics(self) -> Iterable[str]:
         """The metrics for which it is settled what better means."""

@@ -178,17 +178,24 @@ def link_model(repo: Repo, version: str, artifact: str, name: str | None, as_jso
     metavar="METRIC",
     help="Put the best of this metric first: the highest, unless its direction is min.",
 )
+@click.option("--wide", is_flag=True, help="Cut no parameter, however narrow the terminal is.")
 @click.option("--md", "as_markdown", is_flag=True, help="Print a Markdown table.")
 @json_option
 @with_repo
 def compare_models(
-    repo: Repo, names: tuple[str, ...], sort: str | None, as_markdown: bool, as_json: bool
+    repo: Repo,
+    names: tuple[str, ...],
+    sort: str | None,
+    wide: bool,
+    as_markdown: bool,
+    as_json: bool,
 ) -> None:
     """Compare versions: their metrics, and the parameters in which they differ.
 
     Behind a metric stands its difference to the line above. `best` needs to know what better means:
     `[metrics.accuracy] direction = "max"` in gitml.toml. Versions of several models can be compared
-    too.
+    too. On a narrow terminal long parameters are cut and end with …; versions, metrics and their
+    names never are.
 
     \b
     gitml model compare clf --sort accuracy
@@ -208,15 +215,16 @@ def compare_models(
     elif as_markdown:
         render.answer(*_markdown(found))
     else:
-        render.answer(*_lines(found))
+        render.answer(*_lines(found, wide=wide))
 
 
-def _lines(found: Comparison) -> Iterator[str]:
+def _lines(found: Comparison, *, wide: bool) -> Iterator[str]:
     header, rows, right = _cells(found)
+    given = range(1, 1 + len(header) - 1 - 3 * len(found.metrics))
     marked = [[paint("good", cell) if cell == "best" else cell for cell in row] for row in rows]
     for row, version in zip(marked, found.versions, strict=True):
         row[0] = describe.version_mark(version)
-    yield from render.table(marked, header, right=right)
+    yield from render.table(marked, header, right=right, narrow=() if wide else given)
     same = {row.name: row.values[0] for row in found.parameters if row.same}
     if same and len(found.versions) > 1:
         yield paint("dim", f"the same in all: {render.settings(same)}")

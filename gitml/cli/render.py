@@ -234,14 +234,16 @@ def table(
     *,
     right: Collection[int] = (),
     shorten: Sequence[int] = (),
+    narrow: Collection[int] | None = None,
     indent: str = "",
 ) -> list[str]:
     """Rows as lines: two spaces between columns, the columns in ``right`` flush right.
 
     Columns that are empty in every row are left out. On a terminal that is too narrow the columns
     in ``shorten`` are cut at their ends, the first of them first, and left out where that is not
-    enough: the others stay whole. Without it the widest column is cut in the middle. In a pipe
-    nothing is ever cut.
+    enough: the others stay whole. Those in ``narrow`` are cut at their ends, the widest first, and
+    no further than their names: what is then too wide goes on in the next line. Without either the
+    widest column is cut in the middle. In a pipe nothing is ever cut.
     """
     body, room = [list(row) for row in rows], _room()
     used = [i for i in range(max(map(len, body), default=0)) if any(row[i] for row in body)]
@@ -256,6 +258,8 @@ def table(
             kept = [i for i, wide in enumerate(widths) if wide]
             used, widths = [used[i] for i in kept], [widths[i] for i in kept]
             lines = [[row[i] for i in kept] for row in lines]
+        elif narrow is not None:
+            _narrow(lines, widths, [used.index(one) for one in narrow if one in used], room)
         else:
             _fit(lines, widths, room)
     flush_right = [column in right for column in used]
@@ -493,6 +497,21 @@ def _shorten(lines: list[list[str]], widths: list[int], order: list[int], room: 
         taken = min(max(excess, 0), spare[column])
         excess -= taken
         widths[column] -= taken
+        for row in lines:
+            row[column] = _cut(row[column], widths[column], head=widths[column] - 1)
+
+
+def _narrow(lines: list[list[str]], widths: list[int], columns: Sequence[int], room: int) -> None:
+    """Cut the widest of these columns until all fit, or none is wider than the name above it."""
+    least = {column: max(width(lines[0][column]), _LEAST) for column in columns}
+    while (excess := sum(widths) - room) > 0:
+        wide = [one for one in columns if widths[one] > least[one]]
+        if not wide:
+            break
+        widest = max(wide, key=widths.__getitem__)
+        others = [widths[one] for one in wide if widths[one] < widths[widest]]
+        widths[widest] = max(widths[widest] - excess, *others, least[widest])
+    for column in columns:
         for row in lines:
             row[column] = _cut(row[column], widths[column], head=widths[column] - 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -18,6 +19,7 @@ import pytest
 
 from gitml.cli import completion, main
 from gitml.cli.live_names import LiveNames
+from gitml.repo import Repo
 from gitml.testing.sealed import SealedEnvironment
 from tests.cli.test_startup import HEAVY
 from tests.reference import every_command
@@ -34,9 +36,6 @@ FREE = {
     "run": {"command"},
     "help": {"words"},
     "hooks run": {"arguments"},
-    "tag add": {"tags"},
-    "tag list": {"tags"},
-    "tag remove": {"tags"},
 }
 
 
@@ -110,6 +109,36 @@ def test_names_are_offered_where_they_may_stand(
     some = runs.pop()
     assert offered(f"gitml delete {some[:6]}") == [some]
     assert offered(f"gitml show {some[:6]}") == [some]
+
+
+def test_tags_are_offered(offered: Callable[[str], list[str]]) -> None:
+    with contextlib.closing(Repo.discover(Path.cwd())) as repo:
+        repo.add_tags("clf@v1", ["baseline", "for the paper"])
+        repo.add_tags("training", ["nightly"])
+    every = ["baseline", r"for\ the\ paper", "nightly"]
+    assert offered("gitml log --tag ") == every
+    assert offered("gitml tag list --tag b") == ["baseline"]
+    assert offered("gitml model list --tag n") == ["nightly"]
+    assert offered("gitml tag add clf@v2 ") == every
+    assert offered("gitml tag remove clf@v1 ") == ["baseline", r"for\ the\ paper"]
+    assert offered("gitml tag remove training ") == ["nightly"]
+    assert offered("gitml tag remove nothing@v1 ") == []
+
+
+def test_runs_are_offered_where_they_can_be_verified(
+    filled: Workshop, offered: Callable[[str], list[str]]
+) -> None:
+    run = next(iter(filled.refs("refs/gitml/runs"))).rpartition("/")[2]
+    assert offered(f"gitml verify {run[:6]}") == [run]
+    assert offered("gitml verify clf@p") == ["clf@production"]
+
+
+def test_data_that_is_not_checked_out_is_offered(offered: Callable[[str], list[str]]) -> None:
+    Path("data/big.bin.gitml").write_text("")
+    assert offered("gitml checkout data/b") == ["data/big.bin"]
+    assert offered("gitml checkout data/") == ["data/big.bin", "data/raw.json"]
+    Path("data/big.bin").touch()
+    assert offered("gitml checkout data/b") == ["data/b"]  # the shell knows
 
 
 def test_a_deleted_version_is_not_offered_and_an_alias_is(

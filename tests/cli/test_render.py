@@ -134,6 +134,24 @@ def test_a_narrow_terminal_shortens_what_may_be_and_never_the_rest(
     assert plain == shown[room] and render.width(header) <= max(room, 15)
 
 
+def plainly(narrow: list[int]) -> list[str]:
+    rows = [["clf@v1 [production]", "5feceb6b7c11d2", "s3://bucket/path", "0.913"]]
+    lines = render.table(rows, ["version", "rate_of_learning", "data", "acc"], narrow=narrow)
+    return [re.sub("[\ufdd0-\ufdef]", "", line) for line in lines]
+
+
+@pytest.mark.parametrize("room", [70, 60, 50, 20])
+def test_columns_are_cut_at_their_ends_and_never_below_their_names(
+    monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(render, "_room", lambda: room)
+    header, line = plainly(narrow=[1, 2])
+    cut = {70: "s3://bucket/path", 60: "s3://bucket/p…", 50: "s3://bu…", 20: "s3://bu…"}
+    assert line == f"clf@v1 [production]  5feceb6b7c11d2    {cut[room]}  0.913"
+    assert header.split() == ["version", "rate_of_learning", "data", "acc"]
+    assert plainly(narrow=[])[1].endswith("s3://bucket/path  0.913")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
