@@ -9,32 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gitml.api import (
-        Artifact,
-        CachePolicy,
-        CommandStep,
-        ConfusionMatrix,
-        CSVString,
-        Curve,
-        HTMLString,
-        MarkdownString,
-        Model,
-        Repo,
-        StorageSize,
-        SVGString,
-        Uri,
-        data,
-        get_context,
-        link_artifact_to_model,
-        load_artifact,
-        log_metadata,
-        log_metrics,
-        pipeline,
-        save_artifact,
-        start_run,
-        step,
-        unmapped,
-    )
+    from gitml.api import *
 
 __version__ = "0.1.0"
 

@@ -13,113 +13,71 @@ from gitml.errors import UsageError
 
 TASKS = {
     "start": (
-        Entry("init", "gitml.cli.init:init", "Prepare this repository for gitml."),
-        Entry("clone", "gitml.cli.clone:clone", "Clone a repository with its records and data."),
-        Entry("demo", "gitml.cli.demo:demo", "Make an example project and run it."),
-        Entry("help", "gitml.cli.help:help_", "Show the help of a command."),
+        Entry("init", "Prepare this repository for gitml."),
+        Entry("clone", "Clone a repository with its records and data."),
+        Entry("demo", "Make an example project and run it."),
+        Entry("help", "Show the help of a command.", "gitml.cli.help:help_"),
     ),
     "data": (
-        Entry("add", "gitml.cli.add:add", "Store data and put a pointer in its place into git."),
-        Entry("checkout", "gitml.cli.checkout:checkout", "Make data follow the pointers."),
+        Entry("add", "Store data and put a pointer in its place into git."),
+        Entry("checkout", "Make data follow the pointers."),
         Entry(
-            "diff",
-            "gitml.cli.diff:diff",
-            "Compare two runs or versions in all that made them, or two states of the data.",
+            "diff", "Compare two runs or versions in all that made them, or two states of the data."
         ),
-        Entry("rm", "gitml.cli.rm:rm", "Remove data with its pointer."),
-        Entry("mv", "gitml.cli.mv:mv", "Move data with its pointer."),
+        Entry("rm", "Remove data with its pointer."),
+        Entry("mv", "Move data with its pointer."),
     ),
     "work": (
-        Entry("run", "gitml.cli.run:run", "Run a pipeline and record it."),
-        Entry("pipeline", "gitml.cli.pipeline:pipeline", "List and describe pipelines."),
-        Entry("artifact", "gitml.cli.artifact:artifact", "List, describe, get and put artifacts."),
-        Entry("metadata", "gitml.cli.metadata:metadata", "Note facts on a record, and read them."),
-        Entry("tag", "gitml.cli.tag:tag", "Put tags on runs, artifacts and versions."),
-        Entry(
-            "cache",
-            "gitml.cli.cache:cache",
-            "List, explain and clear what is reused.",
-        ),
-        Entry("stack", "gitml.cli.stack:stack", "List, describe and choose stacks."),
+        Entry("run", "Run a pipeline and record it."),
+        Entry("pipeline", "List and describe pipelines."),
+        Entry("artifact", "List, describe, get and put artifacts."),
+        Entry("metadata", "Note facts on a record, and read them."),
+        Entry("tag", "Put tags on runs, artifacts and versions."),
+        Entry("cache", "List, explain and clear what is reused."),
+        Entry("stack", "List, describe and choose stacks."),
     ),
     "share data": (
-        Entry("push", "gitml.cli.push:push", "Publish the branch and model versions."),
-        Entry("pull", "gitml.cli.pull:pull", "Bring branch, records and data."),
-        Entry("fetch", "gitml.cli.fetch:fetch", "Bring the records that a git remote has."),
-        Entry(
-            "remote",
-            "gitml.cli.remote:remote",
-            "Name the places where bytes go, and look whether they work.",
-        ),
+        Entry("push", "Publish the branch and model versions."),
+        Entry("pull", "Bring branch, records and data."),
+        Entry("fetch", "Bring the records that a git remote has."),
+        Entry("remote", "Name the places where bytes go, and look whether they work."),
     ),
     "look": (
-        Entry("status", "gitml.cli.status:status", "Show how the repository stands."),
-        Entry("log", "gitml.cli.log:log", "List the runs, newest first."),
-        Entry("show", "gitml.cli.show:show", "Describe whatever a name means."),
-        Entry("plot", "gitml.cli.plot:plot", "Draw metrics as lines."),
-        Entry(
-            "lineage",
-            "gitml.cli.lineage:lineage",
-            "Show how a thing was made, or where two things part.",
-        ),
+        Entry("status", "Show how the repository stands."),
+        Entry("log", "List the runs, newest first."),
+        Entry("show", "Describe whatever a name means."),
+        Entry("plot", "Draw metrics as lines."),
+        Entry("lineage", "Show how a thing was made, or where two things part."),
     ),
     "share models": (
-        Entry("model", "gitml.cli.model:model", "List, describe and compare model versions."),
-        Entry("promote", "gitml.cli.promote:promote", "Give a stage to a model version."),
-        Entry("rollback", "gitml.cli.promote:rollback", "Give a stage back to its last holder."),
-        Entry(
-            "stage",
-            "gitml.cli.stage:stage",
-            "List stages, carry out wishes, clear a stage, end a fork.",
-        ),
-        Entry(
-            "report",
-            "gitml.cli.report:report",
-            "Comment on a pull request: what becomes of its wishes.",
-        ),
-        Entry(
-            "verify",
-            "gitml.cli.verify:verify",
-            "Verify a stage's moves, or what a version or a run stands on.",
-        ),
-        Entry(
-            "revoke", "gitml.cli.revoke:revoke", "Say that nothing may stand on something any more."
-        ),
-        Entry("delete", "gitml.cli.delete:delete", "Delete a model version or a run."),
+        Entry("model", "List, describe and compare model versions."),
+        Entry("promote", "Give a stage to a model version."),
+        Entry("rollback", "Give a stage back to its last holder.", "gitml.cli.promote:rollback"),
+        Entry("stage", "List stages, carry out wishes, clear a stage, end a fork."),
+        Entry("report", "Comment on a pull request: what becomes of its wishes."),
+        Entry("verify", "Verify a stage's moves, or what a version or a run stands on."),
+        Entry("revoke", "Say that nothing may stand on something any more."),
+        Entry("delete", "Delete a model version or a run."),
     ),
     "care": (
-        Entry(
-            "fsck", "gitml.cli.fsck:fsck", "Check every record, and every stored byte or a sample."
-        ),
-        Entry("du", "gitml.cli.du:du", "Show what takes the space of the store."),
-        Entry("gc", "gitml.cli.gc:gc", "Free the space of bytes that nothing names any more."),
-        Entry("drop", "gitml.cli.drop:drop", "Free the space of bytes that a remote has."),
-        Entry(
-            "maintenance",
-            "gitml.cli.maintenance:maintenance",
-            "Store the same bytes in less room and fewer files.",
-        ),
-        Entry(
-            "doctor",
-            "gitml.cli.doctor:doctor",
-            "Check this clone and this machine, and say what helps.",
-        ),
-        Entry("reindex", "gitml.cli.fsck:reindex", "Make the index again from git alone."),
-        Entry("ci", "gitml.cli.ci:ci", "Write the workflow that carries out what was merged."),
-        Entry("hooks", "gitml.cli.hooks:hooks", "Install git's hooks, and run one by hand."),
-        Entry(
-            "completion",
-            "gitml.cli.completion:completion",
-            "Print the script by which a shell completes commands and names.",
-        ),
+        Entry("fsck", "Check every record, and every stored byte or a sample."),
+        Entry("du", "Show what takes the space of the store."),
+        Entry("gc", "Free the space of bytes that nothing names any more."),
+        Entry("drop", "Free the space of bytes that a remote has."),
+        Entry("maintenance", "Store the same bytes in less room and fewer files."),
+        Entry("doctor", "Check this clone and this machine, and say what helps."),
+        Entry("reindex", "Make the index again from git alone.", "gitml.cli.fsck:reindex"),
+        Entry("ci", "Write the workflow that carries out what was merged."),
+        Entry("hooks", "Install git's hooks, and run one by hand."),
+        Entry("completion", "Print the script by which a shell completes commands and names."),
     ),
 }
 """The commands by what one does with them, in the order in which a newcomer needs them."""
 
 PLUMBING = (
-    Entry("serve", "gitml.cli.serve:serve", "Answer for a folder, called by ssh."),
-    Entry("merge-driver", "gitml.cli.plumbing:merge_driver", "Merge two pointers, called by git."),
-    Entry("textconv", "gitml.cli.plumbing:textconv", "Print a pointer, called by `git diff`."),
+    Entry("serve", "Answer for a folder, called by ssh."),
+    Entry("merge-driver", "Merge two pointers, called by git.", "gitml.cli.plumbing:merge_driver"),
+    Entry("textconv", "Print a pointer, called by `git diff`.", "gitml.cli.plumbing:textconv"),
 )
 """Commands that git and ssh call; they are in no list."""
 

@@ -19,15 +19,19 @@ from gitml.frozen import Frozen
 
 
 class Entry(Frozen):
-    """A command that is not imported yet: its name, ``module:attribute``, its line of help."""
+    """A command that is not imported yet: its name and its line of help.
+
+    ``target`` is ``module:attribute``, where it is not called as its module of ``gitml.cli`` is.
+    """
 
     name: str
-    target: str
     help: str
+    target: str = ""
 
     def load(self) -> click.Command:
         """The command itself."""
-        module, _, attribute = self.target.partition(":")
+        usual = f"gitml.cli.{self.name}:{self.name}"
+        module, _, attribute = (self.target or usual).partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table is ours
         return command

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, TextIO
 
 LIMIT = 8 << 20
@@ -51,12 +50,7 @@ class Capture:
     def __enter__(self) -> Capture:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._file is None:
             return
         self._stop.set()

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 
 from gitml.errors import CorruptData
 from gitml.store import codec as codecs
@@ -163,12 +162,7 @@ class ChunkSource:
     def __enter__(self) -> ChunkSource:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._open.close()
 
     def descriptor(self, pack: Pack) -> int:
