@@ -230,9 +230,10 @@ def step(function: Callable[..., Any] | None = None, **settings: Unpack[StepSett
     ``name`` is the function's unless it is said. ``environment`` names variables and ``files``
     repository paths that its result depends on; ``cache=False`` runs it every time,
     ``cache_policy`` says what else counts or does not. With a ``model`` of its own it makes a
-    version of that, or uses it, and not the pipeline's. The other options say how it is run:
-    ``retries`` with ``backoff`` and ``timeout`` in seconds and the ``factor`` by which the backoff
-    grows, and what is called ``on_start``, ``on_success`` and ``on_failure``.
+    version of that, or uses it, and not the pipeline's. ``tags`` are put on all artifacts that it
+    makes. The other options say how it is run: ``retries`` with ``backoff`` and ``timeout`` in
+    seconds and the ``factor`` by which the backoff grows, and what is called ``on_start``,
+    ``on_success`` and ``on_failure``.
     """
     if function is None:
         return lambda plain: StepFunction(plain, **settings)

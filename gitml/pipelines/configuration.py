@@ -49,7 +49,6 @@ _IGNORED = frozenset(
 )
 _IGNORED_OF_STEP = _IGNORED | frozenset(
     {
-        "tags",
         "step_operator",
         "experiment_tracker",
         "outputs",
@@ -72,7 +71,7 @@ PIPELINE_KEYS = frozenset(
     | {"run_name", "substitutions", "tags", *_HOOKS}
 )
 STEP_KEYS = frozenset(
-    {"parameters", "enable_cache", "retry", "timeout", "cache_policy", "model", *_HOOKS}
+    {"parameters", "enable_cache", "retry", "timeout", "cache_policy", "model", "tags", *_HOOKS}
 )
 _KEYS_OF_MODEL = frozenset({"name", "version", "description", *CARD})
 _IGNORED_OF_MODEL = frozenset({"save_models_to_registry"})
@@ -202,7 +201,7 @@ class _Reader:
             steps,
             self._retry(document, ""),
             self._hooks(document, ""),
-            self._tags(document),
+            self._tags(document, ""),
             tuple(self.ignored),
         )
 
@@ -216,6 +215,8 @@ class _Reader:
         model = self._model(step, where)
         if model is not None:
             options["model"] = model
+        if step.get("tags") is not None:
+            options["tags"] = self._tags(step, where)
         return {**options, **self._hooks(step, where)}
 
     def _caching(self, table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -301,14 +302,16 @@ class _Reader:
             )
         return mode
 
-    def _tags(self, table: Mapping[str, Any]) -> tuple[str, ...]:
+    def _tags(self, table: Mapping[str, Any], where: str) -> tuple[str, ...]:
         given = table.get("tags")
         if given is not None and not isinstance(given, (list, tuple)):
-            raise self._wrong("tags", list, given)
+            raise self._wrong(f"{where}tags", list, given)
         try:
             return check_tags(given or ())
         except InvalidName as error:
-            raise InvalidName(f"{self._where}: `tags`: {error.message}", hint=error.hint) from None
+            raise InvalidName(
+                f"{self._where}: `{where}tags`: {error.message}", hint=error.hint
+            ) from None
 
     def _substitutions(self, table: Mapping[str, Any]) -> dict[str, str] | None:
         given = self._get(table, "substitutions", dict, None)

@@ -14,7 +14,7 @@ import inspect
 import traceback
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, Unpack, cast
 
@@ -245,6 +245,7 @@ class StepSettings(typing.TypedDict, total=False):
     files: Sequence[str] | None
     cache_policy: CachePolicy | None
     model: Model | None
+    tags: Iterable[str] | None
     retries: int
     backoff: float
     factor: float
@@ -267,6 +268,7 @@ class StepFunction:
     files: tuple[str, ...] = ()
     policy: CachePolicy | None = None
     model: Model | None = None
+    tags: tuple[str, ...] = ()
     options = DEFAULT_OPTIONS
 
     def __init__(self, function: Callable[..., Any], **settings: Unpack[StepSettings]) -> None:
@@ -360,6 +362,7 @@ class StepFunction:
         self.files = tuple(said("files", self.files))
         self.policy = said("cache_policy", self.policy)
         self.model = said("model", self.model)
+        self.tags = check_tags(said("tags", self.tags))
         self.options = self.options.changed(self.name, options)
         self.options.check(self.name)
         if self.policy is not None:
@@ -377,9 +380,17 @@ class StepFunction:
                 hint=f"import `{error.name}` at the module's top level, not below TYPE_CHECKING",
             ) from error
 
-    @functools.cached_property
+    @property
     def outputs(self) -> tuple[OutputSpec, ...]:
         """The declared outputs; a step without a return annotation has one, typed by its value."""
+        if not self.tags:
+            return self._declared
+        return tuple(
+            replace(one, tags=check_tags((*one.tags, *self.tags))) for one in self._declared
+        )
+
+    @functools.cached_property
+    def _declared(self) -> tuple[OutputSpec, ...]:
         return outputs_of(self.hints.get("return", inspect.Parameter.empty), self.name)
 
     def trace(self, tracer: Tracer) -> Closure:

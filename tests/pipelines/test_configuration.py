@@ -154,6 +154,8 @@ def test_variables_are_filled_in(tmp_path: Path) -> None:
         ({"failure_hook_source": "absent.f"}, "`failure_hook_source` names absent.f, which cannot"),
         ({"tags": "nightly"}, "`tags` should be a list, not text: 'nightly'"),
         ({"tags": ["a, b"]}, "`tags`: "),
+        ({"steps": {"fit": {"tags": "raw"}}}, "`steps.fit.tags` should be a list, not text: 'raw'"),
+        ({"steps": {"fit": {"tags": ["a, b"]}}}, "`steps.fit.tags`: "),
         ({"run_name": 3}, "`run_name` should be text, not a whole number: 3"),
         ({"substitutions": {"who": 3}}, "`substitutions.who` should be text, not a whole number"),
     ],

@@ -703,6 +703,49 @@ def test_a_context_tells_where_a_step_is(steps: Write) -> None:
     assert cached.metrics == run.metrics
 
 
+TAGS = """
+@step(tags=["raw", "both"])
+def split() -> tuple[
+    Annotated[list, "train"], Annotated[list, Artifact("test", tags=["held out", "both"])]
+]:
+    return [1], []
+
+@step
+def score(n: int) -> int:
+    return n
+
+@pipeline
+def example():
+    split()
+    score.with_options(tags=["scores"]).map([1, 2])
+    score(3)
+"""
+
+
+def test_the_tags_of_a_step_are_put_on_all_that_it_makes(steps: Write) -> None:
+    bench = steps(TAGS)
+    run = bench.run("example")
+    made = {
+        f"{step}.{name}": one.tags
+        for step, found in run.steps.items()
+        for name, one in found.outputs.items()
+    }
+    assert made == {
+        "split.train": ("both", "raw"),
+        "split.test": ("both", "held out", "raw"),
+        "score.output": ("scores",),
+        "score.map-items": (),
+        "score_2.output": (),
+    }
+    found = bench.repo().everything_tagged("raw")
+    assert sorted(one.name.partition("@")[0] for one in found) == ["test", "train"]
+    other = bench.path / "pipelines/example.py"
+    bench.code("pipelines/example.py", other.read_text().replace('"raw", ', '"new", '))
+    again = bench.run("example")
+    assert states(again)["split"] == "cached", "a tag is nothing that a step depends on"
+    assert again.steps["split"].outputs["train"].tags == ("both", "raw")
+
+
 OUTPUTS = """
 @step
 def split(rows: int = 4, first: str = "train") -> tuple[
