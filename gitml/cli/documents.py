@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gitml.entities.records import Output
     from gitml.handles import RunHandle, StepHandle, StoredOutput, VersionHandle
     from gitml.history.lineage import Ancestor
+    from gitml.history.live import Going
     from gitml.history.models import Event, ModelState
     from gitml.repo import Repo
 
@@ -65,6 +66,21 @@ def run_summary(run: RunHandle) -> Document:
             {"name": one.name, "state": one.state, "commit": _text(one.commit)}
             for one in record.steps
         ],
+    }
+
+
+def going_document(run: Going) -> Document:
+    """A run that goes on in a process of this machine."""
+    return {
+        "pipeline": run.pipeline,
+        "name": run.name,
+        "process": run.process,
+        "started": run.started,
+        "steps": list(run.steps),
+        "step": run.current.step if run.current else None,
+        "ended": dict(run.ended),
+        "models": list(run.models),
+        "tags": list(run.tags),
     }
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from gitml.cli import render
-from gitml.cli.describe import run_glyph, step_counts, version_mark
+from gitml.cli.describe import describe_going, run_glyph, step_counts, version_mark
 from gitml.cli.invocation import json_option, with_repo
 from gitml.cli.render import paint
+from gitml.errors import NameNotFound
 
 if TYPE_CHECKING:
     from gitml.handles import RunHandle
+    from gitml.history.live import Going
     from gitml.repo import Repo
 
 _SHOWN = 20
@@ -73,18 +75,25 @@ def log(
 
     With a NAME those that have to do with it: that were given a file or have it in their code, that
     made or used an artifact or a version, that ran a code commit. With `--graph` also the versions
-    that they made and the data that they were given, each above what it was made of. On a terminal
-    git's pager shows it. Plain git knows it too: `git log --graph clf@v3 --not main`.
+    that they made and the data that they were given, each above what it was made of. On top
+    stand the runs that go on now in processes of this machine; with NAME, `--metric` or `--failed`
+    they do not, as they have made nothing yet. On a terminal git's pager shows it. Plain git knows
+    it too: `git log --graph clf@v3 --not main`.
 
     \b
     gitml log --metric accuracy --since '2 weeks ago'
     gitml log --graph data/raw.csv
     """
-    if pipeline is not None:
+    at_work = []
+    if not (failed or metric or name):
+        at_work = repo.going(pipeline=pipeline, model=model, tag=tag)
+    if pipeline is not None and not at_work:
         repo.resolve(f"pipeline/{pipeline}")
-    if model is not None:
+    if model is not None and not at_work:
         repo.resolve(f"model/{model}")
-    runs = repo.runs(
+    runs = _recorded(
+        repo,
+        at_work,
         limit=limit + 1,
         pipeline=pipeline,
         state="failed" if failed else None,
@@ -98,15 +107,33 @@ def log(
     if as_json:
         from gitml.cli import documents
 
-        render.answer_json("log", {"runs": [documents.run_summary(one) for one in shown]})
+        going = [documents.going_document(one) for one in at_work]
+        summaries = [documents.run_summary(one) for one in shown]
+        render.answer_json("log", {"going": going, "runs": summaries})
         return
+    running = [f"Running   {describe_going(one)}" for one in at_work]
     if not shown:
+        render.answer(*running)
+    if not shown and not running:
         is_narrow = name or since or metric or pipeline or model
         render.tell("No run failed" if failed else "No such run" if is_narrow else "No runs yet")
+    if not shown:
         return
-    _answer(repo, _graph(repo, shown) if as_graph else _table(repo, shown, metric))
+    if running:
+        running.append("")
+    _answer(repo, running + (_graph(repo, shown) if as_graph else _table(repo, shown, metric)))
     if more:
         render.tell(f"Older runs are left out: `gitml log -n {limit * 10}`")
+
+
+def _recorded(repo: Repo, at_work: list[Going], **narrowed: Any) -> list[RunHandle]:
+    """The runs that are recorded; what only a run at work has, such as a tag, is no mistake."""
+    try:
+        return repo.runs(**narrowed)
+    except NameNotFound:
+        if at_work:
+            return []
+        raise
 
 
 def _answer(repo: Repo, lines: list[str]) -> None:

@@ -167,18 +167,7 @@ def _document(now: Status) -> dict[str, Any]:
         "changed": list(tree.changed),
         "untracked": list(tree.untracked),
         "unmerged": list(tree.unmerged),
-        "going": [
-            {
-                "pipeline": one.pipeline,
-                "name": one.name,
-                "process": one.process,
-                "started": one.started,
-                "steps": list(one.steps),
-                "step": one.current.step if one.current else None,
-                "ended": dict(one.ended),
-            }
-            for one in now.going
-        ],
+        "going": [documents.going_document(one) for one in now.going],
         "runs": [documents.run_summary(run) for run in now.runs],
         "models": [documents.model_document(one) for one in now.models],
         "data": [data_document(one) for one in now.data],

@@ -92,7 +92,10 @@ class Begun(Frozen):
 
 
 class Going(Frozen):
-    """A run that goes on: its window, what it is, what has begun, and how steps have ended."""
+    """A run that goes on: its window, what it is, what has begun, and how steps have ended.
+
+    ``models`` are those of which it will make versions, ``tags`` those that it will have.
+    """
 
     path: Path
     pipeline: str
@@ -101,6 +104,8 @@ class Going(Frozen):
     steps: tuple[str, ...]
     begun: tuple[Begun, ...]
     ended: Mapping[str, str]
+    models: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @property
     def current(self) -> Begun | None:
@@ -195,6 +200,8 @@ def _going(path: Path, data: bytes) -> Going:
             tuple(about["steps"]),
             tuple(Begun(one["begun"], one["at"], one["offset"]) for one in lines if "begun" in one),
             {one["ended"]: one["state"] for one in lines if "ended" in one},
+            tuple(about.get("models", ())),
+            tuple(about.get("tags", ())),
         )
     except KeyError as error:
         raise CorruptData(f"{path.name}: the field {error} is missing") from None

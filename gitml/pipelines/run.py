@@ -445,9 +445,15 @@ def _told(
     """Tell an event, to other processes too."""
     if event.state == "started":
         plan = execution.plan
-        about = {"pipeline": plan.pipeline, "name": plan.run_name}
-        steps = [one.name for one in plan.steps]
-        window.about = {**about, "started": timestamp(execution.started), "steps": steps}
+        makes = [one for one in (plan.model, *(step.makes for step in plan.steps)) if one]
+        window.about = {
+            "pipeline": plan.pipeline,
+            "name": plan.run_name,
+            "started": timestamp(execution.started),
+            "steps": [one.name for one in plan.steps],
+            "models": sorted({one.name for one in makes if one.version is None}),
+            "tags": list(plan.tags),
+        }
         window.begun(event.step, time.time(), execution.capture.size)
     elif event.step and event.state != "items":
         window.ended(event.step, event.state)

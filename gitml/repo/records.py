@@ -110,17 +110,32 @@ class Records(Opened):
                 raise NameNotFound.among(f"step in the lineage of {text}", step, known)
         return [one for one in pairs if one.name == step]
 
-    def going(self, name: str | None = None) -> list[Going]:
+    def going(
+        self,
+        name: str | None = None,
+        *,
+        pipeline: str | None = None,
+        model: str | None = None,
+        tag: str | None = None,
+    ) -> list[Going]:
         """The runs that go on now in processes of this machine, the newest first.
 
-        With a name those of a pipeline, or that were given it.
+        With a name those of a pipeline, or that were given it; with ``pipeline``, ``model`` and
+        ``tag`` as in `runs`.
         """
         folder = self.git.common / "gitml" / "live"
         if not folder.is_dir() or not any(folder.iterdir()):
             return []
         from gitml.history.live import going
 
-        return [one for one in going(folder) if name in (None, one.pipeline, one.name)]
+        return [
+            one
+            for one in going(folder)
+            if name in (None, one.pipeline, one.name)
+            and pipeline in (None, one.pipeline)
+            and model in (None, *one.models)
+            and tag in (None, *one.tags)
+        ]
 
     def ended(self, run: Going) -> RunHandle | None:
         """The record of a run that went on; None where it left none."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from gitml.errors import NameNotFound
 from tests.workshop import Workshop
 
 WAITING = """\
-from gitml import pipeline, step
+from gitml import Model, pipeline, step
 
 
 @step
@@ -38,7 +40,7 @@ def fit(value: int) -> int:
     return value
 
 
-@pipeline(run_name="exp")
+@pipeline(run_name="exp", tags=["nightly"], model=Model("clf"))
 def example():
     fit(load())
 """
@@ -81,6 +83,31 @@ def test_a_run_is_followed_until_it_ends(
     (recorded,) = repo.runs()
     assert told.err == f"Run {repo.short(recorded.id)} of example: completed\n"
     assert list((workshop.path / ".git/gitml/live").iterdir()) == []
+
+
+def test_the_log_has_the_runs_that_go_on(workshop: Workshop, tmp_path: Path) -> None:
+    def log(*arguments: str) -> str:
+        return workshop.python("-m", "gitml", "log", *arguments).out
+
+    with going(workshop, tmp_path / "fifo") as run:
+        shown = r"Running   exp example  fit, 1 of 2 steps done  for [0-9.]+ m?s\n"
+        narrowed = ("--pipeline", "example", "--tag", "nightly", "--model", "clf")
+        for options in ((), ("--graph",), narrowed):
+            assert re.fullmatch(shown, log(*options))
+        for other in ("--tag", "--pipeline", "--model"):
+            told = workshop.python("-m", "gitml", "log", other, "other", status=6)
+            assert "Running" not in told.out
+        assert log("--failed") == ""
+        document = json.loads(log("--json"))
+        assert document["runs"] == []
+        (only,) = document["going"]
+        assert (only["name"], only["process"], only["step"]) == ("exp", run.pid, "fit")
+        assert (only["models"], only["tags"]) == (["clf"], ["nightly"])
+        (tmp_path / "fifo").write_text("go on")
+        assert run.wait() == 0
+    lines = log().splitlines()
+    assert "exp" in lines[1]
+    assert "Running" not in "".join(lines)
 
 
 def test_a_killed_run_ends_too(
