@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,5 +194,5 @@ def _document(one: Explanation) -> dict[str, Any]:
         "hit": str(one.hit) if one.hit else None,
         "since": str(one.since) if one.since else None,
         "at": documents.moment(one.at) if one.since else None,
-        "changed": [asdict(part) for part in one.changed],
+        "changed": [dict(vars(part)) for part in one.changed],
     }

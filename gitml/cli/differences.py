@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gitml.cli import render
@@ -100,7 +99,7 @@ def document(found: RecordDifference) -> dict[str, Any]:
         "metrics": [_row_document(one) for one in found.metrics],
         "inputs": [_input_document(one) for one in found.inputs],
         "steps": [
-            {"name": one.name, "change": one.how, "parts": [asdict(part) for part in one.parts]}
+            {"name": one.name, "change": one.how, "parts": [dict(vars(part)) for part in one.parts]}
             for one in found.steps
         ],
         "signatures": [

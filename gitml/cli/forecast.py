@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gitml.cli import render
@@ -42,7 +41,7 @@ def forecast_document(name: str, steps: list[Explanation]) -> dict[str, Any]:
             "reason": one.reason,
             "commit": str(one.hit) if one.hit else None,
             "since": str(one.since) if one.since else None,
-            "changed": [asdict(part) for part in one.changed],
+            "changed": [dict(vars(part)) for part in one.changed],
         }
         for one in steps
     ]

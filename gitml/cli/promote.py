@@ -14,7 +14,7 @@ from gitml.cli.invocation import (
     reason_given,
     reason_option,
     remote_option,
-    with_repo,
+    with_store,
 )
 from gitml.cli.publishing import asking
 from gitml.cli.render import paint
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     "--md", "as_markdown", is_flag=True, help="Print the verdict of a dry run as Markdown."
 )
 @json_option
-@with_repo
+@with_store
 def promote(
     repo: Repo,
     version: str,
@@ -183,7 +183,7 @@ def _judged_by(repo: Repo, move: Move, *, dry_run: bool) -> str:
 )
 @remote_option
 @dry_run_option
-@with_repo
+@with_store
 def rollback(
     repo: Repo,
     model: str,

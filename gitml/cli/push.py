@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitml.cli import render
-from gitml.cli.invocation import dry_run_option, remote_option, with_repo
+from gitml.cli.invocation import dry_run_option, remote_option, with_store
 from gitml.cli.promote import moved_line
 from gitml.cli.publishing import asking, code_lines
 from gitml.cli.render import paint
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Publish code that is on no branch without asking.")
 @remote_option
 @dry_run_option
-@with_repo
+@with_store
 def push(
     repo: Repo,
     revisions: tuple[str, ...],

@@ -14,7 +14,7 @@ from gitml.frozen import Frozen
 from gitml.history.entries import StepEntry
 from gitml.history.index import Index
 from gitml.history.lineage import Ancestor
-from gitml.pipelines.cache import Change
+from gitml.pipelines.keychange import Change
 
 UNSTEADY = Change("result, of an equal key", "changed")
 """The cause where code, parameters and inputs are the same, and what came out is not."""

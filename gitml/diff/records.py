@@ -23,7 +23,7 @@ from gitml.history.entries import StepEntry
 from gitml.history.lineage import given_output
 
 if TYPE_CHECKING:
-    from gitml.pipelines.cache import Change
+    from gitml.pipelines.keychange import Change
     from gitml.tables import TableChange
 
 
@@ -119,7 +119,7 @@ class RecordDifference(Frozen):
 
 def side_of_run(run: RunHandle, label: str) -> Side:
     """A run; its parameters are the pipeline's, and those of steps as ``<step>.<name>``."""
-    steps = {name: one.found for name, one in run.steps.items() if one.found is not None}
+    steps = _steps_of(run)
     given = run.parameters
     own = {
         f"{name}.{key}": value
@@ -141,12 +141,16 @@ def side_of_run(run: RunHandle, label: str) -> Side:
     )
 
 
+def _steps_of(run: RunHandle) -> dict[str, StepEntry]:
+    return {name: one.found for name, one in run.steps.items() if one.found is not None}
+
+
 def side_of_version(version: VersionHandle) -> Side:
     """A model version: its own record, with the steps and the environment of its run."""
     run = version.run
     artifacts = version.entry.record.artifacts
     if run is not None:
-        steps = side_of_run(run, "").steps
+        steps = _steps_of(run)
     else:
         found = version.parts.index.steps(one.commit for one in artifacts)
         steps = {one.step: found[one.commit] for one in artifacts if one.commit in found}
@@ -214,7 +218,7 @@ def key_changes(old: StepEntry, new: StepEntry) -> tuple[Change, ...]:
 
     A step that is never cached has no parts: of it the id of its code is compared.
     """
-    from gitml.pipelines.cache import Change, changes
+    from gitml.pipelines.keychange import Change, changes
 
     if old.record.parts and new.record.parts:
         return tuple(changes(old.record.parts, new.record.parts))
@@ -224,12 +228,13 @@ def key_changes(old: StepEntry, new: StepEntry) -> tuple[Change, ...]:
 def _signatures(
     old: Mapping[str, Signature], new: Mapping[str, Signature]
 ) -> Iterator[SignatureChange]:
-    from gitml.pipelines.signature import changed
-
     for name in dict.fromkeys([*new, *old]):
         if name not in old or name not in new:
             yield SignatureChange(name, "added" if name in new else "removed")
-        elif lines := changed(old[name], new[name]):
+            continue
+        from gitml.pipelines.signature import changed
+
+        if lines := changed(old[name], new[name]):
             yield SignatureChange(name, "changed", tuple(lines))
 
 

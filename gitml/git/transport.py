@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -260,6 +259,8 @@ def _once(
     tell: Tell | None,
     moving: Mapping[str, str] | None,
 ) -> _Done:
+    import tempfile
+
     # The user's hooks run with what we set: they get git's paths as they expect them.
     env = {"GIT_LITERAL_PATHSPECS": "0", **_allowed(git, remote)}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as given:

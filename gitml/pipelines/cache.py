@@ -1,4 +1,4 @@
-"""The key under which a step's result is found again, and why two keys differ.
+"""The key under which a step's result is found again.
 
 Pure functions: whoever calls them has traced the code, digested the inputs and read the declared
 environment. The form is in docs/design/0002-step-cache-key.md and stays as it is for ever, since
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from gitml.code.closure import Closure
 from gitml.code.sourcefile import digest_text
@@ -30,14 +29,6 @@ class StepKey:
 
     digest: str
     parts: Mapping[str, str]
-
-
-@dataclass(frozen=True, order=True)
-class Change:
-    """A part in which two keys differ."""
-
-    part: str
-    how: Literal["added", "removed", "changed"]
 
 
 def step_key(
@@ -93,14 +84,6 @@ def step_key(
     parts |= {key: digest_text(text) for key, text in texts.items()}
     lines = "".join(f"{quote(key)} {parts[key]}\n" for key in sorted(parts))
     return StepKey(digest_text("step 1\n" + lines), dict(sorted(parts.items())))
-
-
-def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
-    """What differs between the parts of two keys, by part: why the newer one was a miss."""
-    found = [Change(part, "removed") for part in old.keys() - new.keys()]
-    found += [Change(part, "added") for part in new.keys() - old.keys()]
-    found += [Change(part, "changed") for part in old.keys() & new.keys() if old[part] != new[part]]
-    return sorted(found)
 
 
 def _variable(name: str, value: str | None) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 from gitml.entities.ids import ObjectId
 from gitml.errors import NameNotFound
 from gitml.history.entries import StepEntry
-from gitml.pipelines.cache import Change, StepKey, changes
+from gitml.pipelines.cache import StepKey
 from gitml.pipelines.dsl import PipelineFunction
 from gitml.pipelines.execute import Execution
+from gitml.pipelines.keychange import Change, changes
 from gitml.pipelines.output import Capture
 from gitml.pipelines.plan import PlannedStep
 from gitml.pipelines.run import Runner

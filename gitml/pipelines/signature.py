@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitml.entities.ids import ObjectId
 from gitml.entities.records import Feature, Input, Output, Signature, Step, VersionArtifact
 from gitml.errors import UnsupportedValue
 from gitml.history.index import Index
 from gitml.history.lineage import given_output
-from gitml.pipelines.plan import Pinned
+
+if TYPE_CHECKING:
+    from gitml.pipelines.plan import Pinned
 
 Columns = Mapping[str, str]
 """The types of a table's columns by name."""

@@ -34,7 +34,6 @@ import re
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -194,6 +193,7 @@ class Remote(ABC):
         Quicker than so many puts. ``sent`` hears of the bytes of each that went. When it raises,
         some may be there.
         """
+        from concurrent.futures import ThreadPoolExecutor
 
         def put(one: tuple[str, Content]) -> None:
             key, content = one
@@ -288,6 +288,8 @@ def sizes_side_by_side(
             lost.append(error)
 
     if keys:
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(min(len(keys), threads), "gitml-stat") as pool:
             deque(pool.map(ask, keys), maxlen=0)
     if lost and not answers:

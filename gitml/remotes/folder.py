@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shlex
 import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from gitml.errors import (
@@ -51,6 +50,9 @@ from gitml.remotes.base import (
     check_key,
     is_key,
 )
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 _TEMPORARY = ".tmp"
 _AT_ONCE = 256
@@ -167,6 +169,8 @@ class FolderRemote(Remote):
             self._put_group(group, sent)
 
     def _put_group(self, group: Mapping[str, Content], sent: Callable[[int], None] | None) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         self._prepare()
         paths = {key: self._path(key) for key in group}
         folders = {path.parent for path in paths.values()}
@@ -192,6 +196,7 @@ class FolderRemote(Remote):
         self, group: Mapping[str, Content], written: dict[str, Path], flushing: ThreadPoolExecutor
     ) -> list[int]:
         """Write and flush temporary files, noting in ``written`` where they are; their sizes."""
+        from concurrent.futures import ThreadPoolExecutor
 
         def flush(key: str, descriptor: int) -> int:
             try:
@@ -232,7 +237,7 @@ class FolderRemote(Remote):
 
     def _temporary(self) -> Path:
         owner = ProcessIdentity.current().to_text()
-        return self.root / _TEMPORARY / f"{owner}+{secrets.token_hex(8)}"
+        return self.root / _TEMPORARY / f"{owner}+{os.urandom(8).hex()}"
 
     def _create(self, temporary: Path) -> int:
         """A descriptor of a new file for reading and writing."""

@@ -149,17 +149,22 @@ class Data(Records):
         states, paths = self._states_and_paths(words, here)
         if staged and len(states) > 1:
             raise UsageError("with `--staged` there is one state to compare the index with")
-        old = self._side(states[0] if states else "HEAD" if staged else None, index=True)
-        new = self._side(states[1] if len(states) > 1 else None, index=staged)
+        sides = {one: self._record_side(one) for one in states}
+        old = self._side(states[0] if states else "HEAD" if staged else None, sides, index=True)
+        new = self._side(states[1] if len(states) > 1 else None, sides, index=staged)
         within = self._inside(paths)
         data = compare_sides(old, new, within)
         found = self._tables(data, new) if tables else {}
-        records = None if paths else self._compared_records(states, tables=tables)
+        records = (
+            None if paths else self._compared_records([sides[one] for one in states], tables=tables)
+        )
         return Difference(old.label, new.label, data, found, records)
 
-    def _compared_records(self, states: Sequence[str], *, tables: bool) -> RecordDifference | None:
+    def _compared_records(
+        self, states: Sequence[RecordSide | None], *, tables: bool
+    ) -> RecordDifference | None:
         """What differs between two runs or versions; None unless both states are one."""
-        sides = [side for one in states if (side := self._record_side(one)) is not None]
+        sides = [one for one in states if one is not None]
         if len(sides) != 2:
             return None
         from gitml.diff.records import compare_records
@@ -248,8 +253,13 @@ class Data(Records):
                 return [left, right]
         return [word]
 
-    def _side(self, name: str | None, *, index: bool) -> DataSide:
-        """The state of the data that a name means; without one, the index or the working tree."""
+    def _side(
+        self, name: str | None, records: Mapping[str, RecordSide | None], *, index: bool
+    ) -> DataSide:
+        """The state of the data that a name means; without one, the index or the working tree.
+
+        ``records`` are the runs and versions that names mean.
+        """
         from gitml.workspace import compare
 
         if name is None and index:
@@ -267,7 +277,7 @@ class Data(Records):
         if found.commit is None:
             raise NameNotFound(f"{name} has no version")
         side = compare.side_of_commit(name, self.workspace, self.odb, found.commit)
-        record = self._record_side(name)
+        record = records.get(name)
         if record is None:
             return side
         made = {

@@ -16,7 +16,6 @@ import json
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -281,6 +280,8 @@ class Catalogue:
         if len(listed) < 2 or self.remote.capabilities.parallel == 1:
             yield from map(work, listed)
             return
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(self.remote.capabilities.parallel, "gitml-remote") as threads:
             try:
                 yield from threads.map(work, listed)

@@ -86,6 +86,13 @@ def test_the_version_and_the_help_import_no_command_and_no_layer(project: Projec
         assert ours - allowed == set(), arguments
 
 
+def test_a_comparison_of_records_loads_nothing_that_makes_them(with_a_run: Project) -> None:
+    for arguments in (["diff", "clf@v1", "clf@v1"], ["lineage", "diff", "clf@v1", "clf@v1"]):
+        modules = imported(with_a_run, *arguments)
+        found = {one for one in modules if one.startswith(("gitml.pipelines.", "gitml.code."))}
+        assert found <= {"gitml.pipelines.keychange"}, arguments
+
+
 def test_log_and_status_import_what_they_use(with_a_run: Project) -> None:
     for arguments in (["log", "-n", "20"], ["status"]):
         ours = {one for one in imported(with_a_run, *arguments) if one.startswith("gitml")}

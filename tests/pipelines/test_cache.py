@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gitml.code.closure import Closure, unwrap
-from gitml.pipelines.cache import Change, StepKey, changes, step_key
+from gitml.pipelines.cache import StepKey, step_key
+from gitml.pipelines.keychange import Change, changes
 from tests.code.project import Project
 
 CLOSURE = Closure(
