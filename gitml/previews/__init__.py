@@ -93,7 +93,7 @@ def _of_format(file: BinaryIO, output: Output, name: str, picture: bool) -> Prev
     if name == "items":
         return tables.items(file, size, known)
     if name == "npy":
-        return arrays.npy(file)
+        return arrays.npy(file, size)
     if name in ("safetensors", "torch"):
         return arrays.tensors(file, size, known)
     if name == "image":
@@ -131,7 +131,7 @@ def _sniffed(file: BinaryIO, output: Output, name: str, picture: bool) -> Previe
     if data.startswith(b"ARROW1"):
         return tables.arrow(file, size, {})
     if data.startswith(b"\x93NUMPY"):
-        return arrays.npy(file)
+        return arrays.npy(file, size)
     if suffix == ".safetensors":
         return arrays.tensors(file, size, {})
     if not texts.is_text(data):

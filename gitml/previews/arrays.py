@@ -21,18 +21,20 @@ _MAX_ITEM = 65536
 _MAX_TENSORS = 16 << 20
 
 
-def npy(file: BinaryIO) -> Preview:
-    """Shape and dtype of a ``.npy`` file, and the corner of its first matrix.
+def npy(file: BinaryIO, size: int) -> Preview:
+    """Shape and dtype of a ``.npy`` file of ``size`` bytes, and the corner of its first matrix.
 
-    Raises CorruptData. Objects are refused by NumPy's own reading of the header.
+    One that is cut off says so. Raises CorruptData. Objects are refused by NumPy's own reading of
+    the header.
     """
     numpy = library("numpy", "numpy")
     try:
         shape, fortran, dtype = _header(numpy, file)
         start = file.tell()
         facts = {"shape": list(shape), "dtype": str(dtype)}
+        notes = [] if dtype.hasobject else cut_off(size - start, math.prod(shape) * dtype.itemsize)
         if dtype.hasobject or not 0 < dtype.itemsize <= _MAX_ITEM:
-            return Preview("array", facts, notes=("its elements are not shown",))
+            return Preview("array", facts, notes=("its elements are not shown", *notes))
         if 0 in shape:
             return Preview("array", facts, notes=("it is empty",))
         corner = [min(_CORNER, one) for one in shape[-2:]]
@@ -41,16 +43,23 @@ def npy(file: BinaryIO) -> Preview:
         elements = []
         for index in itertools.product(*places):
             file.seek(start + sum(map(int.__mul__, index, steps)))
-            (element,) = numpy.frombuffer(file.read(dtype.itemsize), dtype)
-            elements.append(cell(element))
+            data = file.read(dtype.itemsize)
+            is_there = len(data) == dtype.itemsize or not notes
+            elements.append(cell(numpy.frombuffer(data, dtype)[0]) if is_there else "")
     except (*_UNREADABLE, struct.error) as error:
         raise CorruptData("not an array in `.npy` format") from error
     width = corner[-1] if corner else 1
     rows = [elements[at : at + width] for at in range(0, len(elements), width)]
     columns, _ = headed((str(place), "") for place in range(width))
     total = math.prod(shape)
-    notes = [f"a corner of {total:,} elements"] if len(elements) < total else []
+    if len(elements) < total:
+        notes = [f"a corner of {total:,} elements", *notes]
     return Preview("array", facts, columns, rows, notes=notes)
+
+
+def cut_off(there: int, said: int) -> list[str]:
+    """A note of how many bytes of the elements are there, where they are fewer than was said."""
+    return [f"it is cut off: {there:,} of {said:,} bytes of elements are there"] * (there < said)
 
 
 def tensors(file: BinaryIO, size: int, known: Mapping[str, Any]) -> Preview:

@@ -115,11 +115,13 @@ def head_of(text: str, *, whole: bool) -> tuple[str, list[str]]:
     return "\n".join(shown).rstrip("\n"), [f"the first {len(shown)} lines"] * more
 
 
-def headed(columns: Iterable[Column]) -> tuple[list[Column], list[str]]:
-    """The columns that are shown, and a note of how many are not."""
+def headed(columns: Iterable[Column], *, is_cut: bool = False) -> tuple[list[Column], list[str]]:
+    """The columns that are shown, and a note of how many are not; of ``is_cut`` nobody knows."""
     listed = list(columns)
     shown = [(cell(name), cell(kind)) for name, kind in listed[:COLUMNS]]
     more = len(listed) - len(shown)
+    if is_cut:
+        return shown, [f"the first {len(shown)} of {len(listed):,} columns or more"]
     return shown, [f"the first {len(shown)} of {len(listed):,} columns"] * (more > 0)
 
 

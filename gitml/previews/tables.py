@@ -53,8 +53,10 @@ def _item(materializer: str, data: bytes) -> list[str]:
     if name in ("json", "structured", "text"):
         return [cell(data[:_TEXT].decode("utf-8", "replace"))]
     if name == "npy":
-        facts = arrays.npy(io.BytesIO(data)).facts
-        return [cell(", ".join(f"{key} {one}" for key, one in facts.items()))]
+        found = arrays.npy(io.BytesIO(data), len(data))
+        is_cut = any("cut off" in note for note in found.notes)
+        words = [f"{key} {one}" for key, one in found.facts.items()]
+        return [cell(", ".join([*["cut off"] * is_cut, *words]))]
     return [cell(f"{materializer}, {len(data):,} bytes")]
 
 
@@ -112,7 +114,11 @@ def separated(data: bytes, *, whole: bool) -> Preview:
         raise CorruptData("not a table of separated values") from error
     if not lines:
         return Preview("table", {"rows": 0}, notes=("it is empty",))
-    columns, notes = headed((name, "") for name in lines[0])
+    is_cut = not whole and len(lines) == 1  # nothing says that the first line ends there
+    names = lines[0]
+    if is_cut and not text.endswith("\n"):
+        names = names[:-1] or names
+    columns, notes = headed(((name, "") for name in names), is_cut=is_cut)
     rows = [
         [cell(one) for one in [*row, *[""] * len(columns)][: len(columns)]]
         for row in lines[1 : ROWS + 1]

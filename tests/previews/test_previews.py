@@ -169,6 +169,37 @@ def test_arrays_of_any_shape_are_shown(shelf: Shelf) -> None:
     assert shelf.see(np.array(["a\x1bb"])).rows == [["a\\x1bb"]]
 
 
+def test_an_array_that_is_cut_off_says_so(shelf: Shelf) -> None:
+    file = io.BytesIO()
+    np.save(file, np.arange(100).reshape(10, 10))
+    whole = file.getvalue()
+    assert shelf.file("whole.npy", whole).notes == ["a corner of 100 elements"]
+    for there in (796, 84, 3, 0):
+        seen = shelf.file("a.npy", whole[: len(whole) - 800 + there])
+        assert seen.facts == {"shape": [10, 10], "dtype": "int64"}
+        cut = f"it is cut off: {there} of 800 bytes of elements are there"
+        assert seen.notes == ["a corner of 100 elements", cut]
+        numbers = [[10 * row + column for column in range(6)] for row in range(6)]
+        assert seen.rows == [[str(n) if n < there // 8 else "" for n in row] for row in numbers]
+    items = Items((("npy/1", whole), ("npy/1", whole[:-1])))
+    assert [row[1] for row in preview(shelf.store, shelf.keep(items)).rows] == [
+        "shape [10, 10], dtype int64",
+        "cut off, shape [10, 10], dtype int64",
+    ]
+
+
+def test_a_table_whose_first_line_is_cut_off_says_so(shelf: Shelf) -> None:
+    names = [f"column{n:04}" for n in range(10_000)]
+    seen = shelf.file("a.csv", ",".join(names).encode() + b"\n1,2,3\n")
+    assert [name for name, _ in seen.columns] == names[:12]
+    assert seen.notes == ["the first 0 rows", "the first 12 of 5,957 columns or more"]
+    fitting = ",".join(names[:20]).encode() + b"\n" + b"1," * 40_000
+    assert "the first 12 of 20 columns or more" in shelf.file("b.csv", fitting).notes
+    assert shelf.file("c.csv", b"x" * 70_000).notes[-1] == "the first 1 of 1 columns or more"
+    short = b"a,b\n" + b"1,2\n" * 30_000
+    assert shelf.file("d.csv", short).notes == ["the first 10 rows"]
+
+
 def test_tensors_are_listed(shelf: Shelf) -> None:
     seen = shelf.see({"bias": np.zeros(3, "f4"), "weight": np.ones((3, 4), "f4")})
     assert seen.facts == {"tensors": 2, "elements": 15}
