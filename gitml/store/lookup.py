@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gitml.store.codec import RAW, ZSTD
-from gitml.store.pack import Pack
+from gitml.store.pack import Pack, neighbours
 from gitml.store.packformat import ENTRY_HEADER
 from gitml.store.packindex import ChunkRow
 
@@ -20,6 +20,32 @@ _EMPTY = bytes.fromhex("af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93ca
 
 LIMIT = 4 * 1024 * 1024
 """Blobs of this size in bytes and more are read in pieces, by the careful way."""
+
+
+def doubtful_chunks(pack: Pack, rows: Iterable[tuple[bytes, ChunkRow]]) -> list[bytes]:
+    """Those of a pack's chunks that are not seen to be good here: the careful way has to look.
+
+    Neighbours are read together, so that each of thousands costs little more than its hash, which
+    is too short to be shared out among threads. Raises OSError.
+    """
+    from blake3 import blake3
+
+    listed, decoder = list(rows), _Decoder()
+    doubtful = [digest for digest, row in listed if not _is_small(row)]
+    with pack.opened() as descriptor:
+        for run in neighbours(one for one in listed if _is_small(one[1])):
+            start, last = run[0][1].offset, run[-1][1]
+            data = os.pread(descriptor, last.offset + ENTRY_HEADER + last.stored - start, start)
+            for digest, row in run:
+                at = row.offset - start + ENTRY_HEADER
+                plain = decoder.plain(row, data[at : at + row.stored])
+                if plain is None or blake3(plain).digest() != digest:
+                    doubtful.append(digest)
+    return doubtful
+
+
+def _is_small(row: ChunkRow) -> bool:
+    return row.plain < LIMIT and row.stored < LIMIT
 
 
 class SmallBlobs:
@@ -57,11 +83,8 @@ class SmallBlobs:
         if found is None:
             return None
         pack, row = found
-        data = pack.read(row) if row.plain < LIMIT and row.stored < LIMIT else None
-        if data is not None and row.codec == ZSTD:
-            data = self._decoder.decode(data, row.plain)
-        elif row.codec != RAW:
-            return None
+        data = pack.read(row) if _is_small(row) else None
+        data = self._decoder.plain(row, data) if data is not None else None
         return data if data is not None and blake3(data).digest() == digest else None
 
     def _find(self, digest: bytes) -> tuple[_OpenPack, ChunkRow] | None:
@@ -104,7 +127,13 @@ class _Decoder:
     def __init__(self) -> None:
         self._decompressor: object = None
 
-    def decode(self, stored: bytes, plain: int) -> bytes | None:
+    def plain(self, row: ChunkRow, stored: bytes) -> bytes | None:
+        """The plain bytes of a chunk, unverified; None for another codec and for damage."""
+        if row.codec == RAW:
+            return stored
+        return self._unframe(stored, row.plain) if row.codec == ZSTD else None
+
+    def _unframe(self, stored: bytes, plain: int) -> bytes | None:
         """The content of one whole frame that declares ``plain`` bytes, or None."""
         from zstandard import ZstdDecompressor, ZstdError, frame_content_size
 

@@ -170,7 +170,7 @@ class Pack:
     def has_bases(self) -> bool:
         """Whether any chunk is stored against another one; an index is read for it once."""
         if self._has_bases is None or isinstance(self.tables, Tables):
-            self._has_bases = any(row.codec == codecs.DELTA for _, row in self.tables.chunks())
+            self._has_bases = self.tables.has_codec(codecs.DELTA)
         return self._has_bases
 
     def holds_whole(self, digest: bytes) -> bool:
@@ -238,7 +238,7 @@ class Pack:
 
         What is not as the index means is left out; OSError passes through.
         """
-        for run in _neighbours(rows):
+        for run in neighbours(rows):
             start = run[0][1].offset
             _, last = run[-1]
             data = os.pread(descriptor, last.offset + last.stored + ENTRY_HEADER - start, start)
@@ -586,7 +586,7 @@ def _check(stored: bytes | memoryview, header: bytes) -> bytes:
     return hasher.digest(CHECK)
 
 
-def _neighbours(
+def neighbours(
     rows: Iterable[tuple[bytes, ChunkRow]],
 ) -> Iterator[list[tuple[bytes, ChunkRow]]]:
     """Chunks of one pack by their places, in runs that are worth one read each."""

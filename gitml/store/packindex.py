@@ -10,7 +10,7 @@ import mmap
 import os
 import struct
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from operator import add
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,7 @@ from gitml.store.packformat import (
     WHOLE,
 )
 
+_CODEC_AT = 24
 _SEARCH_COST = 20
 """Rows that are put into a table in the time of one search."""
 _MOST_PLACES = 200_000
@@ -116,6 +117,10 @@ class Tables:
         del expected
         return self.find_chunk
 
+    def has_codec(self, codec: int) -> bool:
+        """Whether any chunk is stored with a codec."""
+        return any(row[_CODEC_AT] == codec for row in self._chunks.values())
+
     def lone_chunks(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, ObjectRow]]:
         """Those of the sorted digests that are blobs of one chunk, with the blob's row."""
         for digest in digests:
@@ -199,6 +204,29 @@ class Index:
         at = self._object_places.find(digest)
         return ObjectRow(*OBJECT_ROW.unpack_from(self._data, at + 32)) if at else None
 
+    def find_chunks(self, digests: Collection[bytes]) -> Iterator[tuple[bytes, ChunkRow]]:
+        """Those of the chunks that have a row, with it, by digest: many in one walk."""
+        for digest, at in self._chunk_places.find_in_order(sorted(digests)):
+            yield digest, ChunkRow(*CHUNK_ROW.unpack_from(self._data, at + 32))
+
+    def find_objects(self, digests: Collection[bytes]) -> Iterator[tuple[bytes, ObjectRow]]:
+        """Those of the objects that have a row, with it, by digest: many in one walk."""
+        for digest, at in self._object_places.find_in_order(sorted(digests)):
+            yield digest, ObjectRow(*OBJECT_ROW.unpack_from(self._data, at + 32))
+
+    def chunk_names(self) -> list[bytes]:
+        """The digest of every chunk, sorted."""
+        return self._chunk_places.names()
+
+    def object_names(self) -> list[bytes]:
+        """The digest of every object, sorted."""
+        return self._object_places.names()
+
+    def has_codec(self, codec: int) -> bool:
+        """Whether any chunk is stored with a codec."""
+        width, first = 32 + CHUNK_ROW.size, self._chunks_at + 32 + _CODEC_AT
+        return codec in bytes(memoryview(self._data)[first::width])
+
     def chunk_finder(self, expected: int) -> Callable[[bytes], ChunkRow | None]:
         """What `find_chunk` does, for ``expected`` times."""
         data, start, width = self._data, self._chunks_at, 32 + CHUNK_ROW.size
@@ -261,6 +289,11 @@ class _Places:
             end = self._start + rows * width
             self._table = {data[at : at + 32]: at for at in range(self._start, end, width)}
         return self._search(digest)
+
+    def names(self) -> list[bytes]:
+        """The digest of every row."""
+        data, width, end = self._data, self._width, self._start + self._fan[-1] * self._width
+        return [data[at : at + 32] for at in range(self._start, end, width)]
 
     def find_in_order(self, digests: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
         """Those of the sorted digests that have a row, with its offset."""

@@ -327,11 +327,14 @@ def verified_tree(copy: Copy, known: KnownTrees | None = None) -> Tree:
     return tree
 
 
-def fault_of(copy: Copy) -> str | None:
-    """What is wrong with a copy, after reading all of it; None if it is good."""
+def fault_of(copy: Copy, known: KnownTrees | None = None) -> str | None:
+    """What is wrong with a copy, after reading all of it; None if it is good.
+
+    A tree that is ``known`` is not judged again.
+    """
     try:
         if copy.stored.kind == "tree":
-            verified_tree(copy)
+            verified_tree(copy, known)
         else:
             for _ in verified_pieces(copy):
                 pass

@@ -24,7 +24,7 @@ from gitml.remotes.base import PART
 from gitml.store import parts
 from gitml.store.digest import hash_bytes, hash_file
 from gitml.store.layout import Layout, discard, listed
-from gitml.store.lookup import SmallBlobs
+from gitml.store.lookup import doubtful_chunks
 from gitml.store.pack import Pack, Span
 from gitml.store.packformat import BLOB, ENTRY_HEADER
 from gitml.store.packindex import Index, ObjectRow
@@ -67,7 +67,7 @@ class Incoming:
         self._ranges: list[tuple[int, int]] = []
         self._guard = Lock()
         self._flusher = ThreadPoolExecutor(1, "gitml-flush")
-        self._ahead: Future[None] | None = None
+        self._ahead: list[Future[None]] = []
 
     @property
     def is_whole(self) -> bool:
@@ -92,21 +92,21 @@ class Incoming:
         self._write(data, part.start)
         with storage_errors(self._list):
             os.pwrite(self._marks, b"\1", number)
-        self._write_ahead()
+        with self._guard:
+            if len(self.sheet.parts) > _MUCH and all(one.done() for one in self._ahead):
+                self._wait_ahead()
+                self.write_ahead()
         return part.length
 
-    def _write_ahead(self) -> None:
-        """Have the disk begin while more is brought: `finish` would have to wait for all of it."""
-        with self._guard:
-            if len(self.sheet.parts) > _MUCH and (self._ahead is None or self._ahead.done()):
-                self._wait_ahead()
-                flush = getattr(os, "fdatasync", os.fsync)
-                self._ahead = self._flusher.submit(flush, self._descriptor)
+    def write_ahead(self) -> None:
+        """Have the disk take what is here, behind the caller: `finish` has less to wait for."""
+        flush = getattr(os, "fdatasync", os.fsync)
+        self._ahead.append(self._flusher.submit(flush, self._descriptor))
 
     def _wait_ahead(self) -> None:
         """Wait for what the disk has begun; raises StorageError where it could not."""
-        if self._ahead is not None:
-            self._flushed(self._ahead.result)
+        while self._ahead:
+            self._flushed(self._ahead.pop().result)
 
     def _flushed(self, flush: Callable[[], None]) -> None:
         """Flush, or forget what has arrived: what the disk did not take may still read right."""
@@ -206,10 +206,9 @@ class Downloader:
         homes, files, absent = self._locate(wanted)
         with ExitStack() as stack:
             arrivals = {}
-            for name in sorted(set(homes.values())):
+            for name, objects in sorted(homes.items()):
                 arrivals[name] = self._arrival(name, stack)
-            for digest, name in homes.items():
-                arrivals[name].objects.add(digest.raw)
+                arrivals[name].objects |= objects
             self._fill(arrivals, stack)
             self._verify(arrivals)
             for one in arrivals.values():
@@ -219,31 +218,29 @@ class Downloader:
         self.store.forget_listing()
         return absent
 
-    def _locate(self, wanted: set[Digest]) -> tuple[dict[Digest, str], list[Digest], set[Digest]]:
-        """The pack of each object, the files that are no pack's, and what is nowhere."""
-        homes: dict[Digest, str] = {}
-        self._find(wanted, homes)
-        left = [one for one in sorted(wanted) if one not in homes]
-        found = self.catalogue.whereabouts(left)
+    def _locate(
+        self, wanted: Collection[Digest]
+    ) -> tuple[dict[str, set[bytes]], list[Digest], set[Digest]]:
+        """The objects of each pack, the files that are no pack's, and what is nowhere."""
+        left = {one.raw: one for one in wanted}
+        homes: dict[str, set[bytes]] = {}
+        self._find(left, homes)
+        found = self.catalogue.whereabouts(sorted(left.values()))
         names = {name for one in found.values() for name in one.packs}
         self.catalogue.sheets(sorted(names))
         self._find(left, homes)
         loose = {file for one in found.values() for file in one.files}
-        rest = [one for one in left if one not in homes]
-        files = [one for one in rest if one in loose or self._is_file(one)]
-        return homes, files, set(left).difference(homes, files)
+        files = [one for one in sorted(left.values()) if one in loose or self._is_file(one)]
+        return homes, files, set(left.values()).difference(files)
 
-    def _find(self, digests: Iterable[Digest], homes: dict[Digest, str]) -> None:
-        left = {one.raw: one for one in digests if one not in homes}
+    def _find(self, left: dict[bytes, Digest], homes: dict[str, set[bytes]]) -> None:
+        """Move what is in the packs that are known of from what is ``left`` into ``homes``."""
         for name, (_, index) in self.catalogue.known_sheets().items():
             if not left:
                 return
-            if len(left) * 20 < index.pack_length >> 10:
-                hits = [raw for raw in left if index.find_object(raw)]
-            else:
-                hits = [raw for raw, _ in index.objects() if raw in left]
-            for raw in hits:
-                homes[left.pop(raw)] = name
+            for raw, _ in index.find_objects(left):
+                homes.setdefault(name, set()).add(raw)
+                del left[raw]
 
     def _is_file(self, digest: Digest) -> bool:
         """Whether a member of a tree is a file by itself."""
@@ -263,13 +260,15 @@ class Downloader:
     def _fill(self, arrivals: dict[str, _Arrival], stack: ExitStack) -> None:
         """Bring the entries of the objects, then their chunks, then the bases of those."""
         for one in arrivals.values():
-            rows = [(raw, row) for raw in one.objects if (row := one.index.find_object(raw))]
-            needed = sum(row.stored for _, row in rows)
+            needed = sum(row.stored for _, row in one.index.find_objects(one.objects))
             length = one.incoming.sheet.length
             one.is_whole = length <= _SMALL or needed >= _MOSTLY * length
             self._whole += length if one.is_whole else needed
         whole = [one for one in arrivals.values() if one.is_whole]
         self._take_parts((one.incoming, part) for one in whole for part in one.incoming.sheet.parts)
+        for one in whole:
+            if one.incoming.sheet.length > _SMALL:
+                one.incoming.write_ahead()  # while what came is verified
         for name in list(arrivals):
             self._take_entries(arrivals[name])
         todo = [(chunk, one) for one in arrivals.values() for chunk in self._chunks_of(one)]
@@ -319,11 +318,11 @@ class Downloader:
 
     def _chunks_of(self, one: _Arrival) -> Iterator[bytes]:
         if one.is_whole:
-            one.chunks |= {raw for raw, _ in one.index.chunks()}
-            one.objects |= {raw for raw, _ in one.index.objects()}
-        for raw in one.objects:
+            one.chunks.update(one.index.chunk_names())
+            one.objects.update(one.index.object_names())
+        for raw in one.objects - one.chunks:
             row = one.index.find_object(raw)
-            if row is not None and raw not in one.chunks:
+            if row is not None:
                 yield from parts.names(one.pack, raw, row)
         if one.is_whole and one.pack.has_bases():
             yield from one.pack.bases() - one.chunks
@@ -385,21 +384,16 @@ class Downloader:
                 ) from error
 
     def _verify_one(self, one: _Arrival, everywhere: Callable[[], list[Pack]]) -> None:
-        with (
-            SmallBlobs([one.pack], len(one.chunks)) as small,
-            parts.ChunkSource(one.pack, everywhere) as source,
-        ):
-            for raw in one.chunks:
-                if small.read(raw) is None:
-                    row = one.index.find_chunk(raw)
-                    if row is None or not source.holds(one.pack, raw, row):
-                        raise CorruptData(f"blake3:{raw.hex()} is not what its name says")
-        for raw in one.objects:
-            found = one.index.find_object(raw)
-            if found is None or (found.kind == BLOB and raw in one.chunks):
+        rows = dict(one.index.find_chunks(one.chunks))
+        with parts.ChunkSource(one.pack, everywhere) as source:
+            for raw in [*doubtful_chunks(one.pack, rows.items()), *(one.chunks - rows.keys())]:
+                if raw not in rows or not source.holds(one.pack, raw, rows[raw]):
+                    raise CorruptData(f"blake3:{raw.hex()} is not what its name says")
+        for raw, found in one.index.find_objects(one.objects):
+            if found.kind == BLOB and raw in one.chunks:
                 continue  # a blob that is one chunk, which has been read
             copy = self.store.pack_copy(one.pack, Digest.from_bytes(raw), found, everywhere)
-            fault = fault_of(copy)
+            fault = fault_of(copy, self.store.known_trees)
             if fault is not None:
                 raise CorruptData(f"blake3:{raw.hex()}: {fault}")
 

@@ -24,7 +24,7 @@ class RemoteSupply:
 
     def bring(self, digests: Collection[Digest]) -> None:
         """Bring what the remote has of these; raises CorruptData, what the remote raises."""
-        wanted = [one for one in digests if one not in self._nowhere]
+        wanted = [one for one in digests if one not in self._nowhere] if self._nowhere else digests
         downloader = Downloader(self._open_store(), self._open_catalogue(), self.moved)
         self._nowhere |= downloader.bring(wanted)
 
