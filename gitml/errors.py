@@ -27,7 +27,7 @@ the command line prints ``Error:``, each ``Caused by:`` and one ``Hint:``, never
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class GitmlError(Exception):
@@ -171,6 +171,12 @@ class MissingBytes(GitmlError):
     """Bytes that a record names are not in this store (nor on a remote that was asked)."""
 
     exit_code = 13
+
+
+def some(names: Sequence[object], most: int = 3, mark: str = ", ") -> str:
+    """Names in a message: the first of them, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return mark.join(map(str, names[:most])) + more
 
 
 def _plain(error: BaseException) -> str:

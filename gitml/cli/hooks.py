@@ -16,7 +16,7 @@ from gitml.cli import render
 from gitml.cli.group import Noun
 from gitml.cli.invocation import dry_run_option, json_option, with_repo
 from gitml.cli.render import paint
-from gitml.errors import GitmlError, MissingBytes
+from gitml.errors import GitmlError, MissingBytes, some
 
 if TYPE_CHECKING:
     from gitml.git.process import Git
@@ -274,17 +274,12 @@ def _followed_line(found: Followed) -> str:
     others = [path for path in found.left if path not in missing]
     notes = []
     if missing:
-        notes.append(f"the bytes of {_named(missing)} are not here: `gitml pull`")
+        notes.append(f"the bytes of {some(missing)} are not here: `gitml pull`")
     if others:
         stays = "stays as it is" if len(others) == 1 else "stay as they are"
         paths = " ".join(shlex.quote(one) for one in others[:3])
-        notes.append(f"{_named(others)} {stays}: `gitml checkout {paths}` says why")
+        notes.append(f"{some(others)} {stays}: `gitml checkout {paths}` says why")
     return "; ".join([head, *notes])
-
-
-def _named(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return f"{', '.join(paths[:3])}{more}"
 
 
 def _from_root(git: Git, name: str) -> str:

@@ -9,6 +9,7 @@ import click
 from gitml.cli import render
 from gitml.cli.invocation import dry_run_option, reason_given, reason_option, with_repo
 from gitml.cli.render import paint
+from gitml.errors import some
 
 if TYPE_CHECKING:
     from gitml.repo import Repo
@@ -37,8 +38,7 @@ def revoke(repo: Repo, name: str, reason: str | None, dry_run: bool) -> None:
     verb = "Would revoke" if dry_run else "Revoked"
     render.answer(f"{verb} the {revoked.kind} {paint('version', revoked.name)}")
     if touched:
-        shown = ", ".join(paint("version", one) for one in touched[:8])
-        more = f" and {len(touched) - 8} more" if len(touched) > 8 else ""
-        render.answer(f"Versions that stand on it: {shown}{more}")
+        shown = some([paint("version", one) for one in touched], 8)
+        render.answer(f"Versions that stand on it: {shown}")
     for model, stage in repo.held_by(touched):
         render.tell(f"Next: `gitml rollback {model} {stage}`: a version that holds it is revoked")

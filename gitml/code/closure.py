@@ -24,6 +24,7 @@ from gitml.code.loaded import differs_from_disk, innermost
 from gitml.code.sourcefile import Item, SourceFile, digest_text
 from gitml.code.syntax import Import, Touched, canonical, quote, touched
 from gitml.code.values import NotPlain, Refer, TooLarge, canonical_value, looks_secret
+from gitml.entities.records import CodeFile
 from gitml.errors import UsageError
 
 MAX_VALUE = 64 * 1024
@@ -32,14 +33,6 @@ MAX_VALUE = 64 * 1024
 _INERT_MODULES = frozenset({"typing", "typing_extensions", "types", "_thread", "logging", "gitml"})
 
 _CODE = (types.FunctionType, types.ModuleType, type)
-
-
-@dataclass(frozen=True)
-class CodeFile:
-    """A repository file: its path (posix) and the id that git gives its bytes as they are now."""
-
-    path: str
-    blob: str
 
 
 @dataclass(frozen=True)

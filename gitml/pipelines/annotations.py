@@ -35,7 +35,7 @@ class OutputSpec:
     metadata: Mapping[str, Any] | None = None
 
 
-def signature_of(function: Callable[..., Any], name: str) -> inspect.Signature:
+def parameters_of(function: Callable[..., Any], name: str) -> inspect.Signature:
     """The parameters of a step or pipeline; raises UsageError for such as have no names."""
     signature = inspect.signature(function)
     for parameter in signature.parameters.values():

@@ -18,10 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from gitml.code.closure import Closure, CodeFile, Tracer
+from gitml.code.closure import Closure, Tracer
 from gitml.code.sourcefile import digest_text, git_blob
 from gitml.code.syntax import quote
 from gitml.entities.ids import check_name
+from gitml.entities.records import CodeFile
 from gitml.errors import CorruptData, StepFailed, UsageError
 from gitml.fs import judge_relative_path
 from gitml.pipelines import context

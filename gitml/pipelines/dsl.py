@@ -23,7 +23,13 @@ from gitml.entities.ids import check_name
 from gitml.entities.metadata import check_bounds
 from gitml.errors import GitmlError, UsageError
 from gitml.history.tags import check_tags
-from gitml.pipelines.annotations import OutputSpec, field_names, number_of, outputs_of, signature_of
+from gitml.pipelines.annotations import (
+    OutputSpec,
+    field_names,
+    number_of,
+    outputs_of,
+    parameters_of,
+)
 from gitml.pipelines.inherited import Inherited
 from gitml.pipelines.options import (
     DEFAULT_OPTIONS,
@@ -278,7 +284,7 @@ class StepFunction:
         self._fixed = fixed
         self._given = function
         self.name = str(getattr(plain, "__name__", ""))
-        self.signature = signature_of(function, settings.get("name") or self.name)
+        self.signature = parameters_of(function, settings.get("name") or self.name)
         self._set(settings)
 
     def __repr__(self) -> str:
@@ -466,7 +472,7 @@ class PipelineFunction:
         self.execution_mode = check_mode(execution_mode, self.name)
         self.callbacks = Callbacks(on_start, on_success, on_failure)
         self.dynamic = dynamic
-        self.signature = signature_of(function, self.name)
+        self.signature = parameters_of(function, self.name)
         self.callbacks.check(self.name)
 
     def __repr__(self) -> str:

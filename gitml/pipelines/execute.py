@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gitml.entities.ids import ObjectId
-from gitml.entities.records import CodeFile, Output, RunStep, Step
+from gitml.entities.records import Output, RunStep, Step
 from gitml.errors import GitmlError, MissingBytes, StorageError, UsageError
 from gitml.frozen import replace
 from gitml.history.entries import StepEntry
@@ -446,7 +446,7 @@ class Execution:
             source=planned.closure.source,
             code=self.plan.code,
             code_id=planned.closure.code_id,
-            files=tuple(CodeFile(file.path, file.blob) for file in planned.closure.files),
+            files=planned.closure.files,
             parameters=_recorded_parameters(planned),
             inputs=tuple(as_input(name, one) for name, one in inputs.items()),
             outputs=called.outputs,

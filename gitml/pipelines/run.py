@@ -22,7 +22,7 @@ from gitml.entities.records import (
     Run,
     RunStep,
 )
-from gitml.errors import GitmlError, MissingBytes, StepFailed, StorageError
+from gitml.errors import GitmlError, MissingBytes, StepFailed, StorageError, some
 from gitml.git import refs
 from gitml.git.odb import EMPTY_TREE, Odb
 from gitml.git.process import Git
@@ -222,8 +222,7 @@ class Runner:
         """Say what the snapshot does not hold, so that nobody believes that it is recorded."""
         files = self._left_out
         if execution.plan.code.snapshot and files:
-            more = f" and {len(files) - 3} more" if len(files) > 3 else ""
-            note = f"the snapshot leaves out what git does not track: {', '.join(files[:3])}{more}"
+            note = f"the snapshot leaves out what git does not track: {some(files)}"
             execution.tell(StepEvent("", "note", notes=(note,)))
 
     def prepare(

@@ -8,12 +8,12 @@ guessed (docs/design/0015-signatures.md).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gitml.entities.ids import ObjectId
 from gitml.entities.records import Feature, Input, Output, Signature, Step, VersionArtifact
-from gitml.errors import UnsupportedValue
+from gitml.errors import UnsupportedValue, some
 from gitml.history.index import Index
 from gitml.history.lineage import given_output
 
@@ -82,7 +82,7 @@ def warnings(
     for name, one in models.items():
         signature = known.of(one.output, one.commit) if known else None
         if signature is not None and (wrong := _worst(signature, inputs)):
-            said.append(f"{step}: {wrong[0]} does not fit {name}: {_some(wrong[1:], '; ')}")
+            said.append(f"{step}: {wrong[0]} does not fit {name}: {some(wrong[1:], _SHOWN, '; ')}")
     return said
 
 
@@ -117,7 +117,7 @@ def misfits(signature: Signature, columns: Columns, *, whole: bool = True) -> li
     names = [one.name for one in signature.features]
     lacking = [name for name in names if name not in columns]
     if lacking and whole:
-        said.append(f"it lacks {_some(lacking)}")
+        said.append(f"it lacks {some(lacking, _SHOWN)}")
     for one in signature.features:
         given = columns.get(one.name)
         wanted = kind_of(one.type)
@@ -142,7 +142,7 @@ def check(signature: Signature, table: Any, what: str) -> None:
         said = [f"it has {len(columns)} columns, and {signature.count} are taken"] if wrong else []
     if said:
         raise UnsupportedValue(
-            f"this table does not fit {what}: {_some(said, '; ')}",
+            f"this table does not fit {what}: {some(said, _SHOWN, '; ')}",
             hint=f"it takes {words(signature, len(signature.features))}",
         )
 
@@ -155,7 +155,7 @@ def words(signature: Signature, limit: int = _SHOWN) -> str:
         text = f"{signature.count} columns"
     else:
         text = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-    return f"{text} → {_some(signature.classes)}" if signature.classes else text
+    return f"{text} → {some(signature.classes, _SHOWN)}" if signature.classes else text
 
 
 def changed(old: Signature, new: Signature) -> list[str]:
@@ -173,7 +173,7 @@ def changed(old: Signature, new: Signature) -> list[str]:
     if old.count != new.count and not (before and after):
         lines.append(f"{old.count} columns are now {new.count}")
     if old.classes != new.classes:
-        both = (_some(one.classes or ()) or "unknown" for one in (new, old))
+        both = (some(one.classes or (), _SHOWN) or "unknown" for one in (new, old))
         lines.append("gives {}, and gave {}".format(*both))
     return lines
 
@@ -239,9 +239,3 @@ def _columns_of(table: Any) -> dict[str, str] | None:
     if schema is not None and hasattr(schema, "items"):
         return {str(name): str(kind) for name, kind in schema.items()}
     return None
-
-
-def _some(names: Sequence[Any], mark: str = ", ") -> str:
-    shown = mark.join(str(one) for one in names[:_SHOWN])
-    more = len(names) - _SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown

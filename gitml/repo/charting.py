@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from gitml.charts.chart import Chart, Line, Point
 from gitml.charts.shown import ShownChart
 from gitml.entities.records import SERIES, Output
-from gitml.errors import NameNotFound, UsageError
+from gitml.errors import NameNotFound, UsageError, some
 from gitml.frozen import Frozen, field
 from gitml.handles import RunHandle, StepHandle, VersionHandle
 from gitml.repo.records import Records, with_article
@@ -89,7 +89,7 @@ def _over_versions(name: str, versions: Sequence[VersionHandle]) -> Curves:
         has = {x for x, _ in known}
         missing = [label for x, label in ticks.items() if x not in has]
         if missing:
-            notes[metric] = f"none in {_listed(missing)}"
+            notes[metric] = f"none in {some(missing, 6)}"
     return Curves(name, "version", _frozen(points), ticks, notes)
 
 
@@ -164,7 +164,7 @@ def _notes_on(curves: Curves, metric: str, name: str) -> list[str]:
         for x, value in points
         if not math.isfinite(value)
     ]
-    notes = [f"{name}: {_listed(odd)}"] if odd else []
+    notes = [f"{name}: {some(odd, 6)}"] if odd else []
     if metric in curves.notes:
         notes.append(f"{name}: {curves.notes[metric]}")
     return notes
@@ -174,11 +174,6 @@ def _line_name(name: str, metric: str, names: int, metrics: int) -> str:
     if names == 1:
         return metric
     return name if metrics == 1 else f"{name} {metric}"
-
-
-def _listed(words: Sequence[str], most: int = 6) -> str:
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
 
 
 def _frozen(points: Mapping[str, Sequence[Point]]) -> dict[str, tuple[Point, ...]]:

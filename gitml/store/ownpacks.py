@@ -9,7 +9,7 @@ from gitml.store import repair
 from gitml.store.layout import Layout, discard
 from gitml.store.lease import Lease
 from gitml.store.pack import Pack, PackBuilder
-from gitml.store.packindex import Index
+from gitml.store.packindex import PackIndex
 
 
 class OwnPacks:
@@ -112,7 +112,7 @@ class OwnPacks:
         self._add(ours, index)
 
     def _add(self, path: Path, index: bytes) -> None:
-        self._finished.append((Pack(path, Index.of(index)), index))
+        self._finished.append((Pack(path, PackIndex.of(index)), index))
 
     def _forget(self) -> None:
         if self._builder is not None:

@@ -33,7 +33,7 @@ from gitml.store.packformat import (
     VERSION,
     WHOLE,
 )
-from gitml.store.packindex import ChunkRow, Index, ObjectRow, Tables
+from gitml.store.packindex import ChunkRow, ObjectRow, PackIndex, Tables
 
 _BUFFER = 1024 * 1024
 _SHORT = 64 * 1024
@@ -63,16 +63,16 @@ class Pack:
     the pack itself: slower, and just as right, because what is read is verified anyway.
     """
 
-    def __init__(self, path: Path, tables: Tables | Index | None = None) -> None:
+    def __init__(self, path: Path, tables: Tables | PackIndex | None = None) -> None:
         """``tables`` are given for a pack that has no index beside it yet."""
         self.path = path
-        self._tables: Tables | Index | None = tables
+        self._tables: Tables | PackIndex | None = tables
         self._length: int | None = None
         self._has_bases: bool | None = None
         self.index_fault: str | None = None
 
     @property
-    def tables(self) -> Tables | Index:
+    def tables(self) -> Tables | PackIndex:
         """The tables; raises StorageError where the pack cannot be read.
 
         They are empty if the pack is gone, for another process may remove one at any time.
@@ -88,11 +88,11 @@ class Pack:
                 raise StorageError(f"cannot read {self.path}") from error
         return self._tables
 
-    def _read_index(self) -> Index | None:
+    def _read_index(self) -> PackIndex | None:
         """The index beside the pack, or None with ``index_fault`` set."""
         path = self.path.with_suffix(".idx")
         try:
-            return Index.open(path)
+            return PackIndex.open(path)
         except FileNotFoundError:
             self.index_fault = NO_INDEX
         except (CorruptData, OSError) as error:

@@ -149,7 +149,7 @@ class Tables:
         return b"".join(pieces)
 
 
-class Index:
+class PackIndex:
     """An index file over its bytes, checked against its name, searched where it lies."""
 
     def __init__(self, data: bytes | mmap.mmap, path: Path) -> None:
@@ -179,12 +179,12 @@ class Index:
         self._chunk_places = _Places(data, self._chunk_fan, self._chunks_at, widths[1])
 
     @classmethod
-    def of(cls, data: bytes) -> Index:
+    def of(cls, data: bytes) -> PackIndex:
         """The index that was just made of these bytes."""
         return cls(data, Path(f"{hash_bytes(data).hex}.idx"))
 
     @classmethod
-    def open(cls, path: Path) -> Index:
+    def open(cls, path: Path) -> PackIndex:
         """The index at ``path``, mapped; raises CorruptData, FileNotFoundError or OSError."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

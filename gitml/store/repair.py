@@ -16,7 +16,7 @@ from gitml.store.digest import hash_bytes, hash_file
 from gitml.store.holdings import Holdings
 from gitml.store.layout import Layout, listed
 from gitml.store.pack import Pack, has_header, walk
-from gitml.store.packindex import Index
+from gitml.store.packindex import PackIndex
 from gitml.store.parts import ChunkSource, names
 from gitml.store.reader import Copy, fault_of
 from gitml.store.repack import rewrite
@@ -248,7 +248,7 @@ def _check_lonely_indexes(store: Holdings, packs: set[Path]) -> Iterator[Damage]
         if path.suffix == ".idx" and pack not in packs and pack.name not in condemned:
             digests: tuple[Digest, ...] = ()
             with suppress(CorruptData, OSError):
-                digests = tuple(Digest.from_bytes(raw) for raw, _ in Index.open(path).objects())
+                digests = tuple(Digest.from_bytes(raw) for raw, _ in PackIndex.open(path).objects())
             yield Damage(digests, pack, "the pack is missing", _is_readable(store, digests))
 
 

@@ -34,7 +34,7 @@ from gitml.frozen import Frozen
 from gitml.fs import make_directories
 from gitml.remotes.base import PART, Remote
 from gitml.store.digest import hash_bytes
-from gitml.store.packindex import Index
+from gitml.store.packindex import PackIndex
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -136,7 +136,7 @@ class Catalogue:
     def __init__(self, remote: Remote, folder: Path) -> None:
         self.remote = remote
         self.folder = folder
-        self._sheets: dict[str, tuple[Sheet, Index]] = {}
+        self._sheets: dict[str, tuple[Sheet, PackIndex]] = {}
         self._files: dict[Digest, Sheet] = {}
         self._is_read = False
         self._there: set[Digest] | None = None
@@ -235,7 +235,7 @@ class Catalogue:
         self.remember(found)
         return found
 
-    def sheet(self, name: str) -> tuple[Sheet, Index]:
+    def sheet(self, name: str) -> tuple[Sheet, PackIndex]:
         """The sheet of a pack and its index; raises MissingBytes, CorruptData."""
         if name not in self._sheets:
             path = self.folder / "packs" / name
@@ -256,7 +256,7 @@ class Catalogue:
             make_directories(self.folder / "packs")
             (self.folder / "packs" / name).write_bytes(data)  # a torn one is not believed
 
-    def known_sheets(self) -> dict[str, tuple[Sheet, Index]]:
+    def known_sheets(self) -> dict[str, tuple[Sheet, PackIndex]]:
         """The sheets that this clone has seen, by the pack's name."""
         if not self._is_read:
             self._is_read = True
@@ -306,11 +306,11 @@ class Catalogue:
             )
 
 
-def _opened(data: bytes, name: str) -> tuple[Sheet, Index]:
+def _opened(data: bytes, name: str) -> tuple[Sheet, PackIndex]:
     sheet = Sheet.decode(data, f"packs/{name}")
     if hash_bytes(sheet.index).hex != name:
         raise CorruptData(f"packs/{name} is not what its name says")
-    index = Index(sheet.index, Path(f"{name}.idx"))
+    index = PackIndex(sheet.index, Path(f"{name}.idx"))
     if index.pack_length != sheet.length:
         raise CorruptData(f"packs/{name} has parts of another pack")
     return sheet, index

@@ -27,7 +27,7 @@ from gitml.store.layout import Layout, discard, listed
 from gitml.store.lookup import doubtful_chunks
 from gitml.store.pack import Pack, Span
 from gitml.store.packformat import BLOB, ENTRY_HEADER
-from gitml.store.packindex import Index, ObjectRow
+from gitml.store.packindex import ObjectRow, PackIndex
 from gitml.store.reader import fault_of
 from gitml.store.repack import extract
 from gitml.store.store import Store
@@ -176,7 +176,7 @@ class _Arrival:
 
     name: str
     incoming: Incoming
-    index: Index
+    index: PackIndex
     pack: Pack
     objects: set[bytes] = field(default_factory=set)
     chunks: set[bytes] = field(default_factory=set)

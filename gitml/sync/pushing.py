@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gitml.entities.ids import ObjectId
-from gitml.errors import GitmlError, RaceLost
+from gitml.errors import GitmlError, RaceLost, some
 from gitml.git import refs, transport
 from gitml.git.odb import Commit, Odb, is_ancestor
 from gitml.git.process import Git
@@ -392,10 +392,8 @@ def _refused(plan: Plan, refusal: Refusal) -> GitmlError:
     reasons = {name: why for name, why in refusal.refs.items() if "atomic" not in why}
     shown = reasons or dict(refusal.refs)
     name = next(iter(shown), "")
-    more = f" and {len(shown) - 1} more" if len(shown) > 1 else ""
-    what = f"{name}{more}" if name else "the push"
     return refusal.error(
-        f"{plan.remote} refuses {what}",
+        f"{plan.remote} refuses {some(list(shown), 1) or 'the push'}",
         hint="its administrator can allow refs below `refs/gitml/` and tags with `@`"
         if name.startswith(("refs/gitml/", "refs/notes/", f"{TAGS}/"))
         else f"`git push {plan.remote}` says it in git's own words",

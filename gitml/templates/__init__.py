@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gitml import config
 from gitml.entities.ids import check_name
-from gitml.errors import NameNotFound, UsageError
+from gitml.errors import NameNotFound, UsageError, some
 from gitml.fs import storage_errors
 from gitml.git.process import Git, init_repository
 from gitml.history.notes import ulid
@@ -99,9 +99,8 @@ def _check_empty(folder: Path) -> None:
     else:
         held = []
     if held:
-        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
         raise UsageError(
-            f"{folder} is not empty, it holds {held[0]}{more}: nothing was written",
+            f"{folder} is not empty, it holds {some(held, 1)}: nothing was written",
             hint="name a new folder: `gitml init --template starter my-project`",
         )
 

@@ -24,6 +24,7 @@ from gitml.errors import (
     NameNotFound,
     StorageError,
     UsageError,
+    some,
 )
 from gitml.frozen import Frozen
 from gitml.fs import (
@@ -361,10 +362,9 @@ def _refuse_links_out(folder: Path, links: Sequence[str]) -> None:
         except CorruptData as error:
             out.append((name, error))
     if out:
-        path, more = folder / out[0][0], f" and {len(out) - 1} more" if len(out) > 1 else ""
-        raise UsageError(f"cannot store {path}{more}", hint=_instead_of(path, folder)) from out[0][
-            1
-        ]
+        paths = [folder / name for name, _ in out]
+        hint = _instead_of(paths[0], folder)
+        raise UsageError(f"cannot store {some(paths, 1)}", hint=hint) from out[0][1]
 
 
 def _instead_of(link: Path, folder: Path) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gitml.entities.ids import Digest
 from gitml.entities.pointer import SUFFIX, Pointer
-from gitml.errors import CorruptData, GitmlError, MissingBytes, NameNotFound, UsageError
+from gitml.errors import CorruptData, GitmlError, MissingBytes, NameNotFound, UsageError, some
 from gitml.frozen import Frozen, replace
 from gitml.frozen import field as frozen_field
 from gitml.fs import storage_errors, write_durably
@@ -516,14 +516,12 @@ def _refuse_losses(plans: Sequence[_Plan]) -> None:
     refused = [path for plan in plans for path in plan.refused]
     if not refused:
         return
-    names = ", ".join(refused[:_NAMED])
-    more = f" and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
     paths = " ".join(shlex.quote(one.move.path) for one in plans if one.refused)
     keeps = f"`gitml add {paths}` keeps them"
     if any(one.move.in_conflict for one in plans if one.refused):
         keeps = f"`mv {shlex.quote(refused[0])} …` keeps it"
     raise LocalChanges(
-        f"these have changes that are nowhere else: {names}{more}",
+        f"these have changes that are nowhere else: {some(refused, _NAMED)}",
         hint=f"{keeps}, `gitml checkout --force {paths}` throws them away",
     )
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gitml.entities.pointer import SUFFIX, Pointer
-from gitml.errors import CorruptData, NameNotFound, UsageError
+from gitml.errors import CorruptData, NameNotFound, UsageError, some
 from gitml.frozen import Frozen
 from gitml.fs import (
     judge_relative_path,
@@ -121,9 +121,8 @@ def _refuse_losses(tree: WorkingTree, locals_: Mapping[str, Local]) -> None:
         lost += [f"{path}/{name}" for name in (*local.added, *local.repositories)]
         owners += [shlex.quote(path)] if len(lost) > before else []
     if lost:
-        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
         raise LocalChanges(
-            f"these have changes that are nowhere else: {', '.join(lost[:5])}{more}",
+            f"these have changes that are nowhere else: {some(lost, 5)}",
             hint=f"`gitml rm --keep {' '.join(owners)}` leaves the data where it is,"
             f" `gitml rm --force {' '.join(owners)}` destroys it",
         )

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from gitml.entities.conflict import Conflict
-from gitml.errors import GitmlError, UsageError
+from gitml.errors import GitmlError, UsageError, some
 from gitml.frozen import Frozen, replace
 from gitml.workspace import pointerfiles
 from gitml.workspace.merging import merge, put_tree
@@ -143,9 +143,8 @@ def resolved(tree: WorkingTree, tracked: Tracked, local: Local | None) -> list[s
     left = untouched(names, local)
     if left:
         files = [f"{path}/{name}" if name else path for name in left]
-        more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
         raise InConflict(
-            f"both sides changed {', '.join(files[:_NAMED])}{more}, and nobody has chosen",
+            f"both sides changed {some(files, _NAMED)}, and nobody has chosen",
             hint=f"{how_to_choose(files)}, then add it again",
         )
     return [name for name in names if name not in left]

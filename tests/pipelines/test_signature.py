@@ -224,7 +224,7 @@ def test_versions_are_compared_by_it(fitted: Workshop) -> None:
     (change,) = found.signatures
     assert (change.name, change.lines) == ("model", ("mass is not taken any more",))
     compared = repo.compare(["clf"])
-    assert "model of clf@v2: mass is not taken any more" in list(_lines(compared))
+    assert "model of clf@v2: mass is not taken any more" in list(_lines(compared, wide=True))
     assert "mass float64, age int64" in compared._repr_html_()
 
 
