@@ -88,7 +88,7 @@ if [ ! -x "$python" ]; then
 fi
 
 judge() {{
-    "$python" -IS -c '
+    GITML_RECEIVER=$PPID "$python" -IS -c '
 import gc, os, pathlib, sys
 gc.disable()
 sys.path.insert(0, sys.argv[1])

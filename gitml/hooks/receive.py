@@ -29,6 +29,13 @@ def refusals(lines: str, environment: Mapping[str, str], folder: Path) -> list[s
         git = Git.receiving(folder, environment)
     except GitmlError as error:
         return [f"the push cannot be judged: {error.message}"]
+    if any(one.name.startswith("refs/tags/") and "@" in one.name for one in updates):
+        from gitml.hooks.turns import RECEIVER, take_turn
+
+        try:
+            take_turn(git, updates, environment.get(RECEIVER))
+        except GitmlError as error:
+            return [error.message]
     with closing(Odb(git)) as odb:
         odb.begin()
         from gitml.history.index import MODELS
