@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.faults.injection import KILL, STOP, WORKER, Fault, Injector, Missed, Point
 from tests.faults.oracle import World, expect_same, judge, leftovers
 from tests.faults.power import Cutter, Disk
@@ -75,7 +77,7 @@ class Bench:
         self._folder = folder
         self._numbers = itertools.count()
         self.warm = Warm()
-        self._injector = Injector(folder / "injector", self.warm)
+        self.injector = Injector(folder / "injector", self.warm)
         self._models: dict[str, Workshop] = {}
         self._undisturbed: dict[str, Undisturbed] = {}
 
@@ -96,14 +98,20 @@ class Bench:
 
     @contextlib.contextmanager
     def copy(self, scenario: Scenario, disk: Path | None = None) -> Iterator[Workshop]:
-        """A copy of a scenario's repository for the length of a block, perhaps on another disk."""
+        """A copy of a scenario's repository for the length of a block, perhaps on another disk.
+
+        What a command keeps for its user lies beside it, and is as new: a second copy would else
+        have fewer calls than the first.
+        """
         model = self.model(scenario)
         folder = (disk or self._folder) / f"copy-{next(self._numbers)}" / "bob"
         folder.parent.mkdir()
         subprocess.run(["cp", "-a", str(model.path), str(folder)], check=True)
         workshop = Workshop(folder)
         try:
-            yield workshop
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("XDG_STATE_HOME", str(folder.parent / "state"))
+                yield workshop
         finally:
             workshop.close()
             shutil.rmtree(folder.parent)
@@ -113,7 +121,7 @@ class Bench:
         if scenario.name not in self._undisturbed:
             with self.copy(scenario) as workshop:
                 before = World.of(workshop)
-                ended, calls = self._injector.trace(scenario.command, workshop.path)
+                ended, calls = self.injector.trace(scenario.command, workshop.path)
                 expect_same(ended.text, ended.code, 0)
                 expect_same("left over", leftovers(workshop), [])
                 after = World.of(workshop)
@@ -129,7 +137,7 @@ class Bench:
         """Run a scenario with a fault and judge it; raises AssertionError, Missed."""
         known = self.undisturbed(scenario)
         with self.copy(scenario) as workshop:
-            ended = self._injector.disturb(scenario.command, workshop.path, fault)
+            ended = self.injector.disturb(scenario.command, workshop.path, fault)
             if fault.what != KILL or fault.point.process.startswith(WORKER):
                 _check_words(ended)
             self.check_after(scenario, workshop, known)
@@ -178,7 +186,7 @@ class Bench:
             os.sync()
             fault = Fault(point, STOP)
             try:
-                self._injector.disturb(scenario.command, workshop.path, fault, watch=watch)
+                self.injector.disturb(scenario.command, workshop.path, fault, watch=watch)
             finally:
                 cutters[0].join()
                 disk.restart()

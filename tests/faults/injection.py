@@ -25,9 +25,7 @@ STOP = "STOP"
 
 _GIT = """\
 #!/bin/sh
-read n < "$FAULT_FOLDER/count"
-n=$((n + 1))
-echo $n > "$FAULT_FOLDER/count"
+n=$FAULT_NUMBER
 if [ "$FAULT_PROCESS" = all ]; then
     exec {strace} -o "$FAULT_FOLDER/git.$n" {git} "$@"
 elif [ "$FAULT_PROCESS" = git.$n ]; then
@@ -44,8 +42,8 @@ exec {git} "$@"
 class Point:
     """The ``nth`` call of this name of a process.
 
-    That is ``python``, or ``git.2`` for the second git, or ``worker.1`` for the first process that
-    Python forked to share its work with.
+    That is ``python``, or ``git.2`` for a git that Python started as its second process, or
+    ``worker.1`` for the first that it forked to share its work with.
     """
 
     process: str
@@ -134,7 +132,6 @@ class Injector:
     def _forget(self) -> None:
         for path in (self._folder / PYTHON, *self._logs()):
             path.unlink(missing_ok=True)
-        (self._folder / "count").write_text("0\n")
 
     def _logs(self) -> list[Path]:
         """The traces of the processes that the command started."""

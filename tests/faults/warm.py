@@ -178,6 +178,7 @@ def _become(request: Mapping[str, Any], ready: int) -> NoReturn:
         if request["traced"]:
             _await_tracer(status)
         os.close(status)
+        _number_children()
         _trace_workers()
         code = _execute(request["command"])
     finally:
@@ -221,6 +222,26 @@ def _await_tracer(status: int) -> None:
     while b"TracerPid:\t0\n" in os.pread(status, 1 << 16, 0):
         time.sleep(0.0005)
     time.sleep(0.002)
+
+
+def _number_children() -> None:
+    """Give each process that the command starts its number, in the order of the program.
+
+    Of two that run side by side either may be the first to begin.
+    """
+    numbers = itertools.count(1)
+
+    def number(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "subprocess.Popen":
+            _, _, _, env = arguments
+            name, value = "FAULT_NUMBER", str(next(numbers))
+            if env is None:
+                os.environ[name] = value
+            else:
+                is_bytes = isinstance(next(iter(env), ""), bytes)
+                env[name.encode() if is_bytes else name] = value
+
+    sys.addaudithook(number)
 
 
 def _trace_workers() -> None:
