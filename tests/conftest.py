@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ hypothesis.settings.load_profile("gitml")
 # Each process of pytest has a core: threads of a library would only spin for another's.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+# pytest rewrites the assertions of 50,000 lines, but once where it may keep what comes of it.
+sys.dont_write_bytecode = False
 
 _MEMORY = Path("/dev/shm")
 _NEEDED = 4 << 30

@@ -103,6 +103,8 @@ class Forge:
     kind: ClassVar[str]
     api: ClassVar[str]
     scheme: ClassVar[str]
+    size: ClassVar[str]
+    most: ClassVar[int]
 
     @property
     def web(self) -> str:
@@ -115,6 +117,31 @@ class Forge:
 
     def answer(self, asked: Asked) -> tuple[int, Any]:
         raise NotImplementedError
+
+    def shown(self, one: Requested) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def within(self, project: str, asked: Asked) -> str:
+        """The path below the project's."""
+        path = asked.path.removeprefix(project)
+        if path == asked.path:
+            raise Refusal(404, "no such project")
+        return path
+
+    def paged(self, asked: Asked, items: list[Any], also: str = "") -> list[Any]:
+        """The page that is asked for, of which ``also`` are other parameters."""
+        asked.filters(f"{self.size} page {also}")
+        count, page = int(asked.query.get(self.size, "30")), int(asked.query.get("page", "1"))
+        if not 0 < count <= self.most or page < 1:
+            raise Refusal(400, "no such page")
+        return items[(page - 1) * count : page * count]
+
+    def edited(self, asked: Asked, number: str, body: str) -> dict[str, Any]:
+        """Change a request's title and its text, which is called ``body``."""
+        asked.only("", f"title {body}")
+        one = self.find(number)
+        one.title, one.body = asked.fields["title"], asked.fields[body]
+        return self.shown(one)
 
     def run(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -192,23 +219,18 @@ class Forge:
 
 class GitHub(Forge):
     kind, api, scheme = "github", "/api/v3", "Bearer"
+    size, most = "per_page", 100
+    """How the size of a page is asked for, and the largest."""
+    changed = 200
+    """The status that tells of a change."""
+    origin = "pulls"
+    """What of a commit is asked for the request that it came by."""
 
     def answer(self, asked: Asked) -> tuple[int, Any]:
-        path = asked.path.removeprefix(f"/repos/{self.project}")
+        path = self.within(f"/repos/{self.project}", asked)
         method = asked.method
-        if path == asked.path:
-            raise Refusal(404, "Not Found")
         if path == "/pulls" and method == "GET":
-            asked.filters("state head base per_page page")
-            owner, _, head = asked.query.get("head", "").partition(":")
-            if owner != self.project.partition("/")[0]:
-                raise Refusal(422, "head should be owner:branch")
-            return 200, [
-                self.shown(one)
-                for one in self.requests
-                if (one.head, one.base) == (head, asked.query.get("base"))
-                and one.state == asked.query.get("state")
-            ]
+            return 200, self.listed(asked)
         if path == "/pulls" and method == "POST":
             asked.only("title head base", "body")
             return 201, self.shown(self.add(**asked.fields))
@@ -216,43 +238,49 @@ class GitHub(Forge):
             if method == "GET":
                 return 200, self.shown(self.find(found[1]))
             if method == "PATCH":
-                asked.only("", "title body")
-                one = self.find(found[1])
-                one.title, one.body = asked.fields["title"], asked.fields["body"]
-                return 200, self.shown(one)
+                return self.changed, self.edited(asked, found[1], "body")
         if (found := re.fullmatch(r"/pulls/(\d+)/reviews", path)) and method == "GET":
-            asked.filters("per_page page")
-            return 200, paged(
-                asked,
-                "per_page",
-                100,
-                [
-                    {
-                        "user": {"login": one["login"]},
-                        "state": one["state"],
-                        "commit_id": one["commit"],
-                    }
-                    for one in self.find(found[1]).reviews
-                ],
-            )
-        if method == "GET" and (found := re.fullmatch(r"/commits/([0-9a-f]{40})/pulls", path)):
-            one = self.request_of(found[1])
-            return 200, [self.shown(one)] if one else []
-        return self.issues(asked, path, paged_by="per_page")
-
-    def issues(self, asked: Asked, path: str, paged_by: str) -> tuple[int, Any]:
+            one = self.find(found[1])
+            return 200, self.paged(asked, [self.judged(one, review) for review in one.reviews])
+        found = re.fullmatch(rf"/commits/([0-9a-f]{{40}})/{self.origin}", path)
+        if found and method == "GET":
+            return 200, self.of_commit(self.request_of(found[1]))
         if found := re.fullmatch(r"/issues/(\d+)/comments", path):
-            if asked.method == "GET":
-                asked.filters(f"{paged_by} page" if paged_by else "")
-                comments = [self.said(one) for one in self.find(found[1]).comments]
-                return 200, paged(asked, paged_by, 100, comments) if paged_by else comments
-            if asked.method == "POST":
+            if method == "GET":
+                return 200, self.comments(asked, self.find(found[1]))
+            if method == "POST":
                 asked.only("body")
                 return 201, self.said(self.comment(int(found[1]), asked.fields["body"]))
-        if asked.method == "PATCH" and (found := re.fullmatch(r"/issues/comments/(\d+)", path)):
+        if method == "PATCH" and (found := re.fullmatch(r"/issues/comments/(\d+)", path)):
             asked.only("body")
             return 200, self.said(self.change_comment(int(found[1]), asked.fields["body"]))
         raise Refusal(405 if path.startswith(("/pulls", "/issues")) else 404, "Not Found")
+
+    def listed(self, asked: Asked) -> list[Any]:
+        asked.filters("state head base per_page page")
+        owner, _, head = asked.query.get("head", "").partition(":")
+        if owner != self.project.partition("/")[0]:
+            raise Refusal(422, "head should be owner:branch")
+        return [
+            self.shown(one)
+            for one in self.requests
+            if (one.head, one.base) == (head, asked.query.get("base"))
+            and one.state == asked.query.get("state")
+        ]
+
+    def judged(self, one: Requested, review: dict[str, Any]) -> dict[str, Any]:
+        """A review as it is shown."""
+        return {
+            "user": {"login": review["login"]},
+            "state": review["state"],
+            "commit_id": review["commit"],
+        }
+
+    def of_commit(self, merged: Requested | None) -> Any:
+        return [self.shown(merged)] if merged else []
+
+    def comments(self, asked: Asked, one: Requested) -> list[Any]:
+        return self.paged(asked, [self.said(comment) for comment in one.comments])
 
     def said(self, comment: dict[str, Any]) -> dict[str, Any]:
         url = f"{self.web}/{self.project}/pull/{comment['number']}#issuecomment-{comment['id']}"
@@ -271,48 +299,30 @@ class GitHub(Forge):
 
 class Gitea(GitHub):
     kind, api, scheme = "gitea", "/api/v1", "token"
+    size, most = "limit", 50
+    changed, origin = 201, "pull"
 
-    def answer(self, asked: Asked) -> tuple[int, Any]:
-        path = asked.path.removeprefix(f"/repos/{self.project}")
-        method = asked.method
-        if path == asked.path:
-            raise Refusal(404, "Not Found")
-        if path == "/pulls" and method == "GET":
-            asked.filters("state page limit")
-            listed = [self.shown(o) for o in self.requests if o.state == asked.query["state"]]
-            return 200, paged(asked, "limit", 50, listed)
-        if path == "/pulls" and method == "POST":
-            asked.only("title head base", "body")
-            return 201, self.shown(self.add(**asked.fields))
-        if (found := re.fullmatch(r"/pulls/(\d+)", path)) and method == "PATCH":
-            asked.only("", "title body")
-            one = self.find(found[1])
-            one.title, one.body = asked.fields["title"], asked.fields["body"]
-            return 201, self.shown(one)
-        if (found := re.fullmatch(r"/pulls/(\d+)/reviews", path)) and method == "GET":
-            asked.filters("limit page")
-            one = self.find(found[1])
-            now = self.tip(one.head)
-            return 200, paged(
-                asked,
-                "limit",
-                50,
-                [
-                    {
-                        "user": {"login": review["login"]},
-                        "state": review["state"],
-                        "stale": now is not None and review["commit"] != now,
-                        "dismissed": False,
-                    }
-                    for review in one.reviews
-                ],
-            )
-        if method == "GET" and (found := re.fullmatch(r"/commits/([0-9a-f]{40})/pull", path)):
-            merged = self.request_of(found[1])
-            if merged is None:
-                raise Refusal(404, "not found")
-            return 200, self.shown(merged)
-        return self.issues(asked, path, paged_by="")
+    def listed(self, asked: Asked) -> list[Any]:
+        open_ones = [self.shown(o) for o in self.requests if o.state == asked.query["state"]]
+        return self.paged(asked, open_ones, "state")
+
+    def judged(self, one: Requested, review: dict[str, Any]) -> dict[str, Any]:
+        now = self.tip(one.head)
+        return {
+            "user": {"login": review["login"]},
+            "state": review["state"],
+            "stale": now is not None and review["commit"] != now,
+            "dismissed": False,
+        }
+
+    def of_commit(self, merged: Requested | None) -> Any:
+        if merged is None:
+            raise Refusal(404, "not found")
+        return self.shown(merged)
+
+    def comments(self, asked: Asked, one: Requested) -> list[Any]:
+        asked.filters("")  # they come on one page
+        return [self.said(comment) for comment in one.comments]
 
     def shown(self, one: Requested) -> dict[str, Any]:
         made = super().shown(one)
@@ -327,13 +337,12 @@ class Gitea(GitHub):
 
 class GitLab(Forge):
     kind, api, scheme = "gitlab", "/api/v4", "Bearer"
+    size, most = "per_page", 100
 
     def answer(self, asked: Asked) -> tuple[int, Any]:
         encoded = self.project.replace("/", "%2F")
-        path = asked.path.removeprefix(f"/projects/{encoded}")
+        path = self.within(f"/projects/{encoded}", asked)
         method = asked.method
-        if path == asked.path:
-            raise Refusal(404, "404 Project Not Found")
         if path == "/merge_requests" and method == "GET":
             asked.filters("state source_branch target_branch")
             wanted = (asked.query.get("source_branch"), asked.query.get("target_branch"))
@@ -350,14 +359,10 @@ class GitLab(Forge):
             made = self.add(*branches, fields["title"], fields.get("description", ""))
             return 201, self.shown(made)
         if (found := re.fullmatch(r"/merge_requests/(\d+)", path)) and method == "PUT":
-            asked.only("", "title description")
-            one = self.find(found[1])
-            one.title, one.body = asked.fields["title"], asked.fields["description"]
-            return 200, self.shown(one)
+            return 200, self.edited(asked, found[1], "description")
         if found := re.fullmatch(r"/merge_requests/(\d+)/notes", path):
             if method == "GET":
-                asked.filters("per_page page")
-                return 200, paged(asked, "per_page", 100, self.find(found[1]).comments)
+                return 200, self.paged(asked, self.find(found[1]).comments)
             if method == "POST":
                 asked.only("body")
                 return 201, self.comment(int(found[1]), asked.fields["body"])
@@ -396,13 +401,6 @@ class GitLab(Forge):
 
 
 KINDS: dict[str, type[Forge]] = {"github": GitHub, "gitlab": GitLab, "gitea": Gitea}
-
-
-def paged(asked: Asked, size: str, most: int, items: list[Any]) -> list[Any]:
-    count, page = int(asked.query.get(size, "30")), int(asked.query.get("page", "1"))
-    if not 0 < count <= most or page < 1:
-        raise Refusal(400, "no such page")
-    return items[(page - 1) * count : page * count]
 
 
 @contextmanager
