@@ -17,29 +17,6 @@ from gitml.frozen import Frozen, field
 FILE = "gitml.toml"
 CARD = ("license", "audience", "use_cases", "limitations", "trade_offs", "ethics", "tags")
 """What a model card says besides the description: texts, and ``tags``, which are a list."""
-KEYS = (
-    "project.id",
-    "pipelines.paths",
-    "stacks.<name>.orchestrator",
-    "stacks.<name>.artifact_store",
-    "metrics.<name>.direction",
-    "policy.<stage>.require",
-    "groups.<name>",
-    "signing.tags",
-    "signing.runs",
-    "signing.allowed_signers",
-    "signing.revoked_signers",
-    "signing.gpg_keys",
-    "remotes.<name>.url",
-    "remotes.<name>.default",
-    "materializers.pickle",
-    "materializers.trusted_types",
-    "models.<name>.description",
-    *(f"models.<name>.{one}" for one in CARD),
-    "hooks.limit",
-    "hooks.exclude",
-)
-"""Every key that is read, as docs/configuration.md lists them."""
 
 _MAX_BYTES = 1 << 20
 _KNOWN_TABLES = frozenset({"project", "pipelines", "stacks", "metrics", "policy", "remotes"})

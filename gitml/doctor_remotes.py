@@ -54,7 +54,6 @@ class _Examination:
         self._remote = remote
         self._key = f"{PLACE}{secrets.token_hex(8)}"
         self._data = secrets.token_bytes(64)
-        self._may_write = not read_only and remote.capabilities.writes
         self._was_asked_to_read = read_only
         self._has_written = False
         self._sent = 0.0

@@ -26,6 +26,29 @@ INSTALL = (
     "python3 -m venv .venv && . .venv/bin/activate && pip install -e '.[demo]' && gitml demo",
     "python3 -m venv .venv && . .venv/bin/activate && pip install -e '.[dev]' && pytest",
 )
+# Every key of gitml.toml that is read.
+KEYS = (
+    "project.id",
+    "pipelines.paths",
+    "stacks.<name>.orchestrator",
+    "stacks.<name>.artifact_store",
+    "metrics.<name>.direction",
+    "policy.<stage>.require",
+    "groups.<name>",
+    "signing.tags",
+    "signing.runs",
+    "signing.allowed_signers",
+    "signing.revoked_signers",
+    "signing.gpg_keys",
+    "remotes.<name>.url",
+    "remotes.<name>.default",
+    "materializers.pickle",
+    "materializers.trusted_types",
+    "models.<name>.description",
+    *(f"models.<name>.{one}" for one in config.CARD),
+    "hooks.limit",
+    "hooks.exclude",
+)
 _SHELL = ("sh", "bash", "shell", "zsh")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 _INLINE_CODE = re.compile(r"`[^`\n]+`")
@@ -158,7 +181,7 @@ def test_reference_is_up_to_date() -> None:
 
 
 def test_every_key_of_the_configuration_is_documented() -> None:
-    assert absent(config.KEYS, read(DOCS / "configuration.md")) == []
+    assert absent(KEYS, read(DOCS / "configuration.md")) == []
 
 
 def test_every_relative_link_resolves() -> None:

@@ -9,14 +9,13 @@ from typing import Any
 from gitml.charts.chart import Chart
 from gitml.errors import GitmlError
 
-FORMATS = ("png", "svg")
 _MANY = 60
 """Points of a line beyond which they are not marked."""
 _TICKS = 12
 
 
 def picture(chart: Chart, kind: str) -> bytes:
-    """The chart in a format of ``FORMATS``; raises GitmlError where there is no matplotlib."""
+    """The chart as "png" or "svg"; raises GitmlError where there is no matplotlib."""
     matplotlib = _library("matplotlib")
     figure = _library("matplotlib.figure").Figure(figsize=(8, 4.5), layout="tight")
     axes = figure.add_subplot()

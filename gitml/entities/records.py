@@ -12,8 +12,6 @@ from typing import Any
 from gitml.entities.ids import Digest, ObjectId
 from gitml.frozen import Frozen, field
 
-STEP_STATES = ("completed", "cached", "taken", "failed", "interrupted", "skipped")
-RUN_STATES = ("completed", "failed", "interrupted")
 SERIES = "metric-series"
 """The output of a step that has its series of metrics; no declared output is called so."""
 
