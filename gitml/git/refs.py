@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +22,10 @@ T = TypeVar("T")
 
 _NONE = "0" * 40
 _TRIES = 8
+_LONGEST_MARK = 32 << 10
+"""Bytes up to which a listing is its own mark: to import what makes a digest takes longer."""
+DIGEST_BYTES = 32
+"""The length of the mark of a longer one."""
 _FORMAT = "--format=%(refname) %(objectname) %(*objectname)"
 
 _named: dict[Path, tuple[int, int]] = {}
@@ -110,6 +115,27 @@ class Listing:
 def listing_lines(listing: bytes) -> list[str]:
     """The lines of a raw listing, one a ref: equal lines mean that this ref did not move."""
     return os.fsdecode(listing).removesuffix("\n").split("\n") if listing else []
+
+
+def with_line(listing: bytes, made: Ref) -> bytes | None:
+    """A listing with one more ref, as git would have made it; None where the ref is in it."""
+    start = f"{made.name} ".encode()
+    lines = listing.splitlines(keepends=True)
+    place = bisect_left(lines, start)
+    if place < len(lines) and lines[place].startswith(start):
+        return None
+    peeled = made.commit if made.commit != made.target else ""
+    line = f"{made.name} {made.target} {peeled}\n".encode()
+    return b"".join([*lines[:place], line, *lines[place:]])
+
+
+def mark_of(listing: bytes) -> bytes:
+    """What stands for a listing: itself, or the digest of one that is long."""
+    if len(listing) <= _LONGEST_MARK:
+        return listing
+    import hashlib
+
+    return hashlib.sha256(listing).digest()
 
 
 def parse_lines(lines: Iterable[str]) -> list[Ref]:

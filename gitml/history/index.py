@@ -64,9 +64,6 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Frozen)
 T = TypeVar("T")
 
-_LONGEST_MARK = 32 << 10
-"""Bytes up to which a listing is its own mark: to import what makes a digest takes longer."""
-_DIGEST_BYTES = 32
 _REMEMBERED = 10_000
 """Steps that are kept as they were read; the next one begins anew."""
 _ASKED_ONE_BY_ONE = 5
@@ -156,23 +153,29 @@ class Index:
         self._use(lambda connection: self._take(connection, made))
 
     def _take(self, connection: sqlite3.Connection, made: Ref) -> None:
-        name = made.name.encode()
-        peeled = made.commit if made.commit != made.target else ""
-        lines = self.mark.splitlines(keepends=True)
-        place = bisect_left(lines, name, key=lambda one: one.partition(b" ")[0])
-        known = place < len(lines) and lines[place].startswith(name + b" ")
-        line = f"{made.name} {made.target} {peeled}\n".encode()
-        mark = b"".join([*lines[:place], line, *lines[place:]])
-        whole = len(self.mark) != _DIGEST_BYTES and not (self._git.common / "shallow").exists()
-        if whole and not known and len(mark) <= _LONGEST_MARK:
+        if not (self._git.common / "shallow").exists():
             with transaction(connection):
-                if connection.execute(_STORED, ("listing",)).fetchone() == (self.mark,):
+                listing = self._listed(connection)
+                longer = refs.with_line(listing, made) if listing is not None else None
+                if longer is not None:
+                    mark = refs.mark_of(longer)
                     Intake(connection, self._odb).take(made)
                     connection.execute("UPDATE meta SET value = ? WHERE key = 'listing'", (mark,))
                     connection.execute("DELETE FROM meta WHERE key = 'narrow'")
                     self.mark, self._ids = mark, None
                     return
         self._refresh(connection)
+
+    def _listed(self, connection: sqlite3.Connection) -> bytes | None:
+        """The listing of the last look; None where another process has looked since."""
+        if connection.execute(_STORED, ("listing",)).fetchone() != (self.mark,):
+            return None
+        if len(self.mark) != refs.DIGEST_BYTES:
+            return self.mark
+        # Git takes ten times as long to list tens of thousands.
+        rows = connection.execute(f"{_LINES} ORDER BY name")
+        listing = "".join([f"{line}\n" for (line,) in rows]).encode()
+        return listing if refs.mark_of(listing) == self.mark else None
 
     def refs(self) -> list[Ref]:
         """All refs of gitml: runs, versions, saved values, stages, tags."""
@@ -621,15 +624,11 @@ class Index:
         listing = mark = begun.read() if begun else refs.read_listing(self._git, tags, commits)
         with contextlib.suppress(OSError):  # `git fetch --unshallow` moves no ref
             mark += (self._git.common / "shallow").read_bytes()
-        if len(mark) <= _LONGEST_MARK:
-            return listing, mark
-        import hashlib
-
-        return listing, hashlib.sha256(mark).digest()
+        return listing, refs.mark_of(mark)
 
     def _stamp(self, mark: bytes) -> RefStamp | None:
         """The stamp of the refs now, for a listing that is long; a short one is as quickly made."""
-        if len(mark) != _DIGEST_BYTES:
+        if len(mark) != refs.DIGEST_BYTES:
             return None
         from gitml.git.refstamp import RefStamp
 
@@ -643,7 +642,7 @@ class Index:
         if stored and stamp is not None and stamp.is_noted():
             self.mark = stored[0]
             return
-        is_long = stored is not None and len(stored[0]) == _DIGEST_BYTES
+        is_long = stored is not None and len(stored[0]) == refs.DIGEST_BYTES
         listing, self.mark = self._listing(is_long=is_long)
         if stored == (self.mark,):
             if stamp is not None:

@@ -366,7 +366,7 @@ def test_refs_that_have_not_moved_are_not_listed_again(
     filled: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where their listing is long, what the system says of git's files is enough."""
-    monkeypatch.setattr(index_module, "_LONGEST_MARK", 0)
+    monkeypatch.setattr(refs, "_LONGEST_MARK", 0)
     monkeypatch.setattr(refstamp, "_SETTLED", 0)
     listings = []
 
@@ -645,9 +645,11 @@ def test_a_tag_without_our_line_has_no_record(filled: Ledger) -> None:
             line_of(tag)
 
 
+@pytest.mark.parametrize("longest", [32 << 10, 10])
 def test_a_run_that_was_just_made_is_taken_in_without_a_look_at_other_refs(
-    filled: Ledger, monkeypatch: pytest.MonkeyPatch
+    filled: Ledger, monkeypatch: pytest.MonkeyPatch, longest: int
 ) -> None:
+    monkeypatch.setattr("gitml.git.refs._LONGEST_MARK", longest)
     index = filled.index
     index.refresh()
     before = len(index.runs())
