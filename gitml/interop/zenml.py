@@ -7,15 +7,19 @@ process. Sharp edges are not copied: a stage has a history, a version a run that
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 from gitml import api
+from gitml.code.closure import unwrap
 from gitml.errors import NameNotFound, UsageError
 from gitml.frozen import fields
+from gitml.handles import RunHandle
 from gitml.interop.zenml_materializers import ArtifactType, BaseMaterializer, fileio
 from gitml.interop.zenml_records import (
     Client,
@@ -60,6 +64,9 @@ unmapped = api.unmapped
 
 _OWN = ("cache", "retries", "backoff")
 """Options of steps that have another name with ZenML."""
+
+_LOADING = frozenset({"load_artifact", "get_artifact", "get_data_artifact", "get_model_artifact"})
+"""What gives an artifact of a version."""
 
 _STAGES = frozenset({"none", "latest", "staging", "production", "archived"})
 """ZenML's own, which are no free names of versions."""
@@ -131,26 +138,67 @@ class Pipeline(api.Pipeline):
             return Run(super().run(*args, **kwargs))
         uses = self._takes_from(name, *args)
         this = copy.copy(self)
-        this.model = replace(model, version=name if uses else None)
+        said = {one.name: getattr(model, one.name) for one in dataclasses.fields(references.Model)}
+        said["version"] = name if uses else None
+        this.model = Model(**said, free_name=None if uses else name)
         run = api.Pipeline.run(this, *args, **kwargs)
         made = run.model_version
-        if not uses and made is not None and name not in made.aliases:
+        moves = not uses and not _loses(run, f"{model.name}@{name}:")
+        if moves and made is not None and name not in made.aliases:
             api.repository().put_alias(made.label, name)
         return Run(run)
 
     def _takes_from(self, name: str, parameters: Mapping[str, Any] | None = None) -> bool:
-        """Whether a step is handed an artifact of the version of this name: then it is used."""
+        """Whether the version of this name is used: a step is given, or loads, what it has."""
         own = {key: one for key, one in (parameters or {}).items() if "." not in key}
         model = self.model
         if model is None or self.dynamic:
             return False
-        return any(
+        nodes = self.compose(self.arguments((), own))
+        is_given = any(
             isinstance(one, references.Artifact)
             and one.model is not None
             and (one.model.name, _expanded(one.model.version)) == (model.name, name)
-            for node in self.compose(self.arguments((), own))
+            for node in nodes
             for one in node.bindings.values()
         )
+        if is_given or not _exists(f"{model.name}@{name}"):
+            return is_given
+        made = {one.name for node in nodes for one in node.step.outputs}
+        codes = [getattr(unwrap(node.step.function)[0], "__code__", None) for node in nodes]
+        return any(one is not None and _loads(one, name, made) for one in codes)
+
+
+def _exists(version: str) -> bool:
+    try:
+        api.repository().version(version)
+    except NameNotFound:
+        return False
+    return True
+
+
+def _loads(code: CodeType, name: str, made: Collection[str]) -> bool:
+    """Whether the code of a step loads from the version of a name what no step of the run makes.
+
+    It is read, as only a run could tell for certain, and by then it has made a version.
+    """
+    words = {one for one in code.co_consts if isinstance(one, str)}
+    asks = "get_step_context" in code.co_names or name in words
+    if asks and not _LOADING.isdisjoint(code.co_names) and words.isdisjoint(made):
+        return True
+    inner = (one for one in code.co_consts if isinstance(one, CodeType))
+    return any(_loads(one, name, made) for one in inner)
+
+
+def _loses(run: RunHandle, taken: str) -> bool:
+    """Whether a version with a free name would lose what the run has taken from the one before.
+
+    ``taken`` is how the names begin of all that is taken from that.
+    """
+    records = [one.found.record for one in run.steps.values() if one.found is not None]
+    made = {output.artifact for one in records for output in one.outputs}
+    loads = [load.name for one in records for load in one.loads]
+    return any(one.startswith(taken) and one.removeprefix(taken) not in made for one in loads)
 
 
 def _free_name(model: references.Model | None) -> str | None:
@@ -393,7 +441,7 @@ def get_logger(name: str) -> logging.Logger:
 def _as_model(model: references.Model | None) -> Model:
     if model is None:
         raise UsageError("the pipeline has no model", hint='`@pipeline(model=Model("clf"))`')
-    return Model(model.name, version=model.version)
+    return Model(model.name, model.version, free_name=getattr(model, "free_name", None))
 
 
 def _say_unused(where: str, options: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
+from gitml.interop.zenml_records import say_once
 from gitml.materializers.base import JSON, Content, Materializer, Rules
 from gitml.pipelines.content import scratch
 
@@ -88,6 +89,8 @@ class BaseMaterializer:
     def __init_subclass__(cls, **options: Any) -> None:
         """Make the class known as a materializer of gitml's under its own name."""
         super().__init_subclass__(**options)
+        if "save_visualizations" in vars(cls):
+            say_once("BaseMaterializer.save_visualizations")
         own = {
             "theirs": cls,
             "ASSOCIATED_TYPES": tuple(cls.ASSOCIATED_TYPES),
@@ -108,6 +111,14 @@ class BaseMaterializer:
         """Small facts about the value."""
         return {}
 
+    def save_visualizations(self, data: Any) -> dict[str, Any]:
+        """Never called: a preview is made of the stored files when somebody looks."""
+        return {}
+
+    def preview(self, path: Path) -> str:
+        """A few lines for people about the folder that `save` has filled."""
+        return ""
+
 
 class _Adapter(Materializer):
     """A class of ZenML's form as one of gitml's; each of them gets a subclass of this."""
@@ -127,6 +138,10 @@ class _Adapter(Materializer):
         """What the class makes of a private copy of the folder."""
         kind = wanted or next(iter(self.theirs.ASSOCIATED_TYPES), object)
         return self.theirs(str(content.path())).load(kind)
+
+    def preview(self, path: Path) -> str:
+        """The lines that the class makes of the folder."""
+        return self.theirs(str(path)).preview(path)
 
     def metadata(self, value: Any) -> dict[str, JSON]:
         """What the class says of the value."""

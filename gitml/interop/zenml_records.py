@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,13 @@ _HERE = str(Path(__file__).parent)
 
 @dataclass(frozen=True)
 class Model(api.Model):
-    """A model, or with ``version`` (a number, a stage, "latest") one of its versions."""
+    """A model, or with ``version`` (a number, a stage, "latest") one of its versions.
+
+    ``free_name`` is the name that the version will get which a run makes.
+    """
 
     save_models_to_registry: bool = True
+    free_name: str | None = None
 
     @property
     def number(self) -> int | None:
@@ -43,14 +47,19 @@ class Model(api.Model):
     def get_artifact(self, name: str) -> Any:
         """An artifact of the version: while a pipeline is composed to hand to a step."""
         if dsl.composing() or context.current() is not None:
-            return Lazy(name, model=self)
+            return Lazy(name, model=self._before)
         return self.resolved.artifacts.get(name)
 
     get_data_artifact = get_model_artifact = get_artifact
 
     def load_artifact(self, name: str) -> Any:
         """The value of an artifact of the version."""
-        return self.load(name)
+        return self._before.load(name)
+
+    @property
+    def _before(self) -> Model:
+        """What a run finds: of a version that it makes, the one that has its free name now."""
+        return replace(self, version=self.free_name, free_name=None) if self.free_name else self
 
     def log_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Facts of the version; in a step of the step, which the version's metadata unite."""

@@ -168,6 +168,87 @@ def test_a_free_name_is_none_of_the_words_that_mean_a_version(
     assert found == name if name is None else str(found).startswith(name)
 
 
+FREE = """
+from typing import Annotated
+from gitml.interop.zenml import Client, Model, get_step_context, pipeline, step
+
+@step
+def train(start: int) -> Annotated[int, "model"]:
+    return start
+
+@step(enable_cache=False)
+def warm() -> Annotated[int, "model"]:
+    return get_step_context().model.load_artifact("model") + 1
+
+@step(enable_cache=False)
+def predict() -> Annotated[int, "predictions"]:
+    return get_step_context().model.load_artifact("model") * 100
+
+@step(enable_cache=False)
+def ask() -> Annotated[int, "answers"]:
+    return Client().get_model_version("clf", "night").get_artifact("model").load() * 1000
+
+def named(*parts):
+    return Client().get_model_version("clf", "".join(parts))
+
+@step(enable_cache=False)
+def hidden() -> Annotated[int, "hints"]:
+    return named("ni", "ght").load_artifact("model") * 10
+
+NIGHT = Model("clf", version="night")
+
+@pipeline(model=NIGHT)
+def training(start: int = 1):
+    train(start)
+
+@pipeline(model=NIGHT)
+def warming():
+    warm()
+
+@pipeline(model=NIGHT)
+def predicting():
+    predict()
+
+@pipeline(model=NIGHT)
+def asking():
+    ask()
+
+@pipeline(model=NIGHT)
+def hiding():
+    hidden()
+"""
+
+
+def test_a_free_name_that_a_step_loads_from_is_used(workshop: Workshop) -> None:
+    path = workshop.code("pipelines/training.py", FREE)
+
+    def run(name: str, **parameters: Any) -> Any:
+        return workshop.repo().load_pipeline(f"{path}:{name}", path.parent).run(parameters)
+
+    def night() -> int | None:
+        return workshop.repo().version("clf@night").number
+
+    with pytest.raises(gitml.errors.GitmlError):
+        run("predicting")
+    assert workshop.repo().models() == []
+    run("training")
+    run("training", start=5)
+    assert night() == 2
+    for name, given in [("predicting", 500), ("asking", 5000)]:
+        (step,) = run(name).handle.steps.values()
+        (output,) = step.outputs.values()
+        assert output.load() == given
+        assert len(workshop.repo().versions("clf")) == 2
+        loads = workshop.record(step.entry.commit, "step.json")["loads"]
+        assert loads[0]["commit"] == workshop.repo().version("clf@v2").id.hex
+    run("warming")
+    assert workshop.repo().artifact("clf@v3:model").load() == 6
+    assert night() == 3, "what it takes, it makes again"
+    run("hiding")
+    assert workshop.repo().artifact("hints").load() == 60
+    assert night() == 3, "the next version has no model, and the name stays"
+
+
 STAGED = """
 from gitml.interop.zenml import Model, get_step_context, pipeline, step
 
@@ -260,6 +341,35 @@ def test_a_materializer_of_its_form_stores_and_loads(workshop: Workshop) -> None
     path.write_text(OWN.replace("deep/", "deep//"))
     workshop.commit("written differently")
     assert workshop.states("ruling")["make"] == "completed"
+
+
+def test_a_materializer_of_its_form_has_previews_in_the_place_of_visualizations(
+    workshop: Workshop,
+) -> None:
+    class Rules:
+        least = 3
+
+    with pytest.warns(UserWarning, match="BaseMaterializer.save_visualizations has no meaning"):
+
+        class RulesMaterializer(zenml.BaseMaterializer):
+            ASSOCIATED_TYPES = (Rules,)
+
+            def save(self, data: Any) -> None:
+                (Path(self.uri) / "rules.txt").write_text(f"at least {data.least}\n")
+
+            def load(self, data_type: Any) -> Any:
+                return data_type()
+
+            def save_visualizations(self, data: Any) -> dict[str, str]:
+                raise AssertionError("it is never called")
+
+            def preview(self, path: Path) -> str:
+                assert path == Path(self.uri)
+                return (path / "rules.txt").read_text()
+
+    gitml.save_artifact(Rules(), "rules")
+    seen = workshop.repo().artifact("rules").preview()
+    assert (seen.kind, seen.text) == ("custom", "at least 3")
 
 
 def test_retries_hooks_and_the_execution_mode_are_those_of_steps_and_pipelines() -> None:
