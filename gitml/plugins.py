@@ -1,6 +1,6 @@
 """What can be extended: built-ins from a static table first, then installed entry points.
 
-A *group* is an entry-point group (``gitml.materializers``, ``gitml.orchestrators``, …) and maps
+A *group* is an entry-point group (``gitml.materializers``, ``gitml.remotes``, …) and maps
 names to objects, mostly classes. A built-in is a line of ``BUILT_IN``; a plugin is an entry point
 of the same group in any installed distribution. Both are ``"module:attribute"`` and imported only
 when they are asked for. Scanning the installed distributions takes about 50 ms, so it is done on a

@@ -39,7 +39,6 @@ ENVIRONMENT = (
     "gitml/api.py",
     "gitml/cli/",
     "gitml/git/process.py",
-    "gitml/stack/",
     "gitml/testing/",
 )
 
@@ -340,7 +339,7 @@ def test_a_planted_violation_is_found(
         (light_at_import, "gitml/x.py", "def f():\n    import numpy"),
         (light_at_import, "gitml/x.py", "if TYPE_CHECKING:\n    import numpy"),
         (only_the_printer_prints, "gitml/cli/render.py", "print('x')"),
-        (the_environment_is_read_at_the_edge, "gitml/stack/x.py", "import os\nos.environ['A']"),
+        (the_environment_is_read_at_the_edge, "gitml/cli/x.py", "import os\nos.environ['A']"),
         (
             functions_stay_short,
             "gitml/x.py",

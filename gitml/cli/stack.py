@@ -13,7 +13,7 @@ from gitml.cli.render import paint
 
 if TYPE_CHECKING:
     from gitml.repo import Repo
-    from gitml.stack.stack import Stack
+    from gitml.stack import Stack
 
 
 @click.group(cls=Noun)

@@ -1,8 +1,7 @@
 """Runs the steps of a plan: from the cache where the key and its conditions hold, else by calling.
 
 One ``Execution`` is one run. It owns the run's writer (bytes), recorder (records), journal and
-captured output; an orchestrator decides in which order ``step`` is called. Nothing is visible to
-others before the run is published.
+captured output. Nothing is visible to others before the run is published.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,6 +116,11 @@ class Execution:
     def said(self) -> Said:
         """What the step at work has said so far."""
         return self._calling.said
+
+    def steps(self, planned: Iterable[PlannedStep]) -> None:
+        """Do steps in their order, each as `step` does."""
+        for one in planned:
+            self.step(one)
 
     def step(self, planned: PlannedStep) -> None:
         """Do one step: adopt a cached execution or call the function, and note it as done.

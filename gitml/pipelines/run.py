@@ -57,7 +57,7 @@ from gitml.pipelines.session import Session
 from gitml.pipelines.sources import DataFiles
 from gitml.pipelines.unfold import Do, unfold
 from gitml.pipelines.versions import Share, new_version, other_models, same_version, shares, united
-from gitml.stack.stack import Stack
+from gitml.stack import Stack
 from gitml.store.store import Store, Writer
 from gitml.workspace.workingtree import WorkingTree
 
@@ -119,7 +119,7 @@ class Runner:
         recorded then); what a step raises comes out as GitmlError or KeyboardInterrupt with
         ``finished`` set to the recorded run.
         """
-        orchestrator = stack.runner()
+        stack.check()
         with self.store.writer() as writer, self._capture() as (capture, window):
             execution, walk = self.prepare(pipeline, parameters, stack.name, writer, capture)
             execution.tell = partial(_told, execution, window, tell)
@@ -132,7 +132,7 @@ class Runner:
             call_back = partial(_call_back, execution, pipeline.callbacks)
             try:
                 call_back("on_start")
-                walk(lambda steps: orchestrator.run(steps, execution.step))
+                walk(execution.steps)
                 execution.end()
             except BaseException as error:
                 self._record_failure(execution, error)
@@ -152,7 +152,7 @@ class Runner:
         ``ended`` is told the recorded run. What it raises comes out as it is, with ``finished`` set
         to the recorded run.
         """
-        stack.runner()
+        stack.check()
         with self.store.writer() as writer, self._capture() as (capture, window):
             execution, _ = self.prepare(session.pipeline, {}, stack.name, writer, capture)
             execution.tell = partial(_told, execution, window, lambda event: None)
@@ -199,7 +199,7 @@ class Runner:
         commit a shallow clone lacks. What a step raises comes out with ``failure`` set to what a
         record would have said.
         """
-        orchestrator = stack.runner()
+        stack.check()
         writer = self.store.writer()
         try:
             with Capture(self.live) as capture:
@@ -208,7 +208,7 @@ class Runner:
                 )
                 execution.tell = tell
                 try:
-                    walk(lambda steps: orchestrator.run(steps, execution.step))
+                    walk(execution.steps)
                     execution.end()
                 except Exception as error:
                     failure = describe(error, execution.current, self.environment)

@@ -18,7 +18,7 @@ from gitml.history.index import Index
 from gitml.history.notes import Notes
 from gitml.history.record import Person
 from gitml.history.revs import Names
-from gitml.stack.stack import DEFAULT, SETTING, Stack, stack_named, stacks
+from gitml.stack import DEFAULT, SETTING, Stack, stack_named, stacks
 
 if TYPE_CHECKING:
     from gitml.git.transport import Tell

@@ -32,8 +32,7 @@ READING = {
     *(f"gitml.git{part}" for part in ("", ".locks", ".odb", ".process", ".refs", ".snapshot")),
     *(f"gitml.history{part}" for part in ("", ".entries", ".index", ".intake", ".journal")),
     *(f"gitml.history.{part}" for part in ("models", "notes", "record", "revs")),
-    *("gitml.stack", "gitml.stack.orchestrators", "gitml.stack.orchestrators.local"),
-    *("gitml.stack.stack", "gitml.listing"),
+    *("gitml.stack", "gitml.listing"),
     *(f"gitml.repo.{part}" for part in ("care", "data", "opened", "pipelines", "records")),
     *("gitml.repo.sharing", "gitml.repo.stages", "gitml.repo.review", "gitml.repo.tagging"),
 }

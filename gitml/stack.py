@@ -1,4 +1,7 @@
-"""A stack: an orchestrator and an artifact store by name; ``default`` exists without any set-up."""
+"""A stack: an orchestrator and an artifact store by name; ``default`` exists without any set-up.
+
+Chosen without touching a pipeline's code.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from gitml.config import Config
 from gitml.entities.ids import check_name, check_twins
 from gitml.errors import ConfigError, NameNotFound
 from gitml.frozen import Frozen, field
-from gitml.stack.orchestrators.local import LocalOrchestrator
 
 DEFAULT = "default"
 SETTING = "gitml.stack"
 """The git setting with the active stack: a choice of one clone, so never a change of a file."""
-_FLAVORS = {"local": LocalOrchestrator}
+_ORCHESTRATORS = ("local",)
+"""What runs steps: this process, one after the other."""
 
 
 class Stack(Frozen):
@@ -28,15 +31,14 @@ class Stack(Frozen):
     artifact_store: str = "local"
     extra: Mapping[str, str] = field(default_factory=dict)
 
-    def runner(self) -> LocalOrchestrator:
-        """The orchestrator; raises ConfigError for a component that this version cannot use."""
-        if self.orchestrator not in _FLAVORS:
+    def check(self) -> None:
+        """Raise ConfigError for an orchestrator that this version does not have."""
+        if self.orchestrator not in _ORCHESTRATORS:
             raise ConfigError(
                 f"the stack {self.name} wants the orchestrator `{self.orchestrator}`; "
-                f"this version has: {', '.join(_FLAVORS)}",
+                f"this version has: {', '.join(_ORCHESTRATORS)}",
                 hint="`gitml stack set default` goes back to the local one",
             )
-        return _FLAVORS[self.orchestrator]()
 
 
 def stacks(config: Config | None) -> dict[str, Stack]:

@@ -1,1 +1,0 @@
-"""Stacks: what runs steps and where bytes go, chosen without touching a pipeline's code."""

@@ -1,1 +1,0 @@
-"""Orchestrators: one file a flavor; each decides where and in which order steps run."""
