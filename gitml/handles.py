@@ -78,18 +78,27 @@ class Parts:
 
     def revoked(self, commit: ObjectId) -> tuple[Revocation, ...]:
         """The revocations that a record descends from; none where a shallow clone cuts it off."""
+        found = self._every_revocation()
+        try:
+            return found.on(commit) if found is not None else ()
+        except MissingBytes:
+            return ()
+
+    def revoked_bytes(self, digest: Digest) -> tuple[Revocation, ...]:
+        """The revocations of these very bytes."""
+        found = self._every_revocation()
+        return found.of(digest) if found is not None else ()
+
+    def _every_revocation(self) -> Revocations | None:
+        """The revocations as they were at the last look at the refs; mostly there are none."""
+        names = self.names()
         if self._revocations_of != self.index.mark:
             self._revocations_of, self._revocations = self.index.mark, None
-            if any("@revoked/" in ref.name for ref in self.names().refs):
+            if any("@revoked/" in ref.name for ref in names.refs):
                 from gitml.history.revocations import Revocations
 
                 self._revocations = Revocations(self.index, self.odb)
-        if self._revocations is None:
-            return ()
-        try:
-            return self._revocations.on(commit)
-        except MissingBytes:
-            return ()
+        return self._revocations
 
 
 class Tagged:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -33,11 +33,14 @@ def verify(repo: Repo, name: str, accept: bool, as_json: bool) -> None:
     gitml verify clf@production
     gitml verify 7ad3f1c02b5e
     """
+    from gitml.history.revocations import names_of
+
     found = repo.verify(name, accept=accept)
     if as_json:
         links = [{"tag": one.name, "version": one.what, **_signature(one)} for one in found.links]
         signed = [{"record": one.name, **_signature(one)} for one in found.signed]
-        answer = {"links": links, "signed": signed, "records": found.records}
+        answer: dict[str, Any] = {"links": links, "signed": signed, "records": found.records}
+        answer["revoked"] = [one.name for one in found.revoked]
         render.answer_json("verify", {"name": found.name, **answer})
         return
     rows = [
@@ -51,6 +54,9 @@ def verify(repo: Repo, name: str, accept: bool, as_json: bool) -> None:
     counts.append(render.count(found.records, "record"))
     counts += [f"{len(found.signed)} signed"] if found.signed else []
     render.answer(f"Verified {paint('version', found.name)}: {', '.join(counts)}")
+
+    if found.revoked:
+        render.tell(f"{paint('failed', 'Revoked:')} it stands on {names_of(found.revoked)}")
 
 
 def _signature(link: Link) -> dict[str, str | None]:

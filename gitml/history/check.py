@@ -490,7 +490,8 @@ class Checker:
         for digest in sorted(self.lost):
             kind = "missing-blob" if digest in missing else "corrupt-blob"
             named = self._pointers.get(digest, "a record")
-            detail = damaged.get(digest, f"named by {named} and not in this store")
+            gone = f"named by {named} and not in this store{self.store.fate(digest)}"
+            detail = damaged.get(digest, gone)
             what, users = f"blob {digest.short}", self._users(digest, affected)
             self.problems.append(Problem(kind, what, detail, users, self._remedy(digest)))
 

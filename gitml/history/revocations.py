@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gitml.entities import codec
 from gitml.entities.ids import Digest, ObjectId
-from gitml.entities.records import Revocation
-from gitml.errors import CorruptData
+from gitml.entities.records import Revocation, Source
+from gitml.errors import CorruptData, MissingBytes
 from gitml.git.odb import Odb
 from gitml.git.refs import Ref
 from gitml.history.entries import line_of
@@ -29,6 +29,7 @@ class Revocations:
 
     def __init__(self, index: Index, odb: Odb, given: Sequence[Revocation] | None = None) -> None:
         self._index = index
+        self._odb = odb
         self._lineage = Lineage(index, odb)
         self.all = tuple(self._every() if given is None else given)
         self._digests: dict[Digest, list[Revocation]] = {}
@@ -67,6 +68,19 @@ class Revocations:
             self._known[one] = tuple(sorted(unique.values(), key=lambda found: found.at))
             waiting.pop()
         return self._known[commit]
+
+    def of(self, digest: Digest) -> tuple[Revocation, ...]:
+        """The revocations of these very bytes, as an artifact or as data."""
+        return tuple(one for one in self.all if digest in (one.digest, self._source(one)))
+
+    def _source(self, one: Revocation) -> Digest | None:
+        """The bytes that a revoked source stands for; None where it is none, or not here."""
+        where = ".gitml/source.json"
+        try:
+            data = self._odb.file(one.commit, where) if one.kind == "source" else None
+            return codec.from_json(Source, data, where).digest if data is not None else None
+        except (CorruptData, MissingBytes):
+            return None
 
     def _every(self) -> Iterator[Revocation]:
         for ref in self._index.refs_below(f"{TAGS}/"):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gitml.entities.ids import ObjectId
+from gitml.entities.records import Revocation
 from gitml.errors import NotTrusted, PolicyNotMet
 from gitml.frozen import Frozen
 from gitml.git.odb import CheckedOdb, Odb
@@ -18,6 +19,7 @@ from gitml.git.signing import GOOD, NONE, Signature, Signers, Verifier
 from gitml.history.index import Index
 from gitml.history.models import Event, ModelState
 from gitml.history.record import version_tag
+from gitml.history.revocations import Revocations
 from gitml.history.revs import Names
 from gitml.promotion.chain import check_chain
 from gitml.promotion.memory import Memory
@@ -28,13 +30,15 @@ from gitml.promotion.rule import Case, Evidence, Policies
 class Verified(Frozen):
     """What held: the tags, oldest first, and how many records a version or a run stands on.
 
-    ``signed`` are the runs and versions among these that are signed, newest first.
+    ``signed`` are the runs and versions among these that are signed, newest first; ``revoked`` is
+    what it stands on that was revoked, which changes nothing of what it is.
     """
 
     name: str
     links: tuple[Link, ...]
     records: int = 0
     signed: tuple[Link, ...] = ()
+    revoked: tuple[Revocation, ...] = ()
 
 
 @dataclass
@@ -70,9 +74,10 @@ class Verification:
         below = Roots()
         if holder is not None:
             below = self._roots(state.label(holder), holder)
+        revoked = self._revoked(holder) if holder is not None else ()
         if events:
             self.memory.note(model, stage, events[-1].promotion.n, events[-1].tag)
-        return Verified(f"{model}@{stage}", tuple(links), below.records, below.signed)
+        return Verified(f"{model}@{stage}", tuple(links), below.records, below.signed, revoked)
 
     def version(self, model: str, version: ObjectId) -> Verified:
         """A version: its number, and every record that it was made of; raises as `stage`."""
@@ -91,14 +96,14 @@ class Verification:
             if found.state != GOOD and (needed or found.state != NONE):
                 raise NotTrusted(f"{label}: {found.words}")
             links.append(Link(label, version.short, found))
-        below = self._roots(label, version)
-        return Verified(label, tuple(links), below.records, below.signed)
+        below, revoked = self._roots(label, version), self._revoked(version)
+        return Verified(label, tuple(links), below.records, below.signed, revoked)
 
     def run(self, run: ObjectId) -> Verified:
         """A run, and every record that it is made of; raises as `stage`."""
         self._refuse_shallow()
         below = self._roots(f"the run {run.short}", run, "run")
-        return Verified(run.short, (), below.records, below.signed)
+        return Verified(run.short, (), below.records, below.signed, self._revoked(run))
 
     def _signed(
         self, names: Names, state: ModelState, stage: str, events: tuple[Event, ...]
@@ -167,6 +172,9 @@ class Verification:
             one = found.unsigned
             raise NotTrusted(f"{label} stands on {one.name}, which is {one.signature.words}")
         return found
+
+    def _revoked(self, record: ObjectId) -> tuple[Revocation, ...]:
+        return Revocations(self.index, self.odb).on(record)
 
     def _object(self, name: str, oid: ObjectId, kind: str) -> bytes:
         """The bytes of an object, hashed again."""

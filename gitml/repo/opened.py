@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gitml import config as configuration
 from gitml.config import Config
-from gitml.errors import ConfigError, StorageError, UsageError
+from gitml.errors import ConfigError, GitmlError, StorageError, UsageError
 from gitml.git.odb import Odb
 from gitml.git.process import Git
 from gitml.handles import Parts
@@ -21,6 +21,7 @@ from gitml.history.revs import Names
 from gitml.stack import DEFAULT, SETTING, Stack, stack_named, stacks
 
 if TYPE_CHECKING:
+    from gitml.entities.ids import Digest
     from gitml.git.transport import Tell
     from gitml.materializers import Rules
     from gitml.remotes.base import Access, Remote
@@ -77,7 +78,9 @@ class Opened:
         elsewhere = self.git.config("gitml.store")
         own = self.git.common / "gitml"
         known_trees = KnownTrees(own)
-        opened = partial(Store, link=link, supply=self._supply, known_trees=known_trees)
+        opened = partial(
+            Store, link=link, supply=self._supply, known_trees=known_trees, fate=self._fate
+        )
         if not elsewhere:
             return opened(own / "store")
         from gitml.history.clones import is_remembered, register, remember
@@ -93,6 +96,15 @@ class Opened:
                 introduce()
         known = is_remembered(root, self.git)
         return opened(root, introduce, is_known=known)
+
+    def _fate(self, digest: Digest) -> str:
+        """That an object was revoked, and why: then somebody may have taken it away on purpose."""
+        from gitml.history.revocations import names_of
+
+        with contextlib.suppress(GitmlError):  # it would hide that something is missing
+            said = self.parts.revoked_bytes(digest)
+            return f"; it is revoked ({names_of(said)})" if said else ""
+        return ""
 
     @cached_property
     def parts(self) -> Parts:

@@ -43,14 +43,16 @@ class Holdings(Reader):
         is_known: bool = False,
         supply: Supply | None = None,
         known_trees: KnownTrees | None = None,
+        fate: Callable[[Digest], str] = lambda digest: "",
     ) -> None:
         """``introduce`` is called when the root is made, to say there who shares it.
 
         ``link`` says whether files may share their blocks with working files. A store that
         ``is_known`` was there before: if it is gone, that is an error, and no other is made. What
         is not here comes from ``supply`` when it is read. Trees that are among the ``known_trees``
-        are not judged again.
+        are not judged again. ``fate`` says what is known of an object that is not here.
         """
+        self._fate = fate
         self.supply = supply
         self.known_trees = known_trees
         self.layout = Layout(root, introduce, is_known=is_known)
@@ -204,6 +206,10 @@ class Holdings(Reader):
             copy = self.loose_copy(digest, self.layout.loose(digest))
             if copy.stored.size:
                 yield copy
+
+    def fate(self, digest: Digest) -> str:
+        """What was said of an object that is not here."""
+        return self._fate(digest)
 
     def _packs_now(self) -> list[Pack]:
         return self.packs()

@@ -96,7 +96,7 @@ class Reader:
         if self._supplied(digest):
             for copy in self._copies(digest):
                 return copy.stored
-        raise MissingBytes(f"{digest} is not in this store", hint=self.remedy())
+        raise self.missing(digest)
 
     def read(self, digest: Digest) -> bytes:
         """The bytes of a blob, verified.
@@ -121,7 +121,7 @@ class Reader:
             except (CorruptData, OSError) as error:
                 failure = failure or error
         if failure is None:
-            raise MissingBytes(f"{digest} is not in this store", hint=self.remedy())
+            raise self.missing(digest)
         raise CorruptData(f"{digest} cannot be read") from failure
 
     def read_tree(self, digest: Digest) -> Tree:
@@ -154,6 +154,15 @@ class Reader:
             if missing:
                 supply.bring(missing)
                 self._refresh()
+
+    def missing(self, digest: Digest) -> MissingBytes:
+        """The error that says of an object that it is not here, and what is known of that."""
+        message = f"{digest} is not in this store{self.fate(digest)}"
+        return MissingBytes(message, hint=self.remedy())
+
+    def fate(self, digest: Digest) -> str:
+        """What was said of an object that is not here, as the end of a sentence; mostly nothing."""
+        raise NotImplementedError
 
     def remedy(self) -> str:
         """What helps where bytes are missing, as the hint of an error."""
@@ -257,7 +266,7 @@ class Reader:
                 except CorruptData as error:
                     failure = failure or (copy.path, error)
         if failure is None:
-            raise MissingBytes(f"{digest} is not in this store", hint=self.remedy())
+            raise self.missing(digest)
         path, first = failure
         if isinstance(first.__cause__, OSError):
             raise StorageError(f"cannot read {path}") from first.__cause__

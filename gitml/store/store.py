@@ -323,6 +323,10 @@ class Writer(Reader):
             left = [one for one in left if pack.find_object(one.raw) is None]
         return self._store._absent(left)
 
+    def fate(self, digest: Digest) -> str:
+        """What was said of an object that is not here."""
+        return self._store.fate(digest)
+
     def _packs_now(self) -> list[Pack]:
         self.flush()
         return [*self._packs.all(), *self._store.packs()]

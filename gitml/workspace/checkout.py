@@ -334,7 +334,8 @@ class _Planner:
             entries = self.tree.store.read_tree(pointer.digest).entries
         except MissingBytes as error:
             raise MissingBytes(
-                f"the bytes of {self.path} are not in this store; nothing was changed",
+                f"the bytes of {self.path} are not in this store"
+                f"{self.tree.store.fate(pointer.digest)}; nothing was changed",
                 hint=error.hint,
             ) from error
         globs = Globs.of(self.view) if self.view is not None else None
@@ -548,8 +549,9 @@ def _refuse_missing(tree: WorkingTree, plans: Sequence[_Plan]) -> None:
     if not absent:
         return
     more = f" and of {len(absent) - 1} more" if len(absent) > 1 else ""
+    fate = tree.store.fate(absent[0].digest)
     raise MissingBytes(
-        f"the bytes of {absent[0].path}{more} are not in this store; nothing was changed",
+        f"the bytes of {absent[0].path}{more} are not in this store{fate}; nothing was changed",
         hint=tree.store.remedy(),
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gitml.errors import NameNotFound, PolicyNotMet, UsageError
+from gitml.errors import MissingBytes, NameNotFound, PolicyNotMet, UsageError
 from gitml.repo import Repo
 from tests.sync.conftest import Team, bob_once, team
 from tests.workshop import Copy, Workshop, model_for_copies
@@ -167,3 +168,46 @@ def test_what_nobody_else_has_is_revoked_here_and_goes_with_the_next_push(team: 
     assert not [one for one in team.server.refs() if "@revoked/" in one]
     team.bob.repo().push()
     assert [one for one in team.server.refs() if "@revoked/" in one]
+
+
+def test_bytes_that_were_taken_away_are_named_as_revoked(workshop: Workshop) -> None:
+    """Where they go is up to who has the store; whoever misses them is told why they went."""
+    workshop.code(
+        "pipelines/training.py",
+        """
+        from typing import Annotated
+
+        import gitml
+        from gitml import Model, pipeline, step
+
+
+        @step
+        def train(raw) -> Annotated[str, "model"]:
+            return raw.read_text() + "!"
+
+
+        @pipeline(model=Model("clf"))
+        def training():
+            train(gitml.data("data/people.csv"))
+        """,
+    )
+    workshop.write("data/people.csv", "name\nAda\n")
+    workshop.repo().add([workshop.path / "data/people.csv"])
+    workshop.commit("people")
+    workshop.run()
+    workshop.repo().revoke("data/people.csv", "asked to be forgotten")
+    workshop.repo().revoke("model@latest", "has their names in it")
+    shutil.rmtree(workshop.path / ".git/gitml/store/packs")
+    (workshop.path / "data/people.csv").unlink()
+    with pytest.raises(MissingBytes, match=r"it is revoked \(.*has their names in it\)"):
+        workshop.repo().version("clf@v1").load("model")
+    with pytest.raises(MissingBytes, match=r"people.csv .*; it is revoked .*asked to be forgotten"):
+        workshop.repo().checkout([workshop.path / "data/people.csv"])
+    details = " ".join(one.detail for one in workshop.problems())
+    assert "asked to be forgotten" in details
+    assert "has their names in it" in details
+    found = workshop.repo().verify("clf@v1")
+    assert {one.reason for one in found.revoked} == {
+        "asked to be forgotten",
+        "has their names in it",
+    }
