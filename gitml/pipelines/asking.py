@@ -62,6 +62,11 @@ def is_state(said: str) -> bool:
     return said.startswith("is ")
 
 
+def is_kind(said: str) -> bool:
+    """Whether it is a file or folder, and nothing else of it."""
+    return said in (_FILE, FOLDER)
+
+
 def still(path: str, said: str) -> bool:
     """Whether what stands at a path is what was found there; a size counts where it is said."""
     return state_of(path, sized=said != _FILE) == said

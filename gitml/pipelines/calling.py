@@ -25,7 +25,7 @@ from gitml.pipelines.annotations import OutputSpec, without_none
 from gitml.pipelines.attempts import attempted, guarded, own_process
 from gitml.pipelines.fanout import FanOut
 from gitml.pipelines.given import Given
-from gitml.pipelines.observe import Observer
+from gitml.pipelines.observe import MOST_ANSWERS, Observer
 from gitml.pipelines.options import Moment
 from gitml.pipelines.outcome import Said, StepEvent, Telling
 from gitml.pipelines.output import Capture
@@ -111,7 +111,7 @@ class Calling:
         except KeyboardInterrupt as error:  # the step is done, and its record must stand
             interrupt = error
         self.said.log = self._keep(printed)
-        reusable = not self._is_redefined(planned) and not seen.unstable
+        reusable = not self._is_redefined(planned) and self._is_reusable(planned, seen)
         outputs = self._with_said(running, outputs)
         took = round(time.perf_counter() - clock, 6)
         return Called(outputs, running, seen, started, took, attempts, fan, reusable, interrupt)
@@ -225,6 +225,8 @@ class Calling:
         if table is None:
             return
         so_far, root, at = seen.so_far(), str(self.root), time.time()
+        if len(so_far.certain) > MOST_ANSWERS:
+            return
         files, certain = so_far.files, so_far.certain
         items = Items(running.step, fan.base, fan.made_of, root, files, certain, table, at)
         with contextlib.suppress(StorageError):  # that is no reason to lose them now
@@ -289,7 +291,7 @@ class Calling:
 
     def _keep_items(self, fan: FanOut | None, running: context.StepContext, seen: Observer) -> None:
         """Keep the results of a mapped step that has failed, so that the next run has them."""
-        if fan is None or not fan.base or running.loads or seen.unstable:
+        if fan is None or not fan.base or running.loads or not seen.is_reusable:
             return
         with contextlib.suppress(StorageError):  # the step has failed already
             self.said.items = fan.kept(self.plan.pipeline, seen.record())
@@ -314,6 +316,16 @@ class Calling:
             problem = callbacks.call(moment, error)
         if problem is not None:
             self.telling.tell(StepEvent("", "note", notes=(f"{planned.name}: {problem}",)))
+
+    def _is_reusable(self, planned: PlannedStep, seen: Observer) -> bool:
+        """Whether what the step has seen can be looked at again."""
+        if seen.asks_too_much:
+            note = (
+                f"{planned.name} asked about more than {MOST_ANSWERS:,} files: its result is not "
+                "reused, unless `@step(files=[…])` names their folder"
+            )
+            self.telling.note_once([note])
+        return seen.is_reusable
 
     def _is_redefined(self, planned: PlannedStep) -> bool:
         """Whether a cell gave a name that the step reaches another meaning since the plan."""

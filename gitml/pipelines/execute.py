@@ -463,7 +463,7 @@ class Execution:
             metadata=running.metadata,
             log=self.said.log,
             attempts=called.attempts if called.attempts > 1 else None,
-            map=called.fan.record(reusable=not seen.unstable) if called.fan else None,
+            map=called.fan.record(reusable=seen.is_reusable) if called.fan else None,
             reached=called.fan.reached() if called.fan else (),
             cell=planned.closure.cell,
             links=running.links or None,

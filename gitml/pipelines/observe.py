@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import source_from_cache
 from pathlib import Path
@@ -41,6 +41,9 @@ class _Answer(str):
 _Signature = tuple[int, int] | str | _Answer | None
 _NAMES = "names "
 
+MOST_ANSWERS = 10_000
+"""What a step may be told of files that it only asks about; a record has room for no more."""
+
 
 class Observer:
     """Watches one step: a context manager around its call.
@@ -49,7 +52,8 @@ class Observer:
     are not in the closure, ``listed`` the folders whose names were read, ``asked`` what was found
     at paths that it only asked about, ``subprocesses`` the programs that were started, ``unstable``
     those of the files and folders that others changed after the step had seen them: its result
-    must not be reused, since nobody knows which content it saw.
+    must not be reused, since nobody knows which content it saw. Of a step that ``asks_too_much``
+    the answers are not kept.
     ``excluded`` are repository paths of files or folders that are accounted for elsewhere (declared
     files, inputs).
 
@@ -78,6 +82,7 @@ class Observer:
         self.observed: tuple[str, ...] = ()
         self.listed: tuple[str, ...] = ()
         self.asked: dict[str, str] = {}
+        self.asks_too_much = False
         self.unstable: tuple[str, ...] = ()
         self.subprocesses: tuple[str, ...] = ()
 
@@ -98,12 +103,10 @@ class Observer:
         self._gather()
         self.observed = tuple(path for path in sorted(self._seen) if self._is_ours(path, file=True))
         self.listed = tuple(path for path in sorted(self._listed) if self._is_ours(path))
-        seen = {*self.observed, *self.listed, "."}
-        self.asked = {
-            path: self._answers[path]
-            for path in sorted(self._answers.keys() - seen)
-            if self._is_ours(path)
-        }
+        self.asked = dict(sorted(self._asked(self.observed, self.listed).items()))
+        self.asks_too_much = len(self.asked) > MOST_ANSWERS
+        if self.asks_too_much:
+            self.asked = {}
         asked = self.asked.items()
         self.unstable = tuple(
             [one for one in self.observed if _signature(self._full(one)) != self._seen[one]]
@@ -111,6 +114,26 @@ class Observer:
             + [one for one, said in asked if not (one in self._changed or self._still(one, said))]
         )
         self.subprocesses = tuple(sorted(self._programs))
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether a later run can find out if all is as the step has seen it."""
+        return not (self.unstable or self.asks_too_much)
+
+    def _asked(self, files: Iterable[str], folders: Collection[str]) -> dict[str, str]:
+        """The answers that what was read and listed does not imply.
+
+        A listing has the names, and says which of them are folders.
+        """
+        known = {*files, *folders, "."}
+        listed = set(folders)
+        return {
+            path: said
+            for path, said in list(self._answers.items())
+            if path not in known
+            and not (asking.is_kind(said) and (path.rpartition("/")[0] or ".") in listed)
+            and self._is_ours(path)
+        }
 
     def _gather(self) -> None:
         """Take in what was read by the modules that count."""
@@ -130,7 +153,7 @@ class Observer:
             path: one for path, one in list(self._seen.items()) if self._is_ours(path, file=True)
         }
         names = {path: one for path, one in list(self._listed.items()) if self._is_ours(path)}
-        asked = {path: one for path, one in list(self._answers.items()) if self._is_ours(path)}
+        asked = self._asked(read, names)
         absent = {path: ABSENT for path, one in read.items() if one is None}
         listed = {path: _digest_of_listing(str(one)) for path, one in names.items()}
         files = {path: one for path, one in read.items() if isinstance(one, tuple)}

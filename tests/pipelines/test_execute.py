@@ -86,6 +86,40 @@ def test_a_step_runs_again_when_a_file_comes_or_goes_that_it_only_asks_about(
     assert bench.states("example") == {"ask": "cached"}
 
 
+def test_a_step_that_asks_about_too_many_files_says_so(
+    steps: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = steps(
+        """
+        def sizes() -> int:
+            return sum(Path(f"data/{n}").stat().st_size for n in range(3))
+
+        @step
+        def anyhow() -> int:
+            return sizes()
+
+        @step(files=["data"])
+        def declared() -> int:
+            return sizes()
+
+        @pipeline
+        def example():
+            anyhow()
+            declared()
+        """
+    )
+    for n in range(3):
+        bench.write(f"data/{n}", "abc")
+    bench.commit()
+    monkeypatch.setattr("gitml.pipelines.observe.MOST_ANSWERS", 2)
+    monkeypatch.setattr("gitml.pipelines.calling.MOST_ANSWERS", 2)
+    notes: list[str] = []
+    bench.run("example", tell=lambda event: notes.extend(event.notes))
+    (note,) = (one for one in notes if "asked" in one)
+    assert note.startswith("anyhow asked about more than 2 files: its result is not reused")
+    assert bench.states("example") == {"anyhow": "completed", "declared": "cached"}
+
+
 def test_a_file_that_is_added_to_a_folder_which_a_step_lists_makes_it_run_again(
     steps: Write,
 ) -> None:

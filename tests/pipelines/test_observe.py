@@ -19,6 +19,7 @@ import pytest
 from blake3 import blake3
 
 from gitml.errors import UsageError
+from gitml.pipelines import observe
 from gitml.pipelines.observe import (
     Observer,
     digest_files,
@@ -349,6 +350,34 @@ def test_what_is_read_or_listed_counts_by_that(root: Path) -> None:
     with Observer(root) as observer:
         look()
     assert (observer.observed, observer.listed, observer.asked) == (("a.txt",), ("data",), {})
+
+
+def test_a_listing_tells_what_is_asked_of_the_names_in_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    with Observer(root) as observer:
+        kinds = [one.is_file() for one in Path("data").iterdir()]
+        sizes = [os.path.getsize(one) for one in os.listdir() if os.path.isfile(one)]
+        assert not os.path.exists("data/none")
+    assert (kinds, len(sizes)) == ([True], 2)
+    assert observer.listed == (".", "data")
+    assert observer.asked == {"a.txt": "is file 5", "b.txt": "is file 5", "data/none": "absent"}
+    assert observer.is_reusable
+
+
+def test_of_too_many_answers_none_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask() -> None:
+        for name in ("a.txt", "b.txt", "data/c.txt"):
+            os.path.getsize(root / name)
+
+    monkeypatch.setattr(observe, "MOST_ANSWERS", 2)
+    with Observer(root) as observer:
+        ask()
+    assert (observer.asked, observer.is_reusable) == ({}, False)
+    with Observer(root, excluded=["data"]) as observer:
+        ask()
+    assert (len(observer.asked), observer.is_reusable) == (2, True)
 
 
 def test_what_a_step_makes_after_it_asked_is_its_own_doing(
