@@ -27,6 +27,11 @@ hypothesis.settings.load_profile("gitml")
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+# Names of files have all letters. What a process can say is decided when it starts, so this is for
+# those that xdist will start.
+if sys.getfilesystemencoding() != "utf-8":
+    os.environ["PYTHONUTF8"] = "1"
+
 # pytest rewrites the assertions of 50,000 lines, but once where it may keep what comes of it.
 sys.dont_write_bytecode = False
 

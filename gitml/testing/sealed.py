@@ -38,7 +38,7 @@ _KEPT = frozenset(
     {
         *("PATH", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT"),
         *("VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
-        *("PYTHONWARNINGS", "PYTHONHASHSEED"),  # and bytecode is written, as for a user
+        "PYTHONHASHSEED",  # and bytecode is written, as for a user
         *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
     }
 )
