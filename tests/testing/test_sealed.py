@@ -23,10 +23,11 @@ def test_only_what_is_named_gets_in(tmp_path: Path) -> None:
         "GITML_STACK": "shared",
         "CI": "true",
         "SECRET_TOKEN": "x",
+        "PYTHONWARNINGS": "error",
         "PYTEST_CURRENT_TEST": "kept",
     }
     inner = sealed_variables_for(tmp_path / "home", outer)
-    assert {"GIT_DIR", "GITML_STACK", "CI", "SECRET_TOKEN"}.isdisjoint(inner)
+    assert inner.keys().isdisjoint(outer.keys() - {"PATH", "PYTEST_CURRENT_TEST"})
     assert inner["PYTEST_CURRENT_TEST"] == "kept"
     assert inner["PATH"].split(os.pathsep) == [str(Path(sys.executable).parent), "/usr/bin"]
 
@@ -75,6 +76,46 @@ def test_what_processes_inherit_is_not_that_of_whoever_started_the_tests(tmp_pat
     )
     assert (done.stdout, done.stderr) == (b"0o644\n", b"")
     assert done.returncode == -signal.SIGHUP
+
+
+def test_names_of_files_have_all_letters(sealed_environment: SealedEnvironment) -> None:
+    (sealed_environment.home / "Müller.csv").touch()
+    listing = [sys.executable, "-c", "import os; print(os.listdir())"]
+    assert subprocess.run(listing, capture_output=True, check=True).stdout.decode() == (
+        "['Müller.csv']\n"
+    )
+
+
+HOSTILE = """
+LC_ALL=C PYTHONUTF8=0 PYTHONIOENCODING=ascii PYTHONWARNINGS=error COLUMNS=40 TZ=Asia/Tokyo
+HOME=/nonexistent XDG_CONFIG_HOME=/x GIT_DIR=/nonexistent GIT_INDEX_FILE=/x GIT_AUTHOR_NAME=x
+GIT_TRACE=1 GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=commit.gpgSign GIT_CONFIG_VALUE_0=true
+GIT_TEMPLATE_DIR=/x PAGER=false EDITOR=false SSH_AUTH_SOCK=/x FORCE_COLOR=1 CI=true BASH_ENV=/x
+"""
+
+
+def test_the_seal_holds_on_a_hostile_machine(tmp_path: Path) -> None:
+    tests = "names_of_files or sees_only or identity or starts_in"
+    arguments = [
+        "-n",
+        "1",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={tmp_path / 'base'}",
+        "-k",
+        tests,
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments, __file__],
+        cwd=Path(__file__).parents[2],
+        env={"PATH": os.environ["PATH"], **dict(one.split("=") for one in HOSTILE.split())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        umask=0o077,
+    )
+    assert done.returncode == 0, done.stdout.decode(errors="replace")
+    assert b"5 passed" in done.stdout
 
 
 def test_commits_carry_the_sealed_identity(git_repository: GitRepository) -> None:
