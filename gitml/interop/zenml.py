@@ -132,25 +132,32 @@ class Pipeline(api.Pipeline):
     """A pipeline with ZenML's options; calling it runs it and gives the run."""
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it; where its model has a free name, the version that it makes gets that name."""
+        """Run it and give the run as ZenML shows it."""
+        return Run(super().run(*args, **kwargs))
+
+    def bound(self, parameters: Mapping[str, Any]) -> Pipeline:
+        """The pipeline that makes a version where its model has a free name, or uses the one."""
         model, name = self.model, _free_name(self.model)
         if model is None or name is None:
-            return Run(super().run(*args, **kwargs))
-        uses = self._takes_from(name, *args)
-        this = copy.copy(self)
+            return self
+        uses = self._takes_from(name, parameters)
         said = {one.name: getattr(model, one.name) for one in dataclasses.fields(references.Model)}
         said["version"] = name if uses else None
+        this = copy.copy(self)
         this.model = Model(**said, free_name=None if uses else name)
-        run = api.Pipeline.run(this, *args, **kwargs)
-        made = run.model_version
-        moves = not uses and not _loses(run, f"{model.name}@{name}:")
-        if moves and made is not None and name not in made.aliases:
-            api.repository().put_alias(made.label, name)
-        return Run(run)
+        return this
 
-    def _takes_from(self, name: str, parameters: Mapping[str, Any] | None = None) -> bool:
+    def has_run(self, run: RunHandle) -> None:
+        """Give the version that it has made the free name of its model."""
+        name, made = getattr(self.model, "free_name", None), run.model_version
+        if self.model is None or name is None or made is None or name in made.aliases:
+            return
+        if not _loses(run, f"{self.model.name}@{name}:"):
+            api.repository().put_alias(made.label, name)
+
+    def _takes_from(self, name: str, parameters: Mapping[str, Any]) -> bool:
         """Whether the version of this name is used: a step is given, or loads, what it has."""
-        own = {key: one for key, one in (parameters or {}).items() if "." not in key}
+        own = {key: one for key, one in parameters.items() if "." not in key}
         model = self.model
         if model is None or self.dynamic:
             return False

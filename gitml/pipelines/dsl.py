@@ -483,6 +483,13 @@ class PipelineFunction:
         """The source file that the pipeline is defined in."""
         return self.function.__code__.co_filename
 
+    def bound(self, parameters: Mapping[str, Any]) -> PipelineFunction:
+        """The pipeline as a run with these parameters is to have it."""
+        return self
+
+    def has_run(self, run: Any) -> None:
+        """Hear of a run of it that has completed, and is recorded."""
+
     def inline(self, *args: Any, **kwargs: Any) -> Any:
         """Compose the pipeline into the one that is open; raises UsageError for a cycle."""
         composition = _composition.get()

@@ -117,16 +117,19 @@ class Pipelines(Stages):
         self._refuse_second_config(Path(pipeline.file).parent)
         runner = self._runner(live)
         self._record_killed()
+        bound = pipeline.bound(parameters or {})
         with self._recorded_failures():
             finished = runner.run(
-                pipeline,
+                bound,
                 parameters or {},
                 self.active_stack,
                 cache=cache,
                 selection=selection or WHOLE,
                 tell=tell,
             )
-        return self._run_that(finished)
+        run = self._run_that(finished)
+        bound.has_run(run)
+        return run
 
     @contextlib.contextmanager
     def session(self, session: Session) -> Iterator[None]:
@@ -210,7 +213,8 @@ class Pipelines(Stages):
 
         self.index.refresh()
         part = selection or WHOLE
-        return forecast(self._runner(2), pipeline, parameters or {}, part, cache=cache)
+        bound = pipeline.bound(parameters or {})
+        return forecast(self._runner(2), bound, parameters or {}, part, cache=cache)
 
     def run_unrecorded(
         self,
@@ -223,7 +227,8 @@ class Pipelines(Stages):
         """Run a pipeline and keep nothing of it; the names of its steps."""
         self._refuse_second_config(Path(pipeline.file).parent)
         runner = self._runner(live)
-        return runner.run_unrecorded(pipeline, parameters or {}, self.active_stack, tell=tell)
+        bound = pipeline.bound(parameters or {})
+        return runner.run_unrecorded(bound, parameters or {}, self.active_stack, tell=tell)
 
     def recover(self) -> list[ObjectId]:
         """Record the runs whose processes were killed; their commits. Cheap when there are none.

@@ -220,10 +220,10 @@ def hiding():
 
 
 def test_a_free_name_that_a_step_loads_from_is_used(workshop: Workshop) -> None:
-    path = workshop.code("pipelines/training.py", FREE)
+    workshop.code("pipelines/training.py", FREE)
 
     def run(name: str, **parameters: Any) -> Any:
-        return workshop.repo().load_pipeline(f"{path}:{name}", path.parent).run(parameters)
+        return workshop.run(name, parameters)
 
     def night() -> int | None:
         return workshop.repo().version("clf@night").number
@@ -231,11 +231,14 @@ def test_a_free_name_that_a_step_loads_from_is_used(workshop: Workshop) -> None:
     with pytest.raises(gitml.errors.GitmlError):
         run("predicting")
     assert workshop.repo().models() == []
+    repo = workshop.repo()
+    forecast = repo.forecast(repo.load_pipeline("training", workshop.path))
+    assert [one.outcome for one in forecast] == ["run"]
     run("training")
     run("training", start=5)
     assert night() == 2
     for name, given in [("predicting", 500), ("asking", 5000)]:
-        (step,) = run(name).handle.steps.values()
+        (step,) = run(name).steps.values()
         (output,) = step.outputs.values()
         assert output.load() == given
         assert len(workshop.repo().versions("clf")) == 2
