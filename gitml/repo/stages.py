@@ -311,15 +311,20 @@ class Stages(Sharing):
             refs.update(self.git, [Change(ref.name, None, ref.target)], f"promote {label}")
         return done
 
-    def _promoter(self, *, dry_run: bool, online: Online | None = None) -> Promoter:
+    def _promoter(
+        self, *, dry_run: bool, online: Online | None = None, memory: Memory | None = None
+    ) -> Promoter:
+        """What moves stages; ``memory`` is what this user saw, looked up where it is None."""
         from gitml.promotion.promote import Promoter
 
+        if memory is None:
+            memory = self._memory(online.remote if online is not None else None)
         return Promoter(
             *(self.git, self.odb, self.index, self._policies, self._person, dry_run, online),
             wished=partial(self._wish_commit, online),
             evidence=self._evidence,
             signers=partial(self._signers, online),
-            memory=self._memory(online.remote if online is not None else None),
+            memory=memory,
         )
 
     @property
@@ -556,9 +561,7 @@ class Stages(Sharing):
                     for name in wanted:
                         self._publish([name], online.remote, confirm=confirm)
                 with self.index.narrowed():
-                    promoter = self._promoter(dry_run=False, online=online)
-                    promoter.memory = memory
-                    return move(promoter)
+                    return move(self._promoter(dry_run=False, online=online, memory=memory))
             except RaceLost:
                 if not retry or time.monotonic() > deadline:
                     raise

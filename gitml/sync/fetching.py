@@ -42,7 +42,7 @@ class Fetched:
     are moves of aliases here that lost to another clone's, ``replaced`` the aliases that mean
     another version by that: what they mean now, and did here (``v3``, ``nothing``); ``branches``
     tells whether the remote's branches were looked at again, ``head`` is the tip of its default
-    branch, which a fetch of tags alone does not bring.
+    branch, which a fetch of tags alone does not bring. ``moved`` tells whether refs here have.
     """
 
     remote: str
@@ -61,6 +61,7 @@ class Fetched:
     outrun: list[str] = field(default_factory=list)
     replaced: dict[str, tuple[str, str]] = field(default_factory=dict)
     head: ObjectId | None = None
+    moved: bool = False
 
     def note(self, name: str) -> None:
         """Take in the ref of a record that is new here."""
@@ -104,10 +105,22 @@ class Fetcher:
             locks.settle(self.git)
         self.index.refresh()
         before = Names.now(self.index, self.odb)
-        done = refs.retried(lambda: self._attempt(remote, tags_only, tell, dry_run), _TRIES)
+        others_first = False
+
+        def attempt() -> Fetched:
+            nonlocal others_first
+            try:
+                return self._attempt(remote, tags_only, tell, dry_run)
+            except RaceLost:
+                others_first = True
+                raise
+
+        done = refs.retried(attempt, _TRIES)
         if not dry_run:
-            self.index.refresh()
-            now = Names.now(self.index, self.odb)
+            now = before
+            if done.moved or others_first:
+                self.index.refresh()
+                now = Names.now(self.index, self.odb)
             _note_replaced(done, before, now)
             moved = stage_changes(now)
             if moved:
@@ -148,6 +161,7 @@ class Fetcher:
                 changes.append(Change(place, None, _old(here, place)))
         if changes and not dry_run:
             self._publish(changes, f"fetch {remote}")
+        done.moved = bool(changes or refspecs)
         return done
 
     def _publish(self, changes: Sequence[Change], reason: str) -> None:

@@ -27,7 +27,9 @@ def check_kin(git: Git, odb: Odb, remote: str, there: Mapping[str, RemoteRef]) -
     nothing can be said, and all is well.
     """
     tips = [one.target for name, one in there.items() if name.startswith(_HEADS)]
-    if not tips or git.shallow or refs.has_any(git, tracking.all_tracked(remote)):
+    noted = tracking.all_tracked(remote)
+    # Tags are few. Git lists all that match before it gives the first, and there may be many runs.
+    if not tips or git.shallow or refs.has_any(git, f"{noted}/tags") or refs.has_any(git, noted):
         return
     ours = list(dict.fromkeys([*_resolved(odb, "HEAD"), *_branches(git)]))
     if not ours or _meet(git, ours, [one for one in tips if one in odb]):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from gitml.errors import RaceLost
+from gitml.testing.sealed import SealedEnvironment
 from tests.sync.conftest import ATTEMPT, Team
 
 
@@ -35,6 +38,28 @@ def test_a_fetch_again_brings_nothing(team: Team) -> None:
     done = alice.repo().fetch()
     assert (done.runs, done.versions, done.notes, done.branches) == (0, [], False, False)
     assert alice.refs() == before
+
+
+def test_a_fetch_of_nothing_lists_the_refs_of_records_once(
+    team: Team, sealed_environment: SealedEnvironment
+) -> None:
+    # With ten thousand runs each listing takes a tenth of a second.
+    team.bob.run()
+    team.bob.repo().push()
+    alice = team.clone("alice")
+    alice.repo().fetch()
+    trace = sealed_environment.home / "trace"
+    sealed_environment.set("GIT_TRACE2_EVENT", str(trace))
+    alice.repo().fetch()
+    events = map(json.loads, trace.read_text().splitlines())
+    argv = [event["argv"] for event in events if event["event"] == "start"]
+    listings = [one[6:] for one in argv if one[5:6] == ["for-each-ref"]]
+    assert [one[0] for one in listings if "--count=1" not in one[0]] == [
+        "--format=%(refname) %(objectname) %(*objectname)",  # the index
+        "--format=%(refname) %(objectname)",  # beside what is there
+    ]
+    noted = "refs/gitml-remotes/origin"
+    assert [one[2] for one in listings if "--count=1" in one[0]] == [f"{noted}/tags"]
 
 
 def test_a_dry_run_names_what_would_come(team: Team) -> None:
