@@ -171,9 +171,11 @@ class Holdings(Reader):
                     yield self.loose_copy(digest, one.path)
 
     def _absent(self, digests: Iterable[Digest]) -> list[Digest]:
-        left = list(digests)
+        unseen = {one.raw: one for one in digests}
         for pack in self._everywhere():
-            left = [one for one in left if pack.find_object(one.raw) is None]
+            for raw in pack.objects_among(unseen.keys()):
+                del unseen[raw]
+        left = list(unseen.values())
         if len(left) > _FEW:
             files = {digest for digest, _ in self.layout.loose_files()}
             names = {one.name for one in self.layout.condemned_files()}

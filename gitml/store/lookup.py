@@ -97,6 +97,11 @@ class SmallBlobs:
         return None
 
 
+_NEXT = 4 * ENTRY_HEADER
+"""Bytes between two chunks of which the second is the next: headers, and the entry of a blob."""
+_AHEAD = 128 * 1024
+
+
 class _OpenPack:
     """A pack that stays open from the first read on."""
 
@@ -105,15 +110,29 @@ class _OpenPack:
         self.find = find
         self.find_object = pack.find_object
         self._descriptor = -1
+        self._end = 0
+        self._ahead = b""
+        self._ahead_at = 0
 
     def read(self, row: ChunkRow) -> bytes | None:
-        """The stored bytes of a chunk, or None if they cannot be read."""
+        """The stored bytes of a chunk, or None if they cannot be read.
+
+        Who goes through the pack in its order has what follows read along.
+        """
+        at = row.offset + ENTRY_HEADER
+        start, self._end, before = at - self._ahead_at, at + row.stored, self._end
+        if start >= 0 and start + row.stored <= len(self._ahead):
+            return self._ahead[start : start + row.stored]
+        is_next = 0 <= at - before <= _NEXT
         try:
             if self._descriptor < 0:
                 self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            return os.pread(self._descriptor, row.stored, row.offset + ENTRY_HEADER)
+            data = os.pread(self._descriptor, max(row.stored, _AHEAD if is_next else 0), at)
         except OSError:
             return None
+        if is_next:
+            self._ahead, self._ahead_at = data, at
+        return data[: row.stored]
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -8,7 +8,7 @@ verifies the digest of a blob: that is the last step of `reader`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -118,6 +118,11 @@ class Pack:
         """
         row = self.tables.find_object(digest)
         return row if row and self._holds(row.offset) else None
+
+    def objects_among(self, digests: Collection[bytes]) -> list[bytes]:
+        """Those of the digests for which `find_object` finds one: many in one walk."""
+        found = self.tables.find_objects(digests)
+        return [digest for digest, row in found if self._holds(row.offset)]
 
     def lone_chunks(self, digests: Sequence[bytes]) -> set[bytes]:
         """Those of the sorted digests that are blobs here of one chunk, which needs no other pack.

@@ -117,6 +117,11 @@ class Tables:
         del expected
         return self.find_chunk
 
+    def find_objects(self, digests: Collection[bytes]) -> Iterator[tuple[bytes, ObjectRow]]:
+        """Those of the objects that have a row, with it, by digest."""
+        for digest in sorted(self._objects.keys() & digests):
+            yield digest, ObjectRow(*OBJECT_ROW.unpack(self._objects[digest]))
+
     def has_codec(self, codec: int) -> bool:
         """Whether any chunk is stored with a codec."""
         return any(row[_CODEC_AT] == codec for row in self._chunks.values())

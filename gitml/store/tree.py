@@ -183,6 +183,14 @@ class Tree:
         digests = self.columns.digests
         return (digests[at : at + 32] for at in range(0, len(digests), 32))
 
+    def under(self, folder: str) -> Tree:
+        """The tree in which all of this one stands below a folder, which is taken as it is."""
+        above = folder.encode("utf-8", "surrogateescape") + b"/"
+        offsets, _, modes, sizes, digests = self.columns
+        paths = b"".join([above + path for path in self.raw_paths()])
+        moved = (offset + row * len(above) for row, offset in enumerate(offsets))
+        return Tree(Columns(array("i", moved), paths, modes, sizes, digests))
+
     def changed(self, gone: Iterable[bytes], new: Tree) -> Tree:
         """The tree without the paths ``gone`` and with all entries of ``new``, which go first.
 
@@ -282,6 +290,11 @@ class Entries(Sequence[TreeEntry]):
 
     def __iter__(self) -> Iterator[TreeEntry]:
         return map(self.__getitem__, range(len(self._rows)))
+
+    def digests(self) -> Iterator[Digest]:
+        """The digests of the entries in order, without the entries."""
+        digests = self._tree.columns.digests
+        return (Digest(digests[32 * row : 32 * row + 32].hex()) for row in self._rows)
 
     def raw(self, numbers: range) -> list[RawEntry]:
         """Some of the entries as they are kept, which takes a third of the time."""

@@ -32,7 +32,7 @@ from gitml.workspace.workingtree import WorkingTree
 
 if TYPE_CHECKING:
     from gitml.store.members import Stats
-    from gitml.store.tree import TreeEntry
+    from gitml.store.tree import Tree, TreeEntry
 
 _NAMED = 5
 _Found = tuple[Digest | None, os.stat_result]
@@ -69,7 +69,7 @@ class Move:
 class _Plan:
     move: Move
     held: Held | None
-    write: list[TreeEntry] = field(default_factory=list)
+    write: Sequence[TreeEntry] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
     clear: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -131,11 +131,11 @@ def checkout(
         _refuse_losses(plans)
         if view is not None and view.include:
             _refuse_nothing(view, [one for one in plans if one.move.path in wanted])
-        tree.store.bring(one.digest for plan in plans for one in plan.write)
+        tree.store.bring(digest for plan in plans for digest in _digests(plan.write))
         if dry_run:
             _refuse_missing(tree, plans)
         else:
-            written = [one.path for plan in plans for one in plan.write]
+            written = [path for plan in plans for path in plan.move.written]
             with tree.writing([*written, *found]):
                 for path, one in found.items():
                     write_durably(tree.root / (path + SUFFIX), one.data, mode=0o666)
@@ -315,7 +315,7 @@ class _Planner:
         if self.local.exists or within is not None:
             self._compare(plan, self._target(), within)
         else:
-            self._write_all(plan, list(self._target().values()))
+            self._write_all(plan)
         plan.move.files = len(plan.rows) + len(plan.write)
         return plan
 
@@ -330,21 +330,24 @@ class _Planner:
         if pointer.kind == "blob":
             mode = EXECUTABLE if pointer.extra.get("mode") == "100755" else REGULAR
             return {self.path: TreeEntry(self.path, mode, pointer.size, pointer.digest)}
-        try:
-            entries = self.tree.store.read_tree(pointer.digest).entries
-        except MissingBytes as error:
-            raise MissingBytes(
-                f"the bytes of {self.path} are not in this store"
-                f"{self.tree.store.fate(pointer.digest)}; nothing was changed",
-                hint=error.hint,
-            ) from error
         globs = Globs.of(self.view) if self.view is not None else None
         prefix = self.path + "/"
         return {
             prefix + path: TreeEntry(prefix + path, mode, size, digest)
-            for path, mode, size, digest in entries
+            for path, mode, size, digest in self._tree().entries
             if globs is None or globs.match(path)
         }
+
+    def _tree(self) -> Tree:
+        """The tree that the pointer names; raises MissingBytes."""
+        try:
+            return self.tree.store.read_tree(self.pointer.digest)
+        except MissingBytes as error:
+            raise MissingBytes(
+                f"the bytes of {self.path} are not in this store"
+                f"{self.tree.store.fate(self.pointer.digest)}; nothing was changed",
+                hint=error.hint,
+            ) from error
 
     def _compare(
         self, plan: _Plan, target: dict[str, TreeEntry], within: tuple[str, ...] | None
@@ -395,13 +398,19 @@ class _Planner:
         if old is not None:
             plan.rows.append((os.fsencode(path), old.mode, old.id, old.stat))
 
-    def _write_all(self, plan: _Plan, entries: list[TreeEntry]) -> None:
-        """What `_compare` comes to where nothing is there."""
-        plan.write = entries
-        plan.move.written = [one.path for one in entries]
-        plan.move.size = sum(one.size for one in entries)
+    def _write_all(self, plan: _Plan) -> None:
+        """What `_compare` comes to where nothing is there; of many files none is made an entry."""
+        if self.pointer.kind == "tree" and self.view is None:
+            tree = self._tree().under(self.path)
+            plan.write = tree.entries
+            plan.move.written = [os.fsdecode(path) for path in tree.raw_paths()]
+            plan.move.size = tree.size
+            return
+        for entry in self._target().values():
+            self._write(plan, entry)
 
     def _write(self, plan: _Plan, entry: TreeEntry) -> None:
+        assert isinstance(plan.write, list)  # noqa: S101 - only `_write_all` has another
         plan.write.append(entry)
         plan.move.written.append(entry.path)
         plan.move.size += entry.size
@@ -491,6 +500,13 @@ def _leave(
     return plan
 
 
+def _digests(entries: Sequence[TreeEntry]) -> Iterable[Digest]:
+    """The digests of some entries."""
+    from gitml.store.tree import Entries
+
+    return entries.digests() if isinstance(entries, Entries) else (one.digest for one in entries)
+
+
 def _above(path: str, stop: str) -> Iterator[str]:
     """The folders above a path, down to but without those above ``stop``."""
     folder = path.rpartition("/")[0]
@@ -558,11 +574,13 @@ def _refuse_missing(tree: WorkingTree, plans: Sequence[_Plan]) -> None:
 
 def _carry_out(tree: WorkingTree, plans: Sequence[_Plan], views: dict[str, View | None]) -> None:
     """Write, clear the way, name, remove, note: nothing changes before all bytes were verified."""
+    from gitml.store.tree import raw_entries
+
     changes: dict[str, tuple[Held, Block] | None] = {}
     looked = tree.clock()
     for plan in plans:
         _judge_links(tree, plan)
-    entries = [one for plan in plans for one in plan.write]
+    entries = plans[0].write if len(plans) == 1 else [one for plan in plans for one in plan.write]
     going = [path for plan in plans for path in plan.clear]
 
     def make_way() -> None:
@@ -588,8 +606,8 @@ def _carry_out(tree: WorkingTree, plans: Sequence[_Plan], views: dict[str, View 
     found = stats.rows()
     for plan in plans:
         plan.rows += [
-            (one.raw_path, one.mode, one.digest.raw, packed_stat(next(found), looked, None))
-            for one in plan.write
+            (path, mode, digest, packed_stat(next(found), looked, None))
+            for path, mode, _, digest in raw_entries(plan.write, range(len(plan.write)))
         ]
         if plan.changes_cache:
             path = plan.move.path
@@ -610,9 +628,10 @@ def _carry_out(tree: WorkingTree, plans: Sequence[_Plan], views: dict[str, View 
 
 def _judge_links(tree: WorkingTree, plan: _Plan) -> None:
     """Raise CorruptData for a link that would lead out of its own tree, if not of the root."""
-    from gitml.store.tree import SYMLINK, judge_link_target
+    from gitml.store.tree import SYMLINK, judge_link_target, raw_entries
 
-    for entry in plan.write:
-        if entry.mode == SYMLINK:
+    for row, (_, mode, *_) in enumerate(raw_entries(plan.write, range(len(plan.write)))):
+        if mode == SYMLINK:
+            entry = plan.write[row]
             inside = entry.path[len(plan.move.path) + 1 :]
             judge_link_target(inside, tree.store.read(entry.digest))

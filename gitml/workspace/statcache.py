@@ -182,6 +182,12 @@ class StatCache:
             return
         yield from _entries(self._data, held.start, held.end)
 
+    def names(self, path: str) -> list[str]:
+        """The path of each entry of a pointer's data, sorted."""
+        held = self.held.get(path)
+        raw = _raw_entries(self._data, held.start, held.end) if held is not None else ()
+        return [os.fsdecode(name) for name, _ in raw]
+
     def stats(self, path: str) -> Iterator[tuple[bytes, bytes]]:
         """Raw path and packed stat of each entry of a pointer's data, sorted."""
         held = self.held.get(path)

@@ -64,10 +64,14 @@ class Local:
 
 
 class Look(Frozen):
-    """A look at the held data that has begun, while there is other work to do."""
+    """A look at the held data that has begun, while there is other work to do.
+
+    Of ``absent`` data nothing is there, so that nobody has to ask for each of its files.
+    """
 
     cache: StatCache
     paths: Sequence[str]
+    absent: frozenset[str]
     looked: int
     scan: Scan | None
 
@@ -75,12 +79,14 @@ class Look(Frozen):
     def begin(cls, tree: WorkingTree, cache: StatCache, only: Sequence[str] | None = None) -> Look:
         """Have git look at the data of these paths, or at all that is held."""
         paths = [path for path in (cache.held if only is None else only) if path in cache.held]
-        if not paths:
-            return cls(cache, (), 0, None)
+        there = [path for path in paths if os.path.lexists(tree.root / path)]
+        absent = frozenset(paths).difference(there)
+        if not there:
+            return cls(cache, paths, absent, 0, None)
         looked = tree.clock()
-        folders = [path for path in paths if cache.held[path].pointer.kind == "tree"]
-        scan = tree.index.scan(folders, only=None if only is None else paths)
-        return cls(cache, paths, looked, scan)
+        folders = [path for path in there if cache.held[path].pointer.kind == "tree"]
+        scan = tree.index.scan(folders, only=None if only is None and not absent else there)
+        return cls(cache, paths, absent, looked, scan)
 
 
 def survey(
@@ -128,13 +134,13 @@ def judged(
     tree: WorkingTree, look: Look, *, reads: Reads = "all", locked: bool = False
 ) -> dict[str, Local]:
     """What a look has found, each reported file looked at once more; what is learned is noted."""
+    cache = look.cache
+    found = {path: Local(cache.held[path], path not in look.absent) for path in sorted(look.paths)}
+    for path in look.absent:
+        found[path].deleted += [_inside(path, one) for one in cache.names(path)]
     if look.scan is None:
-        return {}
-    cache, seen = look.cache, look.scan.seen()
-    found = {
-        path: Local(cache.held[path], os.path.lexists(tree.root / path))
-        for path in sorted(look.paths)
-    }
+        return found
+    seen = look.scan.seen()
     owners = _Owners(found)
     reported: dict[str, set[str]] = {}
     for path in seen.reported:

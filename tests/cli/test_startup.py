@@ -133,7 +133,7 @@ MOVING = {
         *("rev-parse", "config", "ls-files", "ls-files", "check-ignore", "ls-files"),
         "-c",  # update-index, with more settings
     ],
-    "checkout big.bin": ["rev-parse", "config", "ls-files", "diff-files"],
+    "checkout big.bin": ["rev-parse", "config", "ls-files"],  # what is gone is not compared
 }
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from blake3 import blake3
+
 from gitml.store.codec import DELTA
-from gitml.store.lookup import LIMIT, doubtful_chunks
+from gitml.store.lookup import LIMIT, SmallBlobs, doubtful_chunks
 from gitml.store.pack import Pack
 from gitml.store.packformat import ENTRY_HEADER
-from gitml.store.packindex import Index
+from gitml.store.packindex import PackIndex
 from gitml.store.store import Store
 
 
@@ -53,7 +55,7 @@ def test_what_is_cut_off_too_long_or_in_another_codec_is_doubtful(tmp_path: Path
 
 def test_many_rows_of_an_index_are_those_that_are_found_one_by_one(tmp_path: Path) -> None:
     index = packed(tmp_path / "store", CONTENTS).tables
-    assert isinstance(index, Index)
+    assert isinstance(index, PackIndex)
     assert index.chunk_names() == [digest for digest, _ in index.chunks()]
     assert index.object_names() == [digest for digest, _ in index.objects()]
     asked = {*index.object_names()[::3], bytes(32), b"\xff" * 32}
@@ -63,3 +65,25 @@ def test_many_rows_of_an_index_are_those_that_are_found_one_by_one(tmp_path: Pat
     assert dict(index.find_chunks(asked)) == {one: row for one, row in chunks.items() if row}
     codecs = {row.codec for _, row in index.chunks()}
     assert {codec for codec in range(8) if index.has_codec(codec)} == codecs
+
+
+def test_blobs_are_read_in_any_order_and_one_that_is_damaged_spoils_no_neighbour(
+    tmp_path: Path,
+) -> None:
+    large = [os.urandom(200_000), b"x" * 300_000]
+    pack = packed(tmp_path / "store", [*CONTENTS[:300], *large, *CONTENTS[300:]])
+    held = {blake3(one).digest(): one for one in [*CONTENTS, *large]}
+    rows = sorted(pack.tables.chunks(), key=lambda one: one[1].offset)
+    order = [digest for digest, _ in rows]
+    for some in (order, order[::-1], order[::2] + order[1::2], order[:9] + order[400:] + order):
+        with SmallBlobs([pack], len(some)) as blobs:
+            assert all(blobs.read(digest) == held[digest] for digest in some)
+    bad, row = rows[100]
+    pack.path.chmod(0o644)
+    with pack.path.open("r+b") as file:
+        file.seek(row.offset + ENTRY_HEADER)
+        file.write(b"\0\0\0\0")
+    os.truncate(pack.path, rows[-1][1].offset + ENTRY_HEADER + 1)
+    with SmallBlobs([pack], len(order)) as blobs:
+        wrong = [digest for digest in order if blobs.read(digest) != held[digest]]
+    assert wrong == [bad, order[-1]]

@@ -57,6 +57,18 @@ def test_data_follows_its_pointers_and_only_what_differs_is_written(two: Clone) 
     assert two.files() == NEW
 
 
+def test_git_is_not_asked_about_the_files_of_a_folder_that_is_gone(
+    two: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(two.path / "data")
+    assert two.differing() == {"data": "absent"}
+    (two.path / "table.csv").unlink()
+    monkeypatch.setattr("gitml.git.scan.PrivateIndex.scan", None)
+    two.checkout()
+    assert two.files() == NEW
+    assert (two.path / "table.csv").read_text() == "a\n2\n"
+
+
 def test_what_is_absent_comes_back(two: Clone) -> None:
     shutil.rmtree(two.path / "data")
     (two.path / "table.csv").unlink()
