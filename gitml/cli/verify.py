@@ -52,7 +52,8 @@ def verify(repo: Repo, name: str, accept: bool, as_json: bool) -> None:
         render.answer(*render.table(rows))
     counts = [render.count(len(found.links), "tag")] if found.links or "@" in found.name else []
     counts.append(render.count(found.records, "record"))
-    counts += [f"{len(found.signed)} signed"] if found.signed else []
+    if found.signed or not found.links:
+        counts.append(f"{len(found.signed) or 'none'} signed")
     render.answer(f"Verified {paint('version', found.name)}: {', '.join(counts)}")
 
     if found.revoked:

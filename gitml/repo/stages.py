@@ -436,6 +436,11 @@ class Stages(Sharing):
         )
         if not which and model not in self.names.models:
             return verification.run(self._run_named(text))
+        if not which:
+            raise UsageError(
+                f"{text} is a model: one of its stages or versions can be verified",
+                hint=f"`gitml verify {model}@production`, `gitml verify {model}@latest`",
+            )
         state = self.names.model(model)
         is_stage = which in state.stages or which in state.broken or which in state.forked
         if is_stage or f"{model}@{which}" in memory.stages:  # all its moves may have gone
@@ -447,7 +452,7 @@ class Stages(Sharing):
         found = self.names.resolve(text)
         if found.kind not in ("run", "pipeline") or found.commit is None:
             raise UsageError(
-                f"{text} is a {found.kind}: a stage, a version or a run can be verified",
+                f"{text} is {with_article(found.kind)}: stages, versions and runs can be verified",
                 hint="`gitml verify clf@production`, `gitml verify clf@v3`, `gitml verify RUN`",
             )
         return found.commit

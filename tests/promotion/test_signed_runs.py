@@ -159,3 +159,12 @@ def test_numbers_that_a_run_gives_are_signed_where_tags_are(signing: Workshop) -
     signing.run()
     (link,) = signing.repo().verify("clf@v1").links
     assert link.signature.who == "ada@example.org"
+
+
+def test_what_cannot_be_verified_is_told(signing: Workshop) -> None:
+    signing.run()
+    with pytest.raises(UsageError, match="clf is a model") as caught:
+        signing.repo().verify("clf")
+    assert "gitml verify clf@latest" in str(caught.value.hint)
+    with pytest.raises(UsageError, match="table is an artifact"):
+        signing.repo().verify("table")
