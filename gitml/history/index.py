@@ -68,8 +68,9 @@ _REMEMBERED = 10_000
 """Steps that are kept as they were read; the next one begins anew."""
 _ASKED_ONE_BY_ONE = 5
 """Ids whose neighbours are looked up in the tables; for more, all ids are listed once."""
-_LITTLE = 500
-"""Rows that are new up to which a server reads them again instead of keeping them."""
+_LITTLE = 60
+"""Rows that are new up to which a server reads them again instead of keeping them: some thirty
+moves. Each takes a tenth of a millisecond, and to keep them as long as a hundred of them."""
 _PATIENCE = 20.0
 """Seconds to wait for another process that writes the index."""
 _TAG_PATTERNS = (f"{TAGS}/*@*", f"{TAGS}/*@*/*", f"{TAGS}/*@alias/*/*")
