@@ -8,7 +8,7 @@ create the tag is the compare-and-swap; the ref of the stage moves in the same t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gitml.entities import codec
@@ -45,6 +45,9 @@ from gitml.promotion.memory import Memory
 from gitml.promotion.online import Online
 from gitml.promotion.rule import CLEAR, PROMOTE, ROLL_BACK, Case, Evidence, Policies
 from gitml.promotion.verdict import Verdict
+
+_TRIES = 5
+"""How often what the remote has taken is written here, while others bring parts of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,9 +330,22 @@ class Promoter:
         if self.dry_run:
             return
         recorder.builder.write_loose()
-        noted = self.online.create(changes) if self.online is not None else []
-        recorder.publish_few([*changes, *noted], reason)
+        if self.online is None:
+            recorder.publish_few(changes, reason)
+        else:
+            made = [*changes, *self.online.create(changes)]
+            refs.retried(lambda: recorder.publish_few(self._not_here(made), reason), _TRIES)
         self.index.refresh()
+
+    def _not_here(self, made: Sequence[Change]) -> list[Change]:
+        """Of changes that the remote has taken, those that no other process has brought here.
+
+        From then on they are the truth, and whoever fetches beside us writes them first.
+        """
+        here = {
+            one.name: one.target for one in refs.list_refs(self.git, [one.name for one in made])
+        }
+        return [one for one in made if one.old == one.new or here.get(one.name) != one.new]
 
     def keep_for_later(self, model: str, which: str, stage: str, reason: str) -> Move:
         """Note a promotion that is to be made when the git remote can be reached.

@@ -109,7 +109,8 @@ class Cutter(threading.Thread):
             if any(switches and before.get(pid) == switches for pid, switches in now.items()):
                 self._disk.cut(self._flags)
                 self.has_cut = True
-                os.killpg(self._session, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it found that its disk is gone
+                    os.killpg(self._session, signal.SIGKILL)
                 return
             before = now
             time.sleep(0.02)

@@ -56,6 +56,27 @@ def test_a_promotion_is_on_the_remote_before_it_is_here(
     assert f"refs/gitml-remotes/origin/tags/{move.tag}" in noted
 
 
+def test_who_won_is_not_told_that_they_lost_to_themselves(
+    team: Team, pair: tuple[Workshop, Workshop]
+) -> None:
+    """Another process of the clone fetches the tag before the one that made it has noted it."""
+    bob, alice = pair
+    alice.close()
+    hook = team.server.path / "hooks/post-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(
+        "#!/bin/sh\nunset $(git rev-parse --local-env-vars)\n"
+        f"cd '{bob.path}' && '{sys.executable}' -m gitml fetch >&2\n"
+    )
+    hook.chmod(0o755)
+    assert bob.repo().promote("clf@v1", "production", "first").tag == "clf@production/1"
+    assert bob.repo().promote("clf@v2", "production", "second").tag == "clf@production/2"
+    assert holders(bob) == ["clf@v1", "clf@v2"]
+    noted = bob.refs("refs/gitml-remotes")
+    assert "refs/gitml-remotes/origin/tags/clf@production/2" in noted
+    assert bob.repo().delete("clf@v1", "wrong")
+
+
 def test_promoting_a_draft_numbers_it_first(team: Team) -> None:
     team.bob.repo().push()
     version = team.bob.run().model_version
