@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import signal
 import subprocess
@@ -74,6 +75,7 @@ class Disk:
             done = subprocess.run(["umount", str(self.path)], capture_output=True, check=False)
             if done.returncode == 0:
                 return
+            gc.collect()  # what this process judged by may still be open
             time.sleep(0.01 * (attempt % 10 + 1))
         raise AssertionError(done.stderr.decode())
 
