@@ -24,7 +24,7 @@ def test_importing_gitml_imports_nothing_else() -> None:
 def test_decorating_imports_no_heavy_library() -> None:
     code = (
         "import sys\nfrom gitml import step, pipeline, Model, Artifact\n"
-        "heavy = {'pyarrow', 'numpy', 'pandas', 'sklearn', 'git', 'click'}\n"
+        "heavy = {'pyarrow', 'numpy', 'pandas', 'sklearn', 'dulwich', 'git', 'click'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

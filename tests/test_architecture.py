@@ -25,6 +25,7 @@ LONGEST_FUNCTION = 60
 # Who may import a module: folders or files, as prefixes of paths.
 HOMES = {
     "click": ("gitml/cli/",),
+    "dulwich": ("gitml/git/",),
     "git": ("gitml/git/",),  # GitPython
     "subprocess": (
         "gitml/git/",
@@ -45,7 +46,7 @@ ENVIRONMENT = (
 # Never imported by importing gitml: each costs more than the rest of a command's start.
 HEAVY = frozenset(
     {
-        *("git", "numpy", "pandas", "pyarrow", "skops", "sklearn"),
+        *("dulwich", "git", "numpy", "pandas", "pyarrow", "skops", "sklearn"),
         *("pyfastcdc", "sqlite3", "zstandard"),
     }
 )
@@ -307,13 +308,13 @@ def test_layers_catch_a_planted_import(planted: dict[str, str], fault: str, tmp_
     ("rule", "path", "source"),
     [
         (imports_at_home, "gitml/repo/data.py", "import click"),
-        (imports_at_home, "gitml/history/x.py", "def f():\n    from git.objects import Blob"),
+        (imports_at_home, "gitml/history/x.py", "def f():\n    from dulwich.objects import Blob"),
         (imports_at_home, "gitml/repo/data.py", "import git.repo"),
         (imports_at_home, "gitml/pipelines/x.py", "from subprocess import run"),
         (light_at_import, "gitml/materializers/x.py", "import numpy as np"),
         (light_at_import, "gitml/store/x.py", "try:\n    import zstandard\nexcept ImportError: 1"),
         (light_at_import, "gitml/store/x.py", "class A:\n    from pyarrow import ipc"),
-        (light_at_import, "gitml/git/x.py", "import git.repo"),
+        (light_at_import, "gitml/git/x.py", "import dulwich.repo"),
         (only_the_printer_prints, "gitml/cli/run.py", "print('x')"),
         (the_core_neither_asks_nor_exits, "gitml/repo/data.py", "import sys\nsys.exit(1)"),
         (the_core_neither_asks_nor_exits, "gitml/store/x.py", "input('sure?')"),

@@ -295,7 +295,7 @@ class _Entry(Frozen):
 
 
 class Builder:
-    """New objects in memory, which git stores as one pack.
+    """New objects in memory; dulwich writes them as one pack, git stores it.
 
     Ids are known at once, so that commits can name one another; nothing is in the repository
     before ``write_pack`` or ``write_loose``.
@@ -426,21 +426,23 @@ class Builder:
         return self._pack_bytes(found) if found else b""
 
     def _pack_bytes(self, chosen: Mapping[ObjectId, _Entry] | None = None) -> bytes:
-        """These objects as a pack; see git's Documentation/gitformat-pack."""
-        import hashlib
-        import zlib
+        from dulwich.object_format import SHA1
+        from dulwich.pack import UnpackedObject, write_pack_data
 
         entries = self._entries if chosen is None else chosen
-        parts = [b"PACK", (2).to_bytes(4, "big"), len(entries).to_bytes(4, "big")]
-        for entry in entries.values():
-            size = len(entry.data)
-            # The size, the lowest bits first, seven a byte; in the first, three are the type.
-            parts.append(_varint(size >> 4 << 7 | entry.type << 4 | size & 15))
-            if entry.base is not None:
-                parts.append(bytes.fromhex(entry.base.hex))
-            parts.append(zlib.compress(entry.data, 1))
-        data = b"".join(parts)
-        return data + hashlib.sha1(data, usedforsecurity=False).digest()
+        records = (
+            UnpackedObject(
+                entry.type,
+                delta_base=bytes.fromhex(entry.base.hex) if entry.base else None,
+                decomp_chunks=[entry.data],
+                decomp_len=len(entry.data),
+                sha=bytes.fromhex(oid.hex),
+            )
+            for oid, entry in entries.items()
+        )
+        parts: list[bytes] = []
+        write_pack_data(parts.append, records, SHA1, num_records=len(entries), compression_level=1)
+        return b"".join(parts)
 
 
 class Keep(Frozen):

@@ -14,7 +14,7 @@ from tests.workshop import model_for_copies
 # None of these is needed to read the records: what brings them in makes every `status` slow.
 # (click brings inspect, uuid and platform, and for some options difflib.)
 HEAVY = {
-    *("pyarrow", "numpy", "pandas", "sklearn", "skops", "git", "zstandard", "blake3"),
+    *("pyarrow", "numpy", "pandas", "sklearn", "skops", "dulwich", "git", "zstandard", "blake3"),
     *("importlib.metadata", "asyncio", "concurrent.futures", "http", "email", "tempfile"),
     *("dataclasses", "hashlib", "random", "secrets", "shlex", "traceback"),
 }

@@ -34,7 +34,7 @@ _ALLOW_TRACER = 0x59616D61
 _LINGERS = 10.0
 """Seconds for which something of a command may go on when its first process has ended."""
 
-_LAZY = ("blake3", "pyarrow", "sqlite3", "zstandard", "numpy")
+_LAZY = ("blake3", "dulwich.pack", "pyarrow", "sqlite3", "zstandard", "numpy")
 
 
 @dataclass(frozen=True)

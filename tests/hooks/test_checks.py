@@ -114,7 +114,7 @@ def imported(project: Project, *arguments: str) -> set[str]:
 def test_a_commit_of_code_waits_for_little(project: Project) -> None:
     project.write("code.py", "x = 1\n")
     project.git("add", ".")
-    heavy = {"pyarrow", "git", "sqlite3", "blake3", "zstandard", "numpy", "tempfile"}
+    heavy = {"pyarrow", "dulwich", "git", "sqlite3", "blake3", "zstandard", "numpy", "tempfile"}
     modules = imported(project, "hooks", "run", "pre-commit")
     assert heavy & modules == set()
     theirs = ("gitml.repo", "gitml.store", "gitml.history", "gitml.pipelines", "gitml.workspace")
