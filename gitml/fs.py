@@ -188,11 +188,17 @@ def make_directories(path: Path) -> None:
 def storage_errors(path: Path, doing: str = "write") -> Iterator[None]:
     """Turn an OSError of the block into StorageError: ``cannot <doing> <path>``.
 
-    The OSError stays as the cause, and a hint says what helps where the errno tells.
+    The OSError stays as the cause, and a hint says what helps where the errno tells. Where that is
+    about a temporary name, nobody has heard of it: the folder is named instead.
     """
     try:
         yield
     except OSError as error:
+        named = (
+            Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+        )
+        if named is not None and is_temporary(named.name):
+            error.filename = os.fspath(named.parent)
         hint = _hint_for(error, path)
         raise StorageError(f"cannot {doing} {os.fspath(path)}", hint=hint) from error
 

@@ -24,6 +24,7 @@ from gitml.fs import (
     make_directories,
     storage_errors,
     sync_directory,
+    temporary_name,
     write_durably,
 )
 
@@ -123,6 +124,12 @@ def test_storage_errors_keep_the_cause() -> None:
     assert isinstance(caught.value.__cause__, FileNotFoundError)
     with pytest.raises(StorageError):
         sync_directory(Path("/nowhere/x"))
+
+
+def test_a_folder_that_is_not_there_is_named_and_not_the_temporary_file(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as caught, storage_errors(tmp_path / "no/x"):
+        (tmp_path / "no" / temporary_name()).write_bytes(b"")
+    assert caught.value.causes() == [f"no such file or directory: {tmp_path}/no"]
 
 
 PATHS = json.loads((Path(__file__).parent / "corpora/paths.json").read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,7 @@ def promote(
             hint=f"`gitml promote {version} {stage} --dry-run --md`",
         )
     why = reason if dry_run else reason_given(reason, f"gitml promote {version} {stage}")
+    again = shlex.join(["gitml", "promote", version, stage, "-m", why or ""])
     repo.verify_bytes = verify_bytes
     if pull_request:
         if retry or local:
@@ -96,7 +98,7 @@ def promote(
             stage,
             why or "",
             remote=remote,
-            confirm=asking(yes, f"gitml promote {version} {stage} --pull-request"),
+            confirm=asking(yes, f"{again} --pull-request"),
             dry_run=dry_run,
         )
         tell_requested(requested, dry_run=dry_run, as_markdown=as_markdown, as_json=as_json)
@@ -108,7 +110,7 @@ def promote(
         remote=remote,
         retry=retry,
         local=local,
-        confirm=asking(yes, f"gitml promote {version} {stage}"),
+        confirm=asking(yes, again),
         dry_run=dry_run,
     )
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -44,12 +45,13 @@ def push(
     gitml push
     gitml push clf@latest --dry-run
     """
+    again = ["gitml", "push", *revisions, *(["--runs"] if runs else [])]
     with render.Progress() as progress:
         plan = repo.push(
             revisions,
             remote=remote,
             runs=runs,
-            confirm=asking(yes, " ".join(["gitml push", *revisions])),
+            confirm=asking(yes, shlex.join(again)),
             tell=progress.tell,
             moved=progress.moved("Sending"),
             dry_run=dry_run,

@@ -361,8 +361,8 @@ def _refuse_words(command: tuple[str, ...], title: str | None) -> None:
     """Raise UsageError for what only makes sense with a command."""
     if command or title:
         raise UsageError(
-            f"`{command[0] if command else title}` belongs to no command",
-            hint="`gitml run -d data.csv -o model.bin -- ./train.sh` runs one",
+            f"`{command[0] if command else title}` is too much: a command has -d or -o",
+            hint="say what it reads and writes: `gitml run -d data.csv -o model.bin -- ./train.sh`",
         )
 
 
