@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +83,8 @@ def promote(
             hint=f"`gitml promote {version} {stage} --dry-run --md`",
         )
     why = reason if dry_run else reason_given(reason, f"gitml promote {version} {stage}")
+    import shlex
+
     again = shlex.join(["gitml", "promote", version, stage, "-m", why or ""])
     repo.verify_bytes = verify_bytes
     if pull_request:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -45,6 +44,8 @@ def push(
     gitml push
     gitml push clf@latest --dry-run
     """
+    import shlex
+
     again = ["gitml", "push", *revisions, *(["--runs"] if runs else [])]
     with render.Progress() as progress:
         plan = repo.push(
