@@ -136,7 +136,8 @@ def parse(data: bytes, path: Path) -> Config:
 def template(project: str) -> str:
     """The text of a new ``gitml.toml``."""
     return (
-        "# Settings of gitml, shared by everyone who works here. See docs/configuration.md.\n"
+        "# Settings of gitml, shared by everyone who works here. What else can stand here:\n"
+        "# docs/configuration.md in the repository of gitml.\n"
         "[project]\n"
         f'id = "{project}"  # binds promotions to this repository: leave it as it is\n'
         "\n"

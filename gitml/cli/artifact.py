@@ -13,6 +13,7 @@ from gitml.cli.group import Noun
 from gitml.cli.invocation import Invocation, json_option, pass_invocation, with_repo
 from gitml.cli.render import paint
 from gitml.errors import UsageError
+from gitml.fs import make_directories
 
 if TYPE_CHECKING:
     from gitml.handles import StoredOutput
@@ -127,6 +128,7 @@ def get_artifact(
             f"{target} is there already",
             hint=f"`gitml artifact get {name} -o {target} --force` replaces it",
         )
+    make_directories(target.parent)
     stored.copy_to(target)
     digest = paint("dim", stored.digest.short)
     render.answer(f"Wrote {render.size(stored.size)} {digest} to {target}")

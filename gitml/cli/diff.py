@@ -50,8 +50,9 @@ def diff(
     Of runs and versions (`clf@production`, a pipeline for its newest run): parameters, metrics,
     inputs, code, environment and outputs. Of anything else, a revision of git's or an artifact with
     a digest, the data: files added, removed, renamed and changed. Alone it compares the working
-    tree with the pointers in git's index, with one name with that state. `A...B` begins where the
-    two parted; a PATH leaves only its data. Exits with 1 when something differs.
+    tree with the pointers in git's index, with one state's name with that state. Runs and versions
+    come in twos. `A...B` begins where the two parted; a PATH leaves only its data. Exits with 1
+    when something differs.
 
     \b
     gitml diff main...HEAD --md

@@ -44,7 +44,10 @@ def init(folder: str, template: str | None) -> None:
     if template is not None:
         _make(template, Path(folder))
         return
+    had_git = (Path(folder) / ".git").exists()
     repo, written = Repo.init(Path(folder), environment=os.environ)
+    if not had_git and (Path(folder) / ".git").exists():
+        render.answer(f"Made a git repository in {render.path(repo.root)}")
     file = render.path(repo.config.path)
     if not written:
         try:

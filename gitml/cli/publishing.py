@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gitml.cli import render
 from gitml.cli.invocation import confirmed
 from gitml.cli.render import paint
+from gitml.errors import some
 
 if TYPE_CHECKING:
     from gitml.sync.pushing import Plan
@@ -32,6 +33,8 @@ def code_lines(plan: Plan) -> Iterator[str]:
     if plan.code:
         yield f"These are on no branch of {plan.remote}, and go with what was made from them:"
     for commit in plan.code[:_NAMED]:
-        yield f"  {paint('code', commit.id.short)}  {commit.subject}"
+        names = plan.made.get(commit.id)
+        made = f", which made {some(names)}" if names else ""
+        yield f"  {paint('code', commit.id.short)}  {commit.subject}{made}"
     if len(plan.code) > _NAMED:
         yield f"  and {len(plan.code) - _NAMED} more"

@@ -326,7 +326,10 @@ class Runner:
         _settle(execution)
         error.finished = finished  # type: ignore[attr-defined]
         if isinstance(error, StepFailed):
-            error.hint = f"`gitml show {finished.commit.short}` prints the traceback"
+            has_traceback = failure is not None and failure.type != StepFailed.__name__
+            what = "prints the traceback" if has_traceback else "has the record"
+            own = f"; {error.hint}" if error.hint and not has_traceback else ""
+            error.hint = f"`gitml show {finished.commit.short}` {what}{own}"
 
     def _publish(self, execution: Execution, state: str, failure: Failure | None) -> Finished:
         """Make the run's bytes durable, then its records, then its refs."""

@@ -150,6 +150,11 @@ class Data(Records):
         if staged and len(states) > 1:
             raise UsageError("with `--staged` there is one state to compare the index with")
         sides = {one: self._record_side(one) for one in states}
+        if len(states) == 1 and sides[states[0]] is not None:
+            raise UsageError(
+                f"{states[0]} is compared with nothing: runs and versions are compared in twos",
+                hint=self._two(states[0]),
+            )
         old = self._side(states[0] if states else "HEAD" if staged else None, sides, index=True)
         new = self._side(states[1] if len(states) > 1 else None, sides, index=staged)
         within = self._inside(paths)
@@ -159,6 +164,25 @@ class Data(Records):
             None if paths else self._compared_records([sides[one] for one in states], tables=tables)
         )
         return Difference(old.label, new.label, data, found, records)
+
+    def _two(self, name: str) -> str:
+        """A comparison in which a run or a version stands with another of its kind."""
+        found = self.resolve(name)
+        if found.commit is not None and found.kind in ("version", "model"):
+            version = self.version_of(found.commit)
+            others = [one for one in version.state.visible if one != found.commit]
+            if others:
+                other = self.version_of(others[-1]).label
+                two = [version.label, other]
+                at = version.state.visible.index(found.commit)
+                two = two[::-1] if at == len(others) else two
+                return f"`gitml diff {' '.join(two)}`"
+            return f"`gitml show {version.label}` describes the only version"
+        if found.commit is not None:
+            pipeline = self.run_of(found.commit).pipeline
+            if found.commit != self.resolve(pipeline).commit:
+                return f"`gitml diff {self.short(found.commit)} {pipeline}`"
+        return f"`gitml log` lists the runs, for `gitml diff RUN {name}`"
 
     def _compared_records(
         self, states: Sequence[RecordSide | None], *, tables: bool

@@ -148,8 +148,13 @@ class Sharing(Data):
         carrier = Carrier(self.git, lambda: self.store, lambda: self._catalogue)
         if moved is not None:
             carrier.moved = moved
+
+        def ask(plan: PushPlan) -> None:
+            carrier.check_place(plan)  # no yes is asked for what cannot be done
+            confirm(plan)
+
         pusher = Pusher(
-            *(self.git, self.odb, self.index, person, confirm, carrier.carry, tell),
+            *(self.git, self.odb, self.index, person, ask, carrier.carry, tell),
             seal=self._seal,
         )
         plan = pusher.push(remote, words, runs=runs, dry_run=dry_run)

@@ -73,6 +73,13 @@ class Carrier:
         if seen is not None and not self.lost:
             seen.add(fresh)
 
+    def check_place(self, plan: Plan) -> None:
+        """Raise ConfigError where bytes are needed and have no place to go."""
+        if self.open_catalogue() is None:
+            known = [one.target for one in plan.there.values()]
+            if new := new_needs(self.git, plan.selection.tips, known):
+                raise no_place(new)
+
     def foresee(self, plan: Plan) -> None:
         """Raise what `carry` would for want of a remote or of bytes; nothing is sent."""
         tips = plan.selection.tips

@@ -46,12 +46,13 @@ class Plan:
     """What a push is going to do, from one look at the remote's refs.
 
     ``code`` are the commits of code that would be published and are on no branch of the remote,
-    newest first. ``at_home`` counts the runs that nothing asks for, ``forked`` are moves of a stage
-    that the remote has another tag for, ``outrun`` aliases (``clf@champion``) that another clone
-    has moved first, so that the last move here does not count. ``local`` are the refs of this clone
-    that follow. ``lost`` is data that others have pushed without its bytes, ``sent`` how many bytes
-    had to go; ``promoted`` are the promotions that had waited for this, ``following`` the branches
-    that had no upstream and follow the remote's since now.
+    newest first; ``made`` is what was made from a commit. ``at_home`` counts the runs that nothing
+    asks for, ``forked`` are moves of a stage that the remote has another tag for, ``outrun``
+    aliases (``clf@champion``) that another clone has moved first, so that the last move here does
+    not count. ``local`` are the refs of this clone that follow. ``lost`` is data that others have
+    pushed without its bytes, ``sent`` how many bytes had to go; ``promoted`` are the promotions
+    that had waited for this, ``following`` the branches that had no upstream and follow the
+    remote's since now.
     """
 
     remote: str
@@ -60,6 +61,7 @@ class Plan:
     moves: list[Move] = field(default_factory=list)
     numbers: list[Number] = field(default_factory=list)
     code: list[Commit] = field(default_factory=list)
+    made: dict[ObjectId, list[str]] = field(default_factory=dict)
     forked: list[str] = field(default_factory=list)
     outrun: list[str] = field(default_factory=list)
     local: list[Change] = field(default_factory=list)
@@ -232,6 +234,7 @@ class Pusher:
         plan.moves += [Move(name, oid) for name, oid in wanted.items() if name not in there]
         plan.moves += self._tags(plan, wanted)
         plan.code = self._unpublished(plan)
+        plan.made = self._made(plan) if plan.code else {}
         plan.moves += self._notes(plan)
         if chosen.whole:
             ours = self.index.refs_below(f"{RUNS}/")
@@ -329,6 +332,20 @@ class Pusher:
         )
         found = [self.odb.commit(ObjectId(one)) for one in listing.decode().split()]
         return [one for one in found if dict(one.trailers()).get("Gitml-Kind") not in _RECORDS]
+
+    def _made(self, plan: Plan) -> dict[ObjectId, list[str]]:
+        """The versions that go there by the code that made them, and runs of which none is one."""
+        made: dict[ObjectId, list[str]] = {}
+        for one in plan.numbers:
+            number = f"v{one.before or one.number}"
+            name = f"{one.model}@{one.commit.short if one.was_draft else number}"
+            made.setdefault(self.odb.commit(one.commit).parents[0], []).append(name)
+        behind = set(made)
+        for commit in plan.selection.runs:
+            code = self.odb.commit(commit).parents[0]
+            if code not in behind:
+                made.setdefault(code, []).append(f"run {commit.short}")
+        return made
 
     def _notes(self, plan: Plan) -> Iterator[Move]:
         """The notes on what is on the remote or goes there; others stay at home."""

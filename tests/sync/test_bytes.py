@@ -21,6 +21,7 @@ from gitml.store.tree import REGULAR
 from gitml.sync.catalogue import Catalogue, Sheet, Whereabouts
 from gitml.sync.download import Downloader
 from gitml.sync.needs import Need
+from gitml.sync.pushing import Plan
 from gitml.sync.upload import Uploader
 from tests.sync.conftest import Team
 
@@ -377,6 +378,19 @@ def test_without_a_remote_for_bytes_only_what_needs_none_goes(team: Team) -> Non
     with pytest.raises(ConfigError, match="no remote for bytes") as caught:
         team.bob.repo().push()
     assert "gitml remote add" in (caught.value.hint or "")
+
+
+def test_no_yes_is_asked_for_where_bytes_have_no_place_to_go(team: Team) -> None:
+    text = (team.bob.path / "gitml.toml").read_text().partition("[remotes")[0]
+    team.bob.code("gitml.toml", text)
+    team.bob.repo().push()
+    source = (team.bob.path / "pipelines/training.py").read_text()
+    team.bob.code("pipelines/training.py", source + "# x\n", None)
+    team.bob.run()
+    asked: list[Plan] = []
+    with pytest.raises(ConfigError, match="no remote for bytes"):
+        team.bob.repo().push(confirm=asked.append)
+    assert asked == []
 
 
 def test_an_experiment_publishes_no_bytes(team: Team) -> None:

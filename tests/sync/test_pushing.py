@@ -198,6 +198,8 @@ def test_code_that_is_on_no_branch_is_asked_about(team: Team) -> None:
         team.bob.repo().push(confirm=no)
     assert names(team) == ["refs/heads/main"]
     assert len(asked[0].code) == 1
+    assert [len(made) for made in asked[0].made.values()] == [1]
+    assert asked[0].made.keys() == {asked[0].code[0].id}
     assert asked[0].code[0].parents == (team.bob.repo().odb.resolve("HEAD"),)
     asked.clear()
     team.bob.repo().push(confirm=look)
