@@ -44,7 +44,7 @@ def du(repo: Repo, everything: bool, as_json: bool) -> None:
     for group in usage.groups:
         if group.shares:
             render.answer(*_group(group, everything), "")
-    render.answer(*_whole(usage), *_savings(usage.savings))
+    render.answer(*(_whole(usage) or ["The store is empty"]), *_savings(usage.savings))
     if doubt:
         render.tell(f"What is unreferenced cannot be told: {doubt}")
     elif usage.unreferenced or usage.condemned or usage.temporary:

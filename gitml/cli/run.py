@@ -190,8 +190,7 @@ def run(
         render.answer_json("run", documents.run_document(done))
         return
     render.answer(_done(repo, done))
-    if step := _next_step(done):
-        render.tell(f"Next: {step}")
+    render.tell(*_why_new(repo, done), *_next_step(done))
 
 
 class _Order(Frozen):
@@ -399,13 +398,30 @@ def _done(repo: Repo, done: RunHandle) -> str:
     return f"{text} in {render.duration(done.entry.record.duration)} ({step_counts(done)})"
 
 
-def _next_step(done: RunHandle) -> str | None:
+def _why_new(repo: Repo, done: RunHandle) -> Iterator[str]:
+    """Why a run that computed nothing has made a version all the same."""
+    if any(step.state != "cached" for step in done.entry.record.steps):
+        return
+    for made in done.made_versions:
+        record, label = made.entry.record, paint("version", made.label)
+        others = [repo.version_of(one) for one in made.state.visible if one != made.id]
+        same = [one for one in others if one.entry.record.keys == record.keys]
+        if same and same[-1].entry.record.code.snapshot and not record.code.snapshot:
+            yield (
+                f"{label} is new since its code is committed; {same[-1].label}, of the same steps, "
+                "was made of a snapshot"
+            )
+        elif not same:
+            yield f"{label} is new since no version was made of just these steps"
+
+
+def _next_step(done: RunHandle) -> Iterator[str]:
     version = done.model_version
     if version is None or not done.made_version:
-        return None
-    if len(version.state.visible) > 1:
-        return f"`gitml model compare {version.model}`"
-    return f"`gitml show {version.label}`"
+        return
+    has_others = len(version.state.visible) > 1
+    command = f"model compare {version.model}" if has_others else f"show {version.label}"
+    yield f"Next: `gitml {command}`"
 
 
 def _tell_failure(error: BaseException, as_json: bool) -> None:

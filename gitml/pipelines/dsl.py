@@ -547,6 +547,7 @@ class PipelineFunction:
             given = self.signature.bind_partial(*args, **kwargs).arguments
             bound = self.signature.bind(**{**own, **given})
         except TypeError as error:
+            self._refuse_unknown(kwargs)
             known = ", ".join(self.signature.parameters) or "none"
             raise UsageError(
                 f"the pipeline {self.name} cannot be called so: {error}",
@@ -557,6 +558,21 @@ class PipelineFunction:
         for key, value in values.items():
             check_parameter(value, f"{self.name}: {key}")
         return values
+
+    def _refuse_unknown(self, names: Iterable[str]) -> None:
+        """Raise UsageError for the first name that no parameter has, with the nearest."""
+        known = list(self.signature.parameters)
+        takes_all = any(one.kind is one.VAR_KEYWORD for one in self.signature.parameters.values())
+        for name in names:
+            if name not in known and not takes_all:
+                import difflib
+
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean `{near[0]}`?" if near else None
+                raise UsageError(
+                    f"the pipeline {self.name} has no parameter `{name}`",
+                    hint=hint or f"its parameters are: {', '.join(known) or 'none'}",
+                ) from None
 
 
 def _plain_list(value: Any) -> Any:

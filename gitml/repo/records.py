@@ -223,10 +223,10 @@ class Records(Opened):
         """
         try:
             return self.git.expiry(text)
-        except GitFailed as error:
+        except GitFailed:
             raise UsageError(
                 f"`{text}` is no date", hint="`gitml log --since '2 weeks ago'`"
-            ) from error
+            ) from None
 
     def run_of(self, commit: ObjectId) -> RunHandle:
         """The run of a commit; raises NameNotFound."""

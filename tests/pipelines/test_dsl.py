@@ -162,13 +162,16 @@ def test_calls_that_do_not_fit_say_so() -> None:
 
     with pytest.raises(UsageError, match="the call of the step number does not fit: too many"):
         compose(too_many)
-    with pytest.raises(UsageError, match="the pipeline example cannot be called so") as caught:
 
-        @pipeline
-        def example(depth: int = 1) -> None:
-            number(depth)
+    @pipeline
+    def example(depth: int = 1) -> None:
+        number(depth)
 
+    with pytest.raises(UsageError, match="the pipeline example has no parameter `deep`") as caught:
         example.arguments((), {"deep": 2})
+    assert caught.value.hint == "did you mean `depth`?"
+    with pytest.raises(UsageError, match="cannot be called so: too many") as caught:
+        example.arguments((1, 2), {})
     assert caught.value.hint == "its parameters are: depth"
 
 

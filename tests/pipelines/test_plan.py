@@ -86,8 +86,9 @@ def test_parameters_with_a_dot_are_those_of_steps(planned: Workshop) -> None:
     made = plan(planned, limit=1, **{"read_2.limit": 5})
     assert [one.bindings["limit"] for one in made.steps[:2]] == [Value(1), Value(5)]
     assert dict(made.parameters) == {"limit": 1, "read_2.limit": 5}
-    with pytest.raises(UsageError, match="cannot be called so"):
+    with pytest.raises(UsageError, match="has no parameter `limits`") as caught:
         plan(planned, limits=1)
+    assert caught.value.hint == "did you mean `limit`?"
 
 
 def test_what_cannot_be_resolved_stops_the_plan(planned: Workshop) -> None:
