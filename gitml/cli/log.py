@@ -178,9 +178,9 @@ def _table(repo: Repo, runs: list[RunHandle], metric: str | None) -> list[str]:
     named = [metric, ""] if metric is not None else ["metrics"]
     header = ["  run", "pipeline", "name", "made", "steps", *named, "by", "when"]
     if metric is not None:
-        lines = render.table(rows, header, right={5, 6}, shorten=(7, 4, 8, 2, 1))
+        lines = render.table(rows, header, right={5, 6}, shorten=(7, 4, 2, 8, 1))
     else:
-        lines = render.table(rows, header, shorten=(6, 5, 4, 7, 2, 1))
+        lines = render.table(rows, header, shorten=(6, 5, 4, 2, 7, 1))
     if metric is not None and len(runs) > 1:
         bars = render.sparkline([run.metrics.get(metric) for run in reversed(runs)])
         lines += ["", f"{metric}  {bars}  {paint('dim', 'oldest to newest')}"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 from gitml import plugins
 from gitml.config import secrets_in
-from gitml.errors import ConfigError, NameNotFound
+from gitml.errors import ConfigError, NameNotFound, StorageError
 from gitml.fs import make_directories
 from gitml.remotes.base import Access, Remote
 from gitml.remotes.layers import Limited, Patience, Retrying
@@ -62,7 +63,15 @@ def prepare(url: str, access: Access, root: Path) -> None:
                 hint="take a folder outside of it, best on another disk or machine",
             )
         if path.parent.is_dir():
-            make_directories(path)
+            try:
+                make_directories(path)
+            except StorageError as error:
+                raise StorageError(
+                    f"the folder {path} of the remote cannot be made",
+                    hint=error.hint
+                    or f"`df {shlex.quote(str(path.parent))}` shows what is there; "
+                    "name a folder that you may write to",
+                ) from error
 
 
 def open_remote(url: str, access: Access, tell: Callable[[str], None] | None = None) -> Remote:

@@ -10,13 +10,14 @@ import os
 import re
 import shlex
 import shutil
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from gitml.errors import CorruptData, GitmlError, UsageError
 from gitml.fs import ProcessIdentity, make_directories, write_in_place
-from gitml.git import transport
+from gitml.git import refs, transport
 from gitml.git.odb import Odb
 from gitml.git.process import Git, init_repository
 from gitml.git.transport import Tell
@@ -133,6 +134,10 @@ def _is_barely_begun(folder: Path) -> bool:
 def _check_out(git: Git, odb: Odb) -> None:
     """Be on the branch that the remote is on, where it has one."""
     branch = transport.head_of(git, REMOTE)
+    if branch is None and not refs.targets(git, ["refs"]):
+        unborn = _unborn(git)
+        if unborn is not None:
+            git.run("symbolic-ref", "HEAD", unborn)
     if branch is None or odb.resolve(f"refs/remotes/{REMOTE}/{branch}") is None:
         return
     git.run("symbolic-ref", f"refs/remotes/{REMOTE}/HEAD", f"refs/remotes/{REMOTE}/{branch}")
@@ -145,6 +150,17 @@ def _check_out(git: Git, odb: Odb) -> None:
         )
     except GitmlError as error:
         raise GitmlError(f"the files of {branch} cannot be checked out") from error
+
+
+def _unborn(git: Git) -> str | None:
+    """The branch on which an empty remote begins; only a clone by git itself is told."""
+    with tempfile.TemporaryDirectory(dir=git.directory) as place:
+        url = git.config(f"remote.{REMOTE}.url") or ""
+        bare = git.process("clone", "--quiet", "--bare", "--", url, f"{place}/bare")
+        if bare.returncode:
+            return None
+        head = (Path(place) / "bare" / "HEAD").read_text("utf-8").strip()
+        return head.removeprefix("ref: ") if head.startswith("ref: refs/heads/") else None
 
 
 def _clear(folder: Path) -> None:

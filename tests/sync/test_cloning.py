@@ -157,8 +157,9 @@ def test_a_clone_that_was_killed_is_made_by_the_same_command(full: Team, tmp_pat
 def test_an_empty_repository_and_one_without_gitml(team: Team, tmp_path: Path) -> None:
     shutil.rmtree(team.server.path)
     team.server.path.mkdir()
-    team.server.git("init", "--quiet", "--bare")
+    team.server.git("init", "--quiet", "--bare", "--initial-branch=trunk")
     empty = cloned(team, tmp_path / "empty")
+    assert empty.repo().git.branch() == "trunk"
     assert empty.refs() == {}
     assert empty.repo().pull().forwarded is None
 
