@@ -104,7 +104,9 @@ def _summary(done: Collection, dry_run: bool) -> Iterator[str]:
         line += f" and {also} {render.size(moved)}"
     yield f"{line}; {render.size(done.kept)} stay"
     if done.young:
-        yield paint("dim", f"  {render.size(done.young)} of it too young, or in use by a run")
+        yield paint(
+            "dim", f"  {render.size(done.young)} of it too young to be judged, or in use by a run"
+        )
     if done.spared:
         folders = render.count(done.unlisted, "folder")
         yield paint(
