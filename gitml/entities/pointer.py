@@ -46,17 +46,6 @@ class Pointer(Frozen):
     @classmethod
     def decode(cls, data: bytes, where: str) -> Pointer:
         """The pointer in ``data``; raises CorruptData naming ``where`` and the line."""
-        try:
-            return cls._decoded(data, where)
-        except CorruptData as error:
-            if error.hint is None and where.endswith(".gitml") and ":" not in where:
-                import shlex
-
-                error.hint = f"`git restore {shlex.quote(where)}` undoes what was written there"
-            raise
-
-    @classmethod
-    def _decoded(cls, data: bytes, where: str) -> Pointer:
         if len(data) > _MAX_BYTES:
             raise CorruptData(f"{where}: too large for a pointer")
         try:

@@ -95,6 +95,10 @@ def said(path: str, data: bytes) -> Tracked:
     try:
         return Tracked(path, Pointer.decode(data, path + SUFFIX))
     except CorruptData as error:
+        if error.hint is None:
+            import shlex  # not for the many that are whole
+
+            error.hint = f"`git restore {shlex.quote(path + SUFFIX)}` undoes what was written there"
         return Tracked(path, None, error, Conflict.decode(data, path + SUFFIX))
 
 

@@ -27,7 +27,7 @@ from gitml.entities.pointer import Pointer
 from gitml.errors import ConnectionLost, CorruptData, GitmlError
 from gitml.fs import ProcessIdentity, judge_relative_paths
 from gitml.git.odb import parse_commit, parse_tag, parse_tree
-from gitml.history import journal, notes, revs
+from gitml.history import journal, models, notes
 from gitml.history.entries import line_of
 from gitml.materializers import Rules
 from gitml.pipelines.configuration import read_configuration
@@ -277,10 +277,10 @@ def _tag(data: bytes) -> None:
     tag = parse_tag(_OID, data)
     line_of(tag)
     with contextlib.suppress(GitmlError):
-        revs.read_promotion(tag, "clf", "production", 1)
+        models.read_promotion(tag, "clf", "production", 1)
     with contextlib.suppress(GitmlError):
-        revs.read_alias(tag, "clf", "champion", 1)
-    revs.read_tombstone(tag, "clf@deleted/1")
+        models.read_alias(tag, "clf", "champion", 1)
+    models.read_tombstone(tag, "clf@deleted/1")
 
 
 def _tag_seed() -> bytes:

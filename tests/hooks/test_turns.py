@@ -19,7 +19,10 @@ from gitml.hooks.turns import NotYourTurn, take_turn
 from tests.reviewed import Reviewed
 
 SLOW = """#!/bin/sh
-case $1 in {pattern}) touch {folder}/judged; while [ -e {folder}/judged ] && [ ! -e {folder}/go ]; do sleep 0.02; done;; esac
+case $1 in {pattern})
+  touch {folder}/judged
+  while [ -e {folder}/judged ] && [ ! -e {folder}/go ]; do sleep 0.02; done;;
+esac
 """
 ONE = ObjectId("1" * 40)
 
